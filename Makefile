@@ -1,0 +1,42 @@
+# Two commands on a fresh machine with Python 3.11+, git and make:
+#   make train   sets everything up, trains, evaluates and restores a held-out picture
+#   make test    sets everything up and runs the everyday tests
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/srn_quick
+READY := $(VENV)/installed
+EVALUATION := $(RUN)/evaluation/synthetic_defocus_test
+export PYTHONUNBUFFERED := 1
+
+.PHONY: train test test-slow lint setup
+
+train: $(READY)
+	$(VENV)/bin/python train.py --model srn --workdir $(RUN)
+	$(VENV)/bin/python evaluate.py --workdir $(RUN) --output $(EVALUATION)
+	$(VENV)/bin/python restore.py $(EVALUATION)/pictures/blurry/$(PICTURE) --workdir $(RUN) \
+		--output $(RUN)/restored --strip --overwrite
+	@echo
+	@echo "Look at:"
+	@echo "  before and after  $(RUN)/restored/$(basename $(PICTURE))_before_after.png"
+	@echo "  every score       $(EVALUATION)/index.html"
+	@echo "  the training      $(VENV)/bin/tensorboard --logdir $(RUN)"
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest
+
+test-slow: $(READY)
+	$(VENV)/bin/python -m pytest -m slow
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+setup: $(READY)
+
+$(READY): setup.py pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed: make PYTHON=python3.11 …' if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --editable ".[dev]"
+	touch $@

@@ -1,0 +1,70 @@
+"""Any two folders of pictures as pairs: one's own data, or a set somebody else arranged.
+
+Imports neither TensorFlow nor TFDS.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from restore_tf.datasets import pairing
+from restore_tf.errors import UserError
+
+# (degraded, sharp): what MPRNet's and Restormer's downloads hold, then GoPro sequences and REDS
+# clips. The first that is there is taken.
+_NAMES = (("input", "target"), ("blur", "sharp"))
+
+
+def find_pairs(
+    data_dir: str | os.PathLike | None = None,
+    degraded_dir: str | os.PathLike | None = None,
+    sharp_dir: str | os.PathLike | None = None,
+) -> list[pairing.Pair]:
+    """Returns the pairs of two folders, sorted by name.
+
+    Folders are searched at any depth. Two pictures belong together when their paths inside their
+    folders are equal but for the extension: `a/1.png` and `a/1.jpg` make the pair "a/1".
+
+    Args:
+      data_dir: a folder with input/ and target/, or with blur/ and sharp/. Leave the other two out.
+      degraded_dir, sharp_dir: the two folders themselves. Leave data_dir out.
+
+    Raises:
+      UserError: too few or too many folders are given, one is missing or empty, or a picture has
+        no partner.
+    """
+    if data_dir is not None and (degraded_dir is not None or sharp_dir is not None):
+        raise UserError("give either data_dir, or degraded_dir and sharp_dir; not both forms.")
+    if data_dir is not None:
+        degraded_dir, sharp_dir = _inside(Path(data_dir))
+    if degraded_dir is None or sharp_dir is None:
+        missing = "degraded_dir" if degraded_dir is None else "sharp_dir"
+        raise UserError(f"{missing} is not given; give degraded_dir and sharp_dir, or data_dir.")
+    if Path(degraded_dir).resolve() == Path(sharp_dir).resolve():
+        raise UserError(f"{sharp_dir}: is given as both degraded_dir and sharp_dir; give two.")
+    degraded = _tree(pairing.existing_folder(degraded_dir, "degraded pictures"))
+    sharp = _tree(pairing.existing_folder(sharp_dir, "sharp pictures"))
+    if not degraded and not sharp:
+        kinds = ", ".join(pairing.EXTENSIONS)
+        raise UserError(f"{degraded_dir} and {sharp_dir}: hold no pictures; expected {kinds}.")
+    return pairing.match(degraded, sharp, f"{degraded_dir} and {sharp_dir}")
+
+
+def _inside(data_dir: Path) -> tuple[Path, Path]:
+    expected = " or ".join(f"{degraded}/ and {sharp}/" for degraded, sharp in _NAMES)
+    pairing.existing_folder(data_dir, f"a folder with {expected}")
+    for degraded, sharp in _NAMES:
+        if (data_dir / degraded).is_dir() and (data_dir / sharp).is_dir():
+            return data_dir / degraded, data_dir / sharp
+    raise UserError(f"{data_dir}: expected {expected} inside; or give degraded_dir and sharp_dir.")
+
+
+def _tree(folder: Path) -> dict[str, Path]:
+    """Returns {relative path without extension: path} of all pictures below `folder`."""
+    found = {}
+    for parent, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for stem, path in pairing.pictures(Path(parent)).items():
+            found[(Path(parent).relative_to(folder) / stem).as_posix()] = path
+    return found

@@ -1,0 +1,232 @@
+"""Prepared TFDS records: writing a set's pairs into them once, reading any pair by its index.
+
+    python -m restore_tf.datasets.records gopro crops --manual_dir GOPRO_Large --data_dir RECORDS
+
+writes `RECORDS/gopro/crops/1.0.0/`. Pictures are stored encoded, as published (PNG or JPEG), and
+handed out undecoded. The file format is ArrayRecord because it can be read at any index: an
+interrupted run resumes at exactly the pair it had reached.
+
+TFDS is imported when records are written or opened, not with this module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from restore_tf.datasets import pairing
+from restore_tf.errors import UserError
+
+NAMES = ("blur_dataset", "gopro", "hide", "realblur", "reds")
+FILE_FORMAT = "array_record"
+
+_KEYS = 2**128  # TFDS sorts examples on disk by 128-bit keys, in 1,000 buckets
+
+
+class Records:
+    """Random access to one split of a prepared set.
+
+    Safe to read from several threads. `len(records)` is the number of pairs.
+
+    Args:
+      data_dir: the folder given as --data_dir when the records were prepared.
+      name: the data set, e.g. "gopro".
+      config: e.g. "crops".
+      split: e.g. "train".
+
+    Raises:
+      UserError: the records are not there, damaged, of another file format, or lack the split.
+    """
+
+    def __init__(self, data_dir: str | os.PathLike, name: str, config: str, split: str):
+        folder = _version_folder(data_dir, name, config)
+        if folder is None:
+            raise UserError(
+                f"{Path(data_dir) / name / config}: holds no prepared records; prepare them with:"
+                f" {prepare_command(name, config, data_dir)}"
+            )
+        self._folder = folder
+        self._split = split
+        self._again = f"delete the folder and run: {prepare_command(name, config, data_dir)}"
+        self._source = self._open()
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def names(self) -> list[str]:
+        """The pairs' names in the order of the records, e.g. "GOPR0372_07_00/000047".
+
+        Read from metadata.json. Records written by other builders have none there: then the names
+        are made of split and index.
+        """
+        path = self._folder / "metadata.json"
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        names = stored.get("names", {}).get(self._split)
+        if names is None:
+            return [f"{self._split}/{index:08d}" for index in range(len(self))]
+        return names[: len(self)]
+
+    def encoded(self, index: int) -> tuple[bytes, bytes]:
+        """Returns the undecoded (degraded, sharp) files of pair `index`: PNG or JPEG bytes.
+
+        Raises:
+          IndexError: there is no such pair.
+          UserError: the records are damaged.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self._folder}: index {index}, but it holds {len(self)} pairs.")
+        try:
+            example = self._source[index]
+        except RuntimeError as error:  # what ArrayRecord raises for wrong checksums
+            reason = str(error).partition(";")[0]
+            raise UserError(f"{self._folder}: damaged records ({reason}); {self._again}") from None
+        return bytes(example["degraded"]), bytes(example["sharp"])
+
+    def _open(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(self._folder)
+        info = builder.info
+        if info.file_format.value != FILE_FORMAT:
+            raise UserError(
+                f"{self._folder}: is in the format {info.file_format.value}, but reading at any"
+                f" index needs {FILE_FORMAT}; {self._again}"
+            )
+        if self._split not in info.splits:
+            known = ", ".join(info.splits)
+            raise UserError(f"{self._folder}: no split {self._split!r}; use one of: {known}.")
+        for path in info.splits[self._split].filepaths:
+            if not Path(path).is_file():
+                raise UserError(f"{path}: no such file; {self._again}")
+        skip = tfds.decode.SkipDecoding()
+        return builder.as_data_source(self._split, decoders={"degraded": skip, "sharp": skip})
+
+
+def is_prepared(data_dir: str | os.PathLike, name: str, config: str) -> bool:
+    """Tells whether `data_dir` holds prepared records; looks for their files and opens none."""
+    return _version_folder(data_dir, name, config) is not None
+
+
+def prepare_command(name: str, config: str, data_dir: str | os.PathLike) -> str:
+    """Returns the shell command that prepares these records, for error messages."""
+    return (
+        f"python -m restore_tf.datasets.records {name} {config}"
+        f" --manual_dir PUBLISHED_FOLDER --data_dir {data_dir}"
+    )
+
+
+def prepare(
+    name: str, config: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLike
+) -> Path:
+    """Writes the records of one config, all splits, and returns their folder.
+
+    What is already prepared is left as it is. An interrupted run leaves nothing that counts as
+    prepared: TFDS writes into a folder of another name and renames it at the end.
+
+    Args:
+      name: the data set, one of NAMES.
+      config: one of its configs, e.g. "blur".
+      manual_dir: the published folder, downloaded and unpacked by hand.
+      data_dir: where records go, as `data_dir/name/config/1.0.0/`.
+
+    Raises:
+      UserError: unknown name or config, or the published folder is not as expected.
+    """
+    if name not in NAMES:
+        raise UserError(f"no data set {name!r} to prepare; use one of: {', '.join(NAMES)}.")
+    pairing.existing_folder(manual_dir, f"the published folder of {name}")
+    import tensorflow_datasets as tfds
+
+    module = importlib.import_module(f"restore_tf.datasets.{name}.{name}_dataset_builder")
+    configs = [known.name for known in module.Builder.BUILDER_CONFIGS]
+    if config not in configs:
+        raise UserError(f"{name} has no config {config!r}; use one of: {', '.join(configs)}.")
+    builder = module.Builder(config=config, data_dir=data_dir)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
+    )
+    return Path(builder.data_path)
+
+
+def pair_info(builder: Any, homepage: str) -> Any:
+    """Returns the tfds.core.DatasetInfo that all our builders share."""
+    import tensorflow_datasets as tfds
+
+    return builder.dataset_info_from_configs(
+        features=tfds.features.FeaturesDict(
+            {
+                "degraded": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                "sharp": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                "name": tfds.features.Text(),
+            }
+        ),
+        supervised_keys=("degraded", "sharp"),
+        homepage=homepage,
+        disable_shuffling=True,  # the order of `names`; the training pipeline shuffles by itself
+        metadata=tfds.core.MetadataDict(names={}),
+    )
+
+
+def remember_names(builder: Any, split: str, names: Sequence[str]) -> None:
+    """Stores a split's names in metadata.json, so that listing them opens no record."""
+    builder.info.metadata["names"][split] = list(names)
+
+
+def keyed(examples: Iterable[dict[str, Any]], count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (key, example) with growing keys, spread so that TFDS needs little memory.
+
+    TFDS collects a split in 1,000 buckets by key and sorts each in memory. Keys 0, 1, 2 ... would
+    all fall into the first bucket: the whole split in memory at once.
+    """
+    for index, example in enumerate(examples):
+        yield index * (_KEYS // count), example
+
+
+def whole_pictures(pairs: Sequence[pairing.Pair]) -> Iterator[dict[str, Any]]:
+    """Yields one example a pair; TFDS stores the files' bytes as they are."""
+    for pair in pairs:
+        yield {"degraded": pair.degraded, "sharp": pair.sharp, "name": pair.name}
+
+
+def _version_folder(data_dir: str | os.PathLike, name: str, config: str) -> Path | None:
+    """Returns the newest prepared version's folder; a half-written one has another name."""
+    versions = [
+        path
+        for path in Path(data_dir).glob(f"{name}/{config}/*/")
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.name)
+        and (path / "dataset_info.json").is_file()
+        and (path / "features.json").is_file()
+    ]
+    newest_last = sorted(versions, key=lambda path: [int(part) for part in path.name.split(".")])
+    return newest_last[-1] if newest_last else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepares records from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m restore_tf.datasets.records", description="Prepares TFDS records of a set."
+    )
+    parser.add_argument("name", help=", ".join(NAMES))
+    parser.add_argument("config", help="e.g. blur or crops")
+    parser.add_argument("--manual_dir", required=True, help="the published folder, unpacked")
+    parser.add_argument("--data_dir", required=True, help="where the records go")
+    given = parser.parse_args(arguments)
+    try:
+        folder = prepare(given.name, given.config, given.manual_dir, given.data_dir)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{folder}: prepared.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Image restoration in TensorFlow/Keras: what the papers' packages share, and the public API.
+
+    model = restore_tf.load_model("runs/srn_quick")
+    sharp = restore_tf.restore(model, blurry)          # one uint8 or float picture of any size
+    restore_tf.metrics.psnr(reference, sharp)
+
+Importing this imports neither TensorFlow nor Keras; using it does.
+"""
+
+import importlib
+
+_HOMES = {"load_model": "inference", "restore": "inference", "metrics": "metrics"}
+
+__all__ = ["load_model", "metrics", "restore"]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    return home if name == _HOMES[name] else getattr(home, name)
+
+
+def __dir__():
+    return [*globals(), *__all__]

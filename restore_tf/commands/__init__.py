@@ -1,0 +1,1 @@
+"""The commands: `restore-tf <verb>`, and the scripts at the top of a checkout."""

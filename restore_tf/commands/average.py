@@ -1,0 +1,91 @@
+"""`restore-tf average`: makes training pairs by averaging the frames of sharp, fast video."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from restore_tf.commands import cli
+from restore_tf.errors import UserError
+
+USAGE = """Makes (blurry, sharp) training pairs by averaging consecutive frames, as GoPro was made.
+From a video of 120 or more frames a second (pip install 'restore_tf[video]'):
+  restore-tf average --output_dir DIR clip.mp4
+From a folder of frames, or a folder of such folders, of any strength of blur:
+  restore-tf average --output_dir DIR --mode gamma --window 9,21 GOPRO_Large_all/train"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return cli.run(average, _flags(), sys.argv if argv is None else argv, USAGE)
+
+
+def _flags():
+    from restore_tf.datasets.averaging import MODES
+
+    values = flags.FlagValues()
+    string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
+    string("output_dir", None, "where train/SEQUENCE/ with blurry and sharp pictures goes")
+    string(
+        "window", "7,13", "frames of one blurry picture: SMALLEST,LARGEST or one number, all odd"
+    )
+    flags.DEFINE_enum(
+        "mode",
+        "linear",
+        MODES,
+        "what is averaged. linear: light, by the sRGB curve, into blur_gamma/; gamma: light, by "
+        "gamma 2.2, as GoPro's blur_gamma/; encoded: stored values, as GoPro's blur/",
+        flag_values=values,
+    )
+    for name, value, lower, text in [
+        ("stride", None, 1, "frames from one window's start to the next; by default they touch"),
+        ("seed", 0, 0, "of the windows drawn"),
+        ("limit", None, 1, "at most so many pairs of each sequence"),
+    ]:
+        flags.DEFINE_integer(name, value, text, lower_bound=lower, flag_values=values)
+    for name, text in [
+        ("overwrite", "replace pictures that exist"),
+        ("resume", "keep pairs that exist, after an interruption or to add another mode"),
+    ]:
+        flags.DEFINE_boolean(name, False, text, flag_values=values)
+    return values
+
+
+def average(sources: Sequence[str], values: flags.FlagValues) -> None:
+    """Makes pairs of every source and says where they are and how to train on them."""
+    from restore_tf.datasets import averaging
+
+    if not sources:
+        raise UserError("nothing to average; name a video, a folder of frames or several.")
+    if not values.output_dir:
+        raise UserError("--output_dir is missing; name the folder for the pairs.")
+    counts = averaging.make_pairs(
+        sources,
+        values.output_dir,
+        _window(values.window),
+        values.stride,
+        values.mode,
+        values.seed,
+        values.limit,
+        overwrite=values.overwrite,
+        resume=values.resume,
+    )
+    for sequence, count in counts.items():
+        print(f"{values.output_dir}/train/{sequence}: {count} pairs")
+    config = averaging.FOLDERS[values.mode]
+    print(
+        f"Next: python train.py --model srn --dataset gopro --config {config}"
+        f" --data_dir {values.output_dir}"
+    )
+
+
+def _window(text: str) -> int | tuple[int, int]:
+    try:
+        numbers = tuple(int(number) for number in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 2):
+        raise UserError(f"--window {text}: expected an odd number, or two such as 7,13.")
+    return numbers if len(numbers) == 2 else numbers[0]

@@ -1,0 +1,96 @@
+"""What every command does alike: parse flags, print errors in one line, return an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from restore_tf.errors import UserError
+
+VERBS = ("train", "evaluate", "restore", "average")
+USER_ERROR = 2
+INTERRUPTED = 130  # what shells report for SIGINT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `restore-tf <verb> …`."""
+    argv = list(sys.argv if argv is None else argv)
+    if len(argv) < 2 or argv[1] not in VERBS:
+        asked = argv[1:] in (["--help"], ["-h"], ["help"])
+        print(f"usage: restore-tf {{{','.join(VERBS)}}} [--help]", file=_output(asked))
+        return 0 if asked else USER_ERROR
+    command = importlib.import_module(f"restore_tf.commands.{argv[1]}")
+    return command.main([f"restore-tf {argv[1]}", *argv[2:]])
+
+
+def run(
+    body: Callable[[list[str], flags.FlagValues], int | None],
+    values: flags.FlagValues,
+    argv: Sequence[str],
+    usage: str,
+) -> int:
+    """Parses flags, runs a command's body and turns bad input into one line and exit code 2.
+
+    Args:
+      body: takes the positional arguments and the parsed flags; returns an exit code or None.
+      values: the command's own flags. They are not absl's global ones, so that several commands
+        can live in one process.
+      argv: the program's name and its arguments.
+      usage: printed above the flags by --help.
+    """
+    warnings.showwarning = _show_warning
+    flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
+    try:
+        positional = values(list(argv))[1:]
+        if values.help:
+            print(f"{usage}\n{values.get_help()}")
+            return 0
+        return body(positional, values) or 0
+    except flags.Error as error:
+        print(f"error: {error} (see --help)", file=sys.stderr)
+        return USER_ERROR
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the lines its libraries print about CPU features and GPU drivers.
+
+    TF_CPP_MIN_LOG_LEVEL does not reach these lines: they come before TensorFlow's log is set up.
+    Set it to 0 to see them.
+    """
+    if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            # Looking for GPUs is what makes CUDA complain on a machine without one.
+            importlib.import_module("tensorflow").config.list_physical_devices()
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _output(asked):
+    return sys.stdout if asked else sys.stderr

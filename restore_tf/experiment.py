@@ -1,0 +1,246 @@
+"""An experiment: what a recipe fixes, how flags override it, and how a run remembers it."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from restore_tf.errors import UserError
+from restore_tf.files import atomic_path
+
+FILE_NAME = "experiment.json"
+_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that a paper (or a recipe of ours) fixes about one training.
+
+    Attributes:
+      model: a paper's model or one of its variants, e.g. "srn_lstm"; the part before the first
+        underscore names the package, here `srn_tf`.
+      recipe: name of the function in `<paper>_tf.recipes` that made this.
+      network: constructor arguments of the paper's model class.
+      dataset, config: data set trained on, and its configuration.
+      loss: name of a function in `restore_tf.losses`.
+      steps: optimizer steps in all. Steps count, not epochs.
+      batch: images a step, over all devices together.
+      crop: side of the square training crops, in pixels.
+      augment: names from `restore_tf.datasets.pairs.AUGMENTATIONS`, applied in this order.
+      learning_rate, end_learning_rate: first (after warm-up) and last learning rate.
+      schedule: "polynomial" or "cosine" decay from the first to the last over `steps`.
+      decay_power: exponent of the polynomial decay.
+      warmup_steps: linear rise from 0 over so many steps, counted in `steps`.
+      beta_1, beta_2, epsilon: Adam's.
+      recurrent_clip_norm: global norm to which the gradient of the model's recurrent weights alone
+        is clipped, or None.
+    """
+
+    model: str
+    recipe: str
+    network: Mapping[str, Any]
+    dataset: str
+    config: str
+    loss: str
+    steps: int
+    batch: int
+    crop: int
+    learning_rate: float
+    end_learning_rate: float
+    augment: Sequence[str] = ()
+    schedule: str = "polynomial"
+    decay_power: float = 1.0
+    warmup_steps: int = 0
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    recurrent_clip_norm: float | None = None
+
+
+def load_recipe(model: str, recipe: str) -> Experiment:
+    """Calls the function `recipe` of the paper that `model` belongs to.
+
+    Raises:
+      UserError: no such paper, variant or recipe; lists those there are.
+    """
+    module = _recipes(model)
+    if recipe not in module.RECIPES:
+        raise UserError(f"--recipe {recipe}: {model} has {_listed(module.RECIPES, recipe)}.")
+    return module.RECIPES[recipe](model)
+
+
+def recipes_of(model: str) -> Mapping[str, Any]:
+    """Returns {name: function} of the recipes of a model's paper, the paper's own one first."""
+    return _recipes(model).RECIPES
+
+
+def build(experiment: Experiment):
+    """Returns the experiment's network, a `Restorer` with freshly drawn weights.
+
+    Raises:
+      UserError: `experiment.network` does not fit the model's constructor.
+    """
+    try:
+        model = _recipes(experiment.model).build(experiment)
+    except TypeError as error:
+        raise UserError(f"network of {experiment.model}: {error}.") from None
+    model.build()
+    return model
+
+
+def _recipes(model: str):
+    paper = model.split("_")[0]
+    # The name ends up in an import; letters and digits alone cannot reach outside `*_tf`.
+    if not re.fullmatch(r"[a-z][a-z0-9]*", paper):
+        raise UserError(f"--model {model}: not the name of a model, such as srn.")
+    try:
+        module = importlib.import_module(f"{paper}_tf.recipes")
+    except ModuleNotFoundError as error:
+        if error.name not in (f"{paper}_tf", f"{paper}_tf.recipes"):
+            raise
+        raise UserError(f"--model {model}: there is no package {paper}_tf; try srn.") from None
+    if model not in module.VARIANTS:
+        raise UserError(f"--model {model}: {paper}_tf has {_listed(module.VARIANTS, model)}.")
+    return module
+
+
+def _listed(names, wrong: str) -> str:
+    close = difflib.get_close_matches(wrong, names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return ", ".join(names) + hint
+
+
+def override(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
+    """Applies `field=value` texts, e.g. "batch=8", "network.width=16", "recurrent_clip_norm=None".
+
+    Values are Python literals; what is not one is taken as text.
+
+    Raises:
+      UserError: a misspelt field, or a value of another type than the field's.
+    """
+    for assignment in assignments:
+        field, equals, text = assignment.partition("=")
+        if not equals:
+            raise UserError(f"--set {assignment}: expected field=value, such as batch=8.")
+        experiment = _set(experiment, field.strip(), _literal(text.strip()), assignment)
+    return experiment
+
+
+def _set(experiment, field, value, assignment):
+    if field.startswith("network."):
+        network = dict(experiment.network)
+        network[field.removeprefix("network.")] = value
+        return dataclasses.replace(experiment, network=network)
+    types = {f.name: str(f.type) for f in dataclasses.fields(experiment)}
+    fields = [name for name in types if name not in ("model", "recipe", "network")]
+    if field not in fields:
+        raise UserError(f"--set {assignment}: no such field; there are {_listed(fields, field)}.")
+    if types[field] == "float" and isinstance(value, int):
+        value = float(value)
+    if types[field].startswith("Sequence") and isinstance(value, str):
+        value = tuple(part for part in value.split(",") if part)
+    if not _fits(value, types[field]):
+        raise UserError(f"--set {assignment}: {field} takes {types[field]}, not {value!r}.")
+    return dataclasses.replace(experiment, **{field: value})
+
+
+def _literal(text):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _fits(value, annotation):
+    accepted = {
+        "str": str,
+        "int": int,
+        "float": float,
+        "float | None": (float, int, type(None)),
+        "Sequence[str]": (list, tuple),
+    }[annotation]
+    return isinstance(value, accepted) and not isinstance(value, bool)
+
+
+def write(workdir: str | os.PathLike, experiment: Experiment, run: Mapping[str, Any]) -> None:
+    """Saves the experiment in a run directory, with what made the run.
+
+    Args:
+      workdir: the run directory, created if missing.
+      experiment: what the recipe and its overrides fixed.
+      run: what the machine and the command decided: dataset, config, data_dir, seed, overrides …
+    """
+    path = Path(workdir) / FILE_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": 1,
+        "experiment": dataclasses.asdict(experiment),
+        "run": dict(run),
+        "environment": environment(),
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read(workdir: str | os.PathLike) -> tuple[Experiment, dict[str, Any]]:
+    """Returns the experiment of a run directory and what `write` was given as `run`.
+
+    Raises:
+      UserError: not a run directory, or its experiment.json is damaged or of another version.
+    """
+    path = Path(workdir) / FILE_NAME
+    if not path.is_file():
+        raise UserError(
+            f"{workdir}: not a run directory (it has no {FILE_NAME}); expected one made by train.py."
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Experiment(**content["experiment"]), content["run"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: damaged or written by another version ({type(error).__name__}: {error})."
+        ) from None
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and processor, to be kept beside results."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions,
+        "commit": _commit(),
+    }
+
+
+def _commit():
+    """The checkout's commit, with "+" behind it for uncommitted changes; None outside of one."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changes else "")

@@ -1,0 +1,51 @@
+"""What every network of this package is: a keras.Model that restores an image in stages."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+class Restorer(keras.Model):
+    """A network whose `call` returns the images of all its stages; the last one is the answer.
+
+    Subclasses implement
+
+        call(images, training=False) -> [stage 1, …, stage n]
+
+    with images (batch, height, width, channels) float in [0, 1], sRGB as stored, and stages from
+    first (or coarsest) to last. Height and width may differ from call to call and must be
+    multiples of `size_multiple`; `restore_tf.restore` pads and crops, the network never does.
+
+    Attributes:
+      channels: image channels, 3 (RGB) or 1 (gray; a colour picture runs as three planes).
+      size_multiple: height and width must be multiples of it, in pixels.
+      padding: how pictures are padded to that multiple at the bottom and right, as named by
+        `numpy.pad`: "edge" or "reflect".
+    """
+
+    channels: int = 3
+    size_multiple: int = 1
+    padding: str = "edge"
+
+    def build(self, input_shape=None):
+        """Creates every weight by one call on the smallest picture the network takes."""
+        if self.built:
+            return
+        self.built = True  # first, because the call below asks for it again
+        side = self.size_multiple
+        self(ops.zeros((1, side, side, self.channels)))
+
+    def check_size(self, images):
+        """Raises a ValueError for images of a shape the network does not take."""
+        shape = tuple(images.shape)
+        if len(shape) != 4 or shape[-1] != self.channels:
+            raise ValueError(
+                f"{self.name} takes images of shape (batch, height, width, {self.channels}), "
+                f"got {shape}."
+            )
+        if any(side is not None and side % self.size_multiple for side in shape[1:3]):
+            raise ValueError(
+                f"{self.name} takes heights and widths that are multiples of {self.size_multiple},"
+                f" got {shape[1]}x{shape[2]}; restore_tf.restore pads pictures of any size."
+            )

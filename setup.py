@@ -1,0 +1,50 @@
+"""Installs restore_tf. Metadata and dependencies live here, tool settings in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# The data sets lie in the top-level folder `datasets`, which must not become a top-level package of
+# that name: it would overwrite Hugging Face's. They are installed as `restore_tf.datasets`, and
+# `restore_tf/datasets/__init__.py`, which finds them in a checkout, stays out.
+DATASETS = ["restore_tf.datasets"] + [f"restore_tf.datasets.{p}" for p in find_packages("datasets")]
+
+CORE = [
+    "tensorflow>=2.21,<2.22",  # the engine; training, tf.data, tf.distribute
+    "keras>=3.15,<3.16",  # the models; minor versions change tf.distribute's behaviour
+    "tensorflow-datasets>=4.9.10,<4.10",  # prepared records of the data sets
+    "importlib_resources>=6",  # tensorflow-datasets 4.9.10 imports it and does not declare it
+    "tensorboard>=2.20,<3",  # training curves; TensorFlow 2.21 no longer installs it
+    "numpy>=2,<3",
+    "scipy>=1.13",  # blur kernels, the MATLAB SSIM window, bootstrap intervals
+    "scikit-image>=0.26,<0.27",  # metrics, unsharp masking, the photos of the embedded data
+    "pillow>=11",  # picture files
+    "absl-py>=2",  # command-line flags
+    "tqdm>=4.66",  # progress
+]
+EVAL = ["opencv-python-headless>=4.10"]  # the RealBlur protocol aligns pictures by ECC
+VIDEO = ["av>=13"]  # frames of videos (PyAV)
+DEV = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",  # a hanging pipeline fails its test instead of the whole suite
+    "ruff>=0.9",
+    "setuptools>=77",  # the wheel test builds without fetching anything
+    "wheel>=0.45",
+]
+
+setup(
+    name="restore_tf",
+    version="0.1.0",
+    description="Image restoration in TensorFlow/Keras: SRN-DeblurNet and its kin",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["*_tf", "*_tf.commands"]) + DATASETS,
+    package_dir={"restore_tf.datasets": "datasets"},
+    # TensorFlow Datasets reads a data set's description and citation from these.
+    package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS},
+    install_requires=CORE,
+    extras_require={"eval": EVAL, "video": VIDEO, "dev": DEV + EVAL + VIDEO},
+    entry_points={"console_scripts": ["restore-tf = restore_tf.commands.cli:main"]},
+)

@@ -1,0 +1,274 @@
+"""SRN-DeblurNet: a scale-recurrent network for deblurring.
+
+Tao, Gao, Shen, Wang, Jia: "Scale-recurrent Network for Deep Image Deblurring", CVPR 2018
+(arXiv 1802.01770), figures 3 and 4.
+
+Goes in: blurry images (batch, height, width, channels), float in [0, 1], sRGB as stored; nothing is
+subtracted. Height and width are multiples of 4 * 2^(scales - 1), 16 for the paper's three scales.
+Comes out: a list of images, one per scale, coarse to fine; the last is the restored image. Outputs
+are images, not residuals, unless `global_skip` is set, and they are not clipped.
+
+Conventions that cause most bugs:
+- Lists of scales run coarse to fine (1/4, 1/2, 1); the paper counts them fine to coarse (i = 1 is
+  the finest).
+- All scales share one set of weights: one encoder-decoder, looped over.
+- Images and the ConvLSTM's state are resized as TensorFlow 1 did, see `restore_tf.layers`. Every
+  scale's blurry image is taken from the finest one directly.
+- At the coarsest scale the blurry image itself takes the place of the previous output.
+- No gradient flows through the resized previous output; through the resized state it does.
+
+The published weights follow the authors' code where it differs from the paper; so does this file.
+README.md beside it lists the differences.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from restore_tf.layers import legacy_downsample, legacy_upsample2
+from restore_tf.restorer import Restorer
+
+KERNEL_SIZE = 5  # section 3.2: "all convolution layers have kernel size 5"
+FORGET_BIAS = 1.0  # authors' code; keeps the state by default early in training
+
+
+def _convolution(filters, name, *, strides=1, activation="relu", initializer="glorot_uniform"):
+    return layers.Conv2D(
+        filters,
+        KERNEL_SIZE,
+        strides=strides,
+        padding="same",
+        activation=activation,
+        kernel_initializer=initializer,  # Xavier, section 4
+        name=name,
+    )
+
+
+def _upconvolution(filters, name):
+    return layers.Conv2DTranspose(
+        filters,
+        4,  # authors' code; the paper says "deconvolution" without a size
+        strides=2,
+        padding="same",
+        activation="relu",
+        kernel_initializer="glorot_uniform",
+        name=name,
+    )
+
+
+class ResBlock(layers.Layer):
+    """Residual block: conv + ReLU, conv, plus the input. No normalisation, no ReLU after the sum."""
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.conv1 = _convolution(filters, "conv1")
+        self.conv2 = _convolution(filters, "conv2", activation=None)
+
+    def call(self, x):
+        return x + self.conv2(self.conv1(x))
+
+
+def _res_blocks(filters, count):
+    return [ResBlock(filters, name=f"res_block{i + 1}") for i in range(count)]
+
+
+class EBlock(layers.Layer):
+    """Encoder block (figure 4): a convolution, then ResBlocks of the same width.
+
+    The paper's InBlock is the same thing with stride 1.
+    """
+
+    def __init__(self, filters, res_blocks, strides=2, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = _convolution(filters, "conv", strides=strides)
+        self.res_blocks = _res_blocks(filters, res_blocks)
+
+    def call(self, x):
+        x = self.conv(x)
+        for block in self.res_blocks:
+            x = block(x)
+        return x
+
+
+class DBlock(layers.Layer):
+    """Decoder block (figure 4): ResBlocks, then a transposed convolution to twice the size.
+
+    Args:
+      filters: width of the ResBlocks and of the input.
+      upsampled_filters: width of the output.
+      res_blocks: how many ResBlocks.
+    """
+
+    def __init__(self, filters, upsampled_filters, res_blocks, **kwargs):
+        super().__init__(**kwargs)
+        self.res_blocks = _res_blocks(filters, res_blocks)
+        self.upconv = _upconvolution(upsampled_filters, "upconv")
+
+    def call(self, x):
+        for block in self.res_blocks:
+            x = block(x)
+        return self.upconv(x)
+
+
+class OutBlock(layers.Layer):
+    """Output block (figure 4): ResBlocks, then a linear convolution to the image's channels.
+
+    Args:
+      filters: width of the ResBlocks and of the input.
+      channels: image channels.
+      res_blocks: how many ResBlocks.
+      initializer: of the last convolution's kernel.
+    """
+
+    def __init__(self, filters, channels, res_blocks, initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.res_blocks = _res_blocks(filters, res_blocks)
+        self.conv = _convolution(channels, "conv", activation=None, initializer=initializer)
+
+    def call(self, x):
+        for block in self.res_blocks:
+            x = block(x)
+        return self.conv(x)
+
+
+class ConvLSTMCell(layers.Layer):
+    """Convolutional LSTM cell (equation 5), the memory that scales pass on.
+
+    One linear 3x3 convolution over concat(features, h) gives the gates i, j, f, o, in this order:
+
+        c' = c * sigmoid(f + forget bias) + sigmoid(i) * tanh(j)
+        h' = tanh(c') * sigmoid(o)
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = layers.Conv2D(
+            4 * filters,
+            3,
+            padding="same",
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=1e-3),  # authors' code
+            name="conv",
+        )
+
+    def call(self, features, state):
+        """Takes features and (c, h), all (batch, h, w, filters); returns h' and (c', h')."""
+        c, h = state
+        gates = self.conv(ops.concatenate([features, h], axis=-1))
+        i, j, f, o = ops.split(gates, 4, axis=-1)
+        c = c * ops.sigmoid(f + FORGET_BIAS) + ops.sigmoid(i) * ops.tanh(j)
+        h = ops.tanh(c) * ops.sigmoid(o)
+        return h, (c, h)
+
+
+@keras.saving.register_keras_serializable(package="srn_tf")
+class SRN(Restorer):
+    """Scale-recurrent network (figure 3).
+
+    Args:
+      channels: image channels, 3 or 1.
+      recurrent: whether a ConvLSTM carries state from scale to scale (the paper's model). Without
+        it the bottleneck passes features straight to the decoder.
+      width: filters at full resolution; twice and four times that below. 32 in the paper.
+      scales: number of scales, 3 in the paper.
+      res_blocks: ResBlocks per block, 3 in the paper.
+      global_skip: add each scale's blurry image to its output and start the last convolution at
+        zero, so that an untrained network returns its input. Not in the paper; short trainings
+        need it.
+    """
+
+    padding = "edge"
+
+    def __init__(
+        self,
+        channels=3,
+        recurrent=True,
+        width=32,
+        scales=3,
+        res_blocks=3,
+        global_skip=False,
+        name="srn",
+        **kwargs,
+    ):
+        super().__init__(name=name, **kwargs)
+        self.channels = channels
+        self.recurrent = recurrent
+        self.width = width
+        self.scales = scales
+        self.num_res_blocks = res_blocks
+        self.global_skip = global_skip
+        self.size_multiple = 4 * 2 ** (scales - 1)
+
+        self.in_block = EBlock(width, res_blocks, strides=1, name="in_block")
+        self.e_block1 = EBlock(2 * width, res_blocks, name="e_block1")
+        self.e_block2 = EBlock(4 * width, res_blocks, name="e_block2")
+        self.conv_lstm = ConvLSTMCell(4 * width, name="conv_lstm") if recurrent else None
+        self.d_block1 = DBlock(4 * width, 2 * width, res_blocks, name="d_block1")
+        self.d_block2 = DBlock(2 * width, width, res_blocks, name="d_block2")
+        last = "zeros" if global_skip else "glorot_uniform"
+        self.out_block = OutBlock(width, channels, res_blocks, last, name="out_block")
+
+    def call(self, images, training=False):
+        """Restores images (batch, height, width, channels); returns one image per scale."""
+        self.check_size(images)
+        stages, state = [], None
+        for exponent in reversed(range(self.scales)):
+            blurry = legacy_downsample(images, 2**exponent)
+            if stages:
+                previous = ops.stop_gradient(legacy_upsample2(stages[-1]))
+            else:
+                previous = blurry
+            restored, state = self.restore_scale(blurry, previous, state)
+            stages.append(restored)
+            if state is not None and exponent:
+                state = tuple(legacy_upsample2(part) for part in state)
+        return stages
+
+    def restore_scale(self, blurry, previous, state=None):
+        """One pass of the encoder-decoder, at one scale (equations 1 to 4).
+
+        Args:
+          blurry: the blurry image at this scale, (batch, h, w, channels).
+          previous: the coarser scale's output brought to this size, same shape.
+          state: the ConvLSTM's (c, h), each (batch, h / 4, w / 4, 4 * width), brought to this
+            scale; None at the coarsest scale, where it starts at zero.
+
+        Returns:
+          The restored image at this scale and the new state (None for a model without ConvLSTM).
+        """
+        shallow = self.in_block(ops.concatenate([blurry, previous], axis=-1))
+        half = self.e_block1(shallow)
+        features = self.e_block2(half)
+        if self.recurrent:
+            if state is None:
+                state = (ops.zeros_like(features), ops.zeros_like(features))
+            features, state = self.conv_lstm(features, state)
+        half = half + self.d_block1(features)
+        shallow = shallow + self.d_block2(half)
+        restored = self.out_block(shallow)
+        return (restored + blurry if self.global_skip else restored), state
+
+    @property
+    def recurrent_variables(self):
+        """Weights of the ConvLSTM, whose gradient alone the paper clips (section 4)."""
+        return self.conv_lstm.trainable_variables if self.recurrent else []
+
+    def get_config(self):
+        return {
+            "channels": self.channels,
+            "recurrent": self.recurrent,
+            "width": self.width,
+            "scales": self.scales,
+            "res_blocks": self.num_res_blocks,
+            "global_skip": self.global_skip,
+            "name": self.name,
+        }
+
+
+# The default (RGB with ConvLSTM) and the three models the authors published.
+VARIANTS = {
+    "srn": {"channels": 3, "recurrent": True},
+    "srn_lstm": {"channels": 1, "recurrent": True},
+    "srn_gray": {"channels": 1, "recurrent": False},
+    "srn_color": {"channels": 3, "recurrent": False},
+}
