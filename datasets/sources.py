@@ -163,7 +163,7 @@ def open_source(
       data_dir: the published folder layout, or a TensorFlow Datasets directory with prepared
         records of the set, which are then read instead.
       degraded_dir, sharp_dir: the two folders of `folder`.
-      seed: draws the pictures of `synthetic`.
+      seed: draws the training pictures of `synthetic`.
 
     Raises:
       UserError: no such set, config or split; a missing folder or partner; a damaged file.
@@ -186,7 +186,8 @@ def open_source(
 def _synthetic(config, split, seed):
     from restore_tf.datasets.synthetic import CONFIGS, Synthetic
 
-    pictures = Synthetic(config or CONFIGS[0], split, seed=seed)
+    # Held-out pictures are the same for every training seed, so that results can be compared.
+    pictures = Synthetic(config or CONFIGS[0], split, seed=seed if split == "train" else 0)
     return MemorySource(pictures.names, pictures.load_all())
 
 

@@ -80,7 +80,7 @@ TRAIN_PHOTOS = (
     "gravel.png",
 )
 
-_COUNTS = {"train": 600, "validation": 9, "test": 10}
+_COUNTS = {"train": 480, "validation": 9, "test": 10}
 _SIDES = {"train": 192, "validation": 256, "test": 256}
 _PHOTO_EVERY = 4  # in train, one picture in four is a photo
 
@@ -107,7 +107,7 @@ class Synthetic:
           split: one of `SPLITS`.
           seed: of the pictures, not of the training run: results on held-out splits can be compared
             at one seed only.
-          count: number of pairs; None is 600, 9 and 10. Further held-out pairs are dead leaves.
+          count: number of pairs; None is 480, 9 and 10. Further held-out pairs are dead leaves.
           size: (height, width) of the pictures; None is (192, 192) for train, (256, 256) else. A
             photo that is too small is continued by its mirror image.
 

@@ -1,0 +1,254 @@
+"""Pairing by name, held-out sequences, any two folders, and prepared records of every set."""
+
+import importlib
+import warnings
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from restore_tf.datasets import folder, pairing, records
+from restore_tf.errors import UserError
+
+
+def picture(path: Path, size=(8, 6), **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (10, 200, 90)).save(path, **options)
+    return path
+
+
+def two_folders(root: Path, *names: str, size=(8, 6)) -> tuple[Path, Path]:
+    for name in names:
+        picture(root / "input" / name, size)
+        picture(root / "target" / name, size)
+    return root / "input", root / "target"
+
+
+def pair(name: str) -> pairing.Pair:
+    return pairing.Pair(name, Path("degraded") / name, Path("sharp") / name)
+
+
+def names(pairs) -> list[str]:
+    return [pair.name for pair in pairs]
+
+
+def test_pairs_are_found_at_any_depth_by_name_without_extension(tmp_path):
+    degraded, sharp = two_folders(tmp_path, "b/2.png", "a/10.png", "a/9.png")
+    picture(degraded / "c.jpg")
+    picture(sharp / "c.PNG")
+    (degraded / "notes.txt").write_text("not a picture")
+    picture(degraded / ".thumbnails" / "a.png")
+    pairs = folder.find_pairs(degraded_dir=degraded, sharp_dir=str(sharp))
+    assert names(pairs) == ["a/10", "a/9", "b/2", "c"]
+    assert pairs[3].degraded == degraded / "c.jpg"
+    assert pairs[3].sharp == sharp / "c.PNG"
+    assert folder.find_pairs(tmp_path) == pairs
+
+
+def test_data_dir_may_hold_blur_and_sharp(tmp_path):
+    picture(tmp_path / "blur" / "00000000.png")
+    picture(tmp_path / "sharp" / "00000000.png")
+    assert names(folder.find_pairs(tmp_path)) == ["00000000"]
+
+
+@pytest.mark.parametrize("side", ["input", "target"])
+def test_missing_partner_is_named(tmp_path, side):
+    two_folders(tmp_path, "a/1.png", "a/2.png")
+    (tmp_path / side / "a" / "2.png").unlink()
+    lacking = {"input": "degraded", "target": "sharp"}[side]
+    with pytest.raises(UserError, match=rf"a/2\.png: no {lacking} picture of the same name"):
+        folder.find_pairs(tmp_path)
+
+
+def test_two_pictures_of_one_name_are_an_error(tmp_path):
+    two_folders(tmp_path, "1.png")
+    picture(tmp_path / "target" / "1.jpg")
+    with pytest.raises(UserError, match=r"1\.png: 1\.jpg has the same name"):
+        folder.find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "degraded_dir is not given"),
+        ({"degraded_dir": "input"}, "sharp_dir is not given"),
+        ({"sharp_dir": "target"}, "degraded_dir is not given"),
+        ({"data_dir": ".", "sharp_dir": "target"}, "not both forms"),
+        ({"data_dir": "input"}, "expected input/ and target/ or blur/ and sharp/ inside"),
+        ({"data_dir": "absent"}, "absent: no such folder; expected a folder with input/"),
+        ({"degraded_dir": "input", "sharp_dir": "absent"}, "absent: no such folder"),
+        ({"degraded_dir": "input", "sharp_dir": "input/../input"}, "both degraded_dir and sharp"),
+        ({"degraded_dir": "empty", "sharp_dir": "void"}, "hold no pictures"),
+    ],
+)
+def test_wrong_folders_say_what_to_give(tmp_path, monkeypatch, arguments, message):
+    two_folders(tmp_path, "1.png")
+    for name in ("empty", "void"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        folder.find_pairs(**arguments)
+
+
+def test_check_returns_sizes(tmp_path):
+    two_folders(tmp_path, "1.png", "2.jpg", "3.bmp", size=(8, 6))
+    assert pairing.check(folder.find_pairs(tmp_path)) == [(6, 8)] * 3
+
+
+def test_different_sizes_are_named(tmp_path):
+    _, sharp = two_folders(tmp_path, "1.png", "2.png")
+    picture(sharp / "2.png", (8, 7))
+    with pytest.raises(UserError, match=r"input/2\.png: is 8x6 pixels .*target/2\.png is 8x7"):
+        pairing.check(folder.find_pairs(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("1.png", "PNG"), ("1.jpg", "JPEG")])
+@pytest.mark.parametrize("lost", [1, 30])
+def test_truncated_picture_is_named(tmp_path, name, kind, lost):
+    _, sharp = two_folders(tmp_path, name, size=(64, 48))
+    whole = (sharp / name).read_bytes()
+    (sharp / name).write_bytes(whole[:-lost])
+    with pytest.raises(UserError, match=rf"target/{name}: truncated {kind} file"):
+        pairing.check(folder.find_pairs(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n\0\0"])
+def test_unreadable_file_is_named(tmp_path, content):
+    degraded, _ = two_folders(tmp_path, "1.png")
+    (degraded / "1.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"input/1\.png: cannot be read as a picture"):
+        pairing.check(folder.find_pairs(tmp_path))
+
+
+def test_vanished_file_is_named(tmp_path):
+    degraded, _ = two_folders(tmp_path, "1.png")
+    pairs = folder.find_pairs(tmp_path)
+    (degraded / "1.png").unlink()
+    with pytest.raises(UserError, match=r"input/1\.png: no such file"):
+        pairing.check(pairs)
+
+
+def test_hold_out_takes_the_last_whole_sequences():
+    pairs = [pair(f"{sequence:02d}/{frame}") for sequence in range(22) for frame in range(3)]
+    training, validation = pairing.hold_out(pairs[::-1], lambda p: p.name.split("/")[0])
+    assert names(validation) == ["20/0", "20/1", "20/2", "21/0", "21/1", "21/2"]
+    assert names(training) == names(pairs[:60])
+
+
+def test_hold_out_takes_at_least_one_sequence():
+    pairs = [pair("a/1"), pair("a/2"), pair("b/1")]
+    training, validation = pairing.hold_out(pairs, lambda p: p.name.split("/")[0])
+    assert (names(training), names(validation)) == (["a/1", "a/2"], ["b/1"])
+
+
+def test_hold_out_of_one_sequence_leaves_a_gap_and_warns():
+    pairs = [pair(f"a/{frame:02d}") for frame in range(20)]
+    with pytest.warns(UserWarning, match="only one training sequence: its last 2 frames"):
+        training, validation = pairing.hold_out(pairs, lambda p: "a", gap=3)
+    assert names(training) == [f"a/{frame:02d}" for frame in range(15)]
+    assert names(validation) == ["a/18", "a/19"]
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_hold_out_of_too_few_pairs_is_an_error(count):
+    pairs = [pair(f"a/{frame}") for frame in range(count)]
+    with warnings.catch_warnings(), pytest.raises(UserError, match=f"only {count} training pairs"):
+        pairing.hold_out(pairs, lambda p: "a")
+
+
+@pytest.mark.parametrize("name", records.NAMES)
+def test_records_hand_out_the_published_files(tmp_path, name):
+    layout = importlib.import_module(f"restore_tf.datasets.{name}.layout")
+    published = Path(layout.__file__).parent / "dummy_data"
+    for config in layout.CONFIGS:
+        assert not records.is_prepared(tmp_path, name, config)
+        records.prepare(name, config, published, tmp_path)
+        assert records.is_prepared(tmp_path, name, config)
+        for split in layout.SPLITS:
+            pairs = layout.find_pairs(published, config, split)
+            prepared = records.Records(tmp_path, name, config, split)
+            assert prepared.names == names(pairs)
+            assert [prepared.encoded(index) for index in range(len(prepared))] == [
+                (pair.degraded.read_bytes(), pair.sharp.read_bytes()) for pair in pairs
+            ]
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    from restore_tf.datasets.hide import layout
+
+    published = Path(layout.__file__).parent / "dummy_data"
+    return records.prepare("hide", "blur", published, tmp_path)
+
+
+def test_missing_records_name_the_command_that_prepares_them(tmp_path):
+    command = "python -m restore_tf.datasets.records gopro crops --manual_dir PUBLISHED_FOLDER"
+    with pytest.raises(UserError, match=f"gopro/crops: holds no prepared records; .*{command}"):
+        records.Records(tmp_path, "gopro", "crops", "train")
+
+
+def test_half_written_records_do_not_count(tmp_path, prepared):
+    prepared.rename(prepared.with_name("incomplete.ABC123_1.0.0"))
+    assert not records.is_prepared(tmp_path, "hide", "blur")
+
+
+def test_unknown_split_and_index(tmp_path, prepared):
+    with pytest.raises(UserError, match="no split 'train'; use one of: test"):
+        records.Records(tmp_path, "hide", "blur", "train")
+    opened = records.Records(tmp_path, "hide", "blur", "test")
+    for index in (-1, 3):
+        with pytest.raises(IndexError):
+            opened.encoded(index)
+
+
+def test_names_without_metadata_are_made_of_split_and_index(tmp_path, prepared):
+    (prepared / "metadata.json").unlink()
+    opened = records.Records(tmp_path, "hide", "blur", "test")
+    assert opened.names == ["test/00000000", "test/00000001", "test/00000002"]
+
+
+def test_damaged_or_missing_shard_is_an_error(tmp_path, prepared):
+    shard = next(prepared.glob("*.array_record-*"))
+    whole = shard.read_bytes()
+    place = 150  # inside the first record, which starts after a header of 104 bytes
+    shard.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+    with pytest.raises(UserError, match="damaged records .* delete the folder and run: python"):
+        records.Records(tmp_path, "hide", "blur", "test").encoded(0)
+    shard.unlink()
+    with pytest.raises(UserError, match="no such file; delete the folder and run: python"):
+        records.Records(tmp_path, "hide", "blur", "test")
+
+
+def test_keys_grow_and_fill_all_of_the_buckets_tfds_sorts_in():
+    shuffle = importlib.import_module("tensorflow_datasets.core.shuffle")
+    keys = [key for key, _ in records.keyed([{}] * 2500, 2500)]
+    assert keys == sorted(set(keys))
+    buckets = [shuffle.get_bucket_number(key, shuffle.BUCKETS_NUMBER) for key in keys]
+    assert max(buckets.count(bucket) for bucket in set(buckets)) == 3
+
+
+def test_other_file_formats_are_refused(tmp_path):
+    from restore_tf.datasets.hide import hide_dataset_builder, layout
+
+    tfds = pytest.importorskip("tensorflow_datasets")
+    builder = hide_dataset_builder.Builder(config="blur", data_dir=tmp_path, file_format="tfrecord")
+    published = Path(layout.__file__).parent / "dummy_data"
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=published))
+    with pytest.raises(UserError, match="is in the format tfrecord, but .* needs array_record"):
+        records.Records(tmp_path, "hide", "blur", "test")
+
+
+def test_prepare_from_the_command_line(tmp_path, capsys):
+    from restore_tf.datasets.gopro import layout
+
+    published = Path(layout.__file__).parent / "dummy_data"
+    folders = ["--manual_dir", str(published), "--data_dir", str(tmp_path / "records")]
+    assert records.main(["gopro", "blur", *folders]) == 0
+    assert len(records.Records(tmp_path / "records", "gopro", "blur", "train")) == 3
+    for wrong, message in (
+        (["cifar", "blur", *folders], "no data set 'cifar'"),
+        (["gopro", "gamma", *folders], "gopro has no config 'gamma'; use one of: blur, blur_gamma"),
+        (["gopro", "blur", "--manual_dir", "absent", *folders[2:]], "absent: no such folder"),
+    ):
+        assert records.main(wrong) == 2
+        assert message in capsys.readouterr().err
