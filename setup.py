@@ -27,7 +27,8 @@ VIDEO = ["av>=13"]  # frames of videos (PyAV)
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",  # a hanging pipeline fails its test instead of the whole suite
-    "ruff>=0.9",
+    "dill>=0.3.8",  # tfds.testing imports it and does not declare it
+    "ruff>=0.15",
     "setuptools>=77",  # the wheel test builds without fetching anything
     "wheel>=0.45",
 ]

@@ -17,16 +17,16 @@ from scipy import ndimage, signal, spatial, special
 
 from restore_tf.errors import UserError
 
-_DENSITY = 512  # samples of one exposure: at most ~0.5 pixels apart on the longest paths
+_DENSITY = 512  # samples of one exposure: about 1 pixel apart at most, on the longest paths
 
 
 def srgb_to_linear(image: np.ndarray) -> np.ndarray:
-    """sRGB values in [0, 1] -> linear light in [0, 1] (IEC 61966-2-1), any shape, float."""
+    """Decodes sRGB values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1); any float shape."""
     return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
 
 
 def linear_to_srgb(image: np.ndarray) -> np.ndarray:
-    """Linear light in [0, 1] -> sRGB values in [0, 1] (IEC 61966-2-1), any shape, float."""
+    """Encodes linear light in [0, 1] as sRGB values in [0, 1] (IEC 61966-2-1); any float shape."""
     return np.where(
         image <= 0.0031308,
         12.92 * image,
@@ -45,7 +45,10 @@ def defocus_kernel(sigma: float) -> np.ndarray:
       sigma: standard deviation along each axis in pixels, at least 0.
 
     Returns:
-      (2 r + 1, 2 r + 1) float64 kernel with r about 5 sigma.
+      (2 r + 1, 2 r + 1) float64 kernel with r about 5 sigma + 2.
+
+    Raises:
+      UserError: sigma is negative.
     """
     line = _gaussian_line(sigma)
     return np.outer(line, line)
@@ -54,7 +57,7 @@ def defocus_kernel(sigma: float) -> np.ndarray:
 def _gaussian_line(sigma: float) -> np.ndarray:
     if sigma < 0:
         raise UserError(f"sigma is {sigma}; expected a standard deviation of 0 pixels or more.")
-    radius = math.ceil(5 * sigma)
+    radius = math.ceil(5 * sigma + 2) if sigma > 0 else 0
     line = special.ive(np.abs(np.arange(-radius, radius + 1)), sigma**2)
     return line / line.sum()
 
@@ -110,7 +113,7 @@ def path_kernel(path: np.ndarray) -> np.ndarray:
     side = 2 * radius + 1
     corner = np.floor(path).astype(int)
     fraction = path - corner
-    kernel = np.zeros((side + 1, side + 1))  # one more: a sample on the last pixel has weight 0 there
+    kernel = np.zeros((side + 1, side + 1))  # the last row and column only ever receive weight 0
     for rows in (0, 1):
         for columns in (0, 1):
             weight = np.abs(1 - rows - fraction[:, 0]) * np.abs(1 - columns - fraction[:, 1])
@@ -137,6 +140,9 @@ def camera_shake_kernel(
 
     Returns:
       (2 r + 1, 2 r + 1) float64 kernel, r <= max_radius, sum 1, centroid on the middle pixel.
+
+    Raises:
+      UserError: a length of 0 or less, or a max_radius that the defocus alone exceeds.
     """
     length = 3.0 + 22.0 * rng.random() ** 1.5 if length is None else length
     line = _gaussian_line(defocus)
@@ -180,6 +186,9 @@ def degrade(
 
     Returns:
       (blurry, sharp), both (height, width, 3) float32 sRGB in [0, 1].
+
+    Raises:
+      UserError: the kernel is no square of odd width, or the picture is smaller than it.
     """
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
         raise UserError(f"kernel has shape {kernel.shape}; expected a square of odd width.")

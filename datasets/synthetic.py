@@ -10,8 +10,9 @@ Sharp pictures are photos that scikit-image installs with itself, and dead leave
 Pair i is a pure function of (config, split, seed, i): it is the same in every process and in any
 order. The photos of a split are used in no other, and every split draws from streams of its own.
 
-The photos' terms, as scikit-image states them: public domain or CC0 for all but coins and ihc, "no
-known copyright restrictions". Its photos without stated terms (motorcycle, moon, page) are not used.
+The photos' terms, as scikit-image states them: public domain or CC0, and "no known copyright
+restrictions" for coins and ihc. Its photos without stated terms (motorcycle, moon, page) are not
+used.
 
 Imports NumPy, SciPy and scikit-image (with its Pillow), no TensorFlow.
 """

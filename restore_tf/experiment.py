@@ -93,7 +93,7 @@ def build(experiment: Experiment):
     """
     try:
         model = _recipes(experiment.model).build(experiment)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # Python's and Keras' words for a wrong argument
         raise UserError(f"network of {experiment.model}: {error}.") from None
     model.build()
     return model
@@ -202,7 +202,7 @@ def read(workdir: str | os.PathLike) -> tuple[Experiment, dict[str, Any]]:
     path = Path(workdir) / FILE_NAME
     if not path.is_file():
         raise UserError(
-            f"{workdir}: not a run directory (it has no {FILE_NAME}); expected one made by train.py."
+            f"{workdir}: not a run directory (it has no {FILE_NAME}); train.py makes one."
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

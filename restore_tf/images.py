@@ -119,7 +119,9 @@ def to_float(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32)
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"pixels of type {pixels.dtype}; expected uint8, uint16 or float in [0, 1].")
+        raise UserError(
+            f"pixels of type {pixels.dtype}; expected uint8, uint16 or float in [0, 1]."
+        )
     return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
 
 

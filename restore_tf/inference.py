@@ -57,7 +57,7 @@ def restore(model, image: np.ndarray) -> np.ndarray:
     planes = pixels.reshape(*pixels.shape[:2], -1)
     batch = _to_batch(planes, model.channels)
     height, width = planes.shape[:2]
-    restored = answer(model, _pad(batch, model))[:, :height, :width]
+    restored = answer(model, pad(batch, model))[:, :height, :width]
     restored = _from_batch(restored, planes.shape[-1])
     return from_float(restored.reshape(image.shape), image.dtype)
 
@@ -74,11 +74,14 @@ def _from_batch(batch, channels):
     return batch[0] if channels == batch.shape[-1] else batch[0].mean(axis=-1, keepdims=True)
 
 
-def _pad(batch, model):
+def pad(batch: np.ndarray, model) -> np.ndarray:
+    """Pads (batch, height, width, channels) at the bottom and right to the model's multiple.
+
+    Where a picture is smaller than the padding, NumPy goes on reflecting; a single row or column is
+    repeated.
+    """
     multiple = model.size_multiple
     bottom, right = (-batch.shape[1] % multiple, -batch.shape[2] % multiple)
-    # Reflection needs more pixels than it adds; a very small picture is reflected repeatedly by
-    # NumPy, and a single row or column is repeated.
     return np.pad(batch, ((0, 0), (0, bottom), (0, right), (0, 0)), mode=model.padding)
 
 

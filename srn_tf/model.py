@@ -33,7 +33,7 @@ KERNEL_SIZE = 5  # section 3.2: "all convolution layers have kernel size 5"
 FORGET_BIAS = 1.0  # authors' code; keeps the state by default early in training
 
 
-def _convolution(filters, name, *, strides=1, activation="relu", initializer="glorot_uniform"):
+def _convolution(filters, name, strides=1, activation="relu", initializer="glorot_uniform"):
     return layers.Conv2D(
         filters,
         KERNEL_SIZE,
@@ -58,7 +58,7 @@ def _upconvolution(filters, name):
 
 
 class ResBlock(layers.Layer):
-    """Residual block: conv + ReLU, conv, plus the input. No normalisation, no ReLU after the sum."""
+    """Residual block: conv + ReLU, conv, plus the input. No normalisation, no last ReLU."""
 
     def __init__(self, filters, **kwargs):
         super().__init__(**kwargs)
@@ -66,6 +66,7 @@ class ResBlock(layers.Layer):
         self.conv2 = _convolution(filters, "conv2", activation=None)
 
     def call(self, x):
+        """(batch, h, w, filters) -> the same shape."""
         return x + self.conv2(self.conv1(x))
 
 
@@ -85,6 +86,7 @@ class EBlock(layers.Layer):
         self.res_blocks = _res_blocks(filters, res_blocks)
 
     def call(self, x):
+        """(batch, h, w, any) -> (batch, h / strides, w / strides, filters)."""
         x = self.conv(x)
         for block in self.res_blocks:
             x = block(x)
@@ -106,6 +108,7 @@ class DBlock(layers.Layer):
         self.upconv = _upconvolution(upsampled_filters, "upconv")
 
     def call(self, x):
+        """(batch, h, w, filters) -> (batch, 2 h, 2 w, upsampled_filters)."""
         for block in self.res_blocks:
             x = block(x)
         return self.upconv(x)
@@ -127,6 +130,7 @@ class OutBlock(layers.Layer):
         self.conv = _convolution(channels, "conv", activation=None, initializer=initializer)
 
     def call(self, x):
+        """(batch, h, w, filters) -> (batch, h, w, channels)."""
         for block in self.res_blocks:
             x = block(x)
         return self.conv(x)
@@ -254,6 +258,7 @@ class SRN(Restorer):
         return self.conv_lstm.trainable_variables if self.recurrent else []
 
     def get_config(self):
+        """The constructor's arguments, for Keras' serialisation."""
         return {
             "channels": self.channels,
             "recurrent": self.recurrent,

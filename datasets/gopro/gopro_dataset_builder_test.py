@@ -59,7 +59,7 @@ def test_config_picks_the_blurred_folder():
     [
         ("gamma", "train", "blur, blur_gamma, crops"),
         ("blur", "val", "train, validation, test"),
-        ("crops", "train", "prepared records"),
+        ("crops", "train", "records gopro crops --manual_dir"),
     ],
 )
 def test_unknown_config_or_split_lists_the_valid_ones(config, split, message):
@@ -126,3 +126,12 @@ def test_truncated_picture_stops_the_preparation_and_leaves_no_records(copy, tmp
     with pytest.raises(UserError, match=r"000001\.png: truncated PNG"):
         records.prepare("gopro", "blur", copy, tmp_path / "records")
     assert not records.is_prepared(tmp_path / "records", "gopro", "blur")
+
+
+def test_picture_damaged_in_the_middle_is_named_when_cropped(copy, tmp_path):
+    path = copy / "train" / "GOPR0374_11_00" / "sharp" / "000001.png"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT") + 12] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"sharp/000001\.png: cannot be decoded"):
+        records.prepare("gopro", "crops", copy, tmp_path / "records")

@@ -41,8 +41,9 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
     """
     if config in RECORD_CONFIGS:
         raise UserError(
-            f"gopro config {config!r} is read from prepared records and {data_dir} holds none;"
-            " prepare them as datasets/gopro/README.md says, or use config blur."
+            f"{data_dir}: holds no prepared records of gopro {config}; prepare them with: python -m"
+            f" restore_tf.datasets.records gopro {config} --manual_dir GOPRO_Large --data_dir"
+            " RECORDS, and give RECORDS as data_dir."
         )
     if config not in CONFIGS:
         known = ", ".join(CONFIGS + RECORD_CONFIGS)

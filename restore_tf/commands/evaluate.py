@@ -19,8 +19,9 @@ USAGE = """Scores a trained run, beside the blurry input and unsharp masking.
   python evaluate.py --workdir RUN --dataset gopro --data_dir DIR/GOPRO_Large"""
 
 PROTOCOL = (
-    "PSNR, SSIM and MSE of 8-bit RGB pictures, clipped and rounded; SSIM (MATLAB) is the 3-D window "
-    "that papers print, SSIM (per channel) is scikit-image's; unsharp masking with radius 2, amount 1"
+    "PSNR, SSIM and MSE of 8-bit RGB pictures, clipped and rounded; SSIM (MATLAB) is the 3-D "
+    "window that papers print, SSIM (per channel) is scikit-image's; unsharp masking with radius "
+    "2, amount 1"
 )
 ALIGNED_PROTOCOL = "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)"
 

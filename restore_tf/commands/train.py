@@ -70,7 +70,9 @@ def _train(positional, values):
 
     if values.virtual_devices > 1:
         devices = [tf.config.LogicalDeviceConfiguration()] * values.virtual_devices
-        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], devices
+        )
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
     from restore_tf import training as loop
@@ -115,7 +117,9 @@ def _check_resume(workdir, experiment, run, resume):
     if not (workdir / experiments.FILE_NAME).exists():
         return
     if not resume:
-        raise UserError(f"{workdir}: has a run already; pass another --workdir, or drop --noresume.")
+        raise UserError(
+            f"{workdir}: has a run already; pass another --workdir, or drop --noresume."
+        )
     old, old_run = experiments.read(workdir)
     before = {**dataclasses.asdict(old), **old_run}
     now = {**dataclasses.asdict(experiment), **run}

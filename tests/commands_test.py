@@ -1,0 +1,292 @@
+"""The commands as typed: what they leave behind, and what they say to bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from restore_tf import images
+from restore_tf.commands import cli, evaluate, restore, train
+
+ROOT = Path(__file__).parents[1]
+TINY = ["--set", "network.width=4", "--set", "network.res_blocks=1", "--set", "crop=32"]
+
+
+@pytest.fixture(scope="module")
+def gopro(tmp_path_factory):
+    """A small GOPRO_Large in the published layout."""
+    root = tmp_path_factory.mktemp("GOPRO_Large")
+    random = np.random.default_rng(0)
+    for split, sequence, count in [
+        ("train", "GOPR0372_07_00", 3),
+        ("train", "GOPR0374_11_00", 2),
+        ("test", "GOPR0396_11_00", 2),
+    ]:
+        for number in range(count):
+            sharp = random.integers(0, 256, (40, 56, 3), np.uint8)
+            for kind, picture in [("sharp", sharp), ("blur", np.roll(sharp, 1, axis=1))]:
+                path = root / split / sequence / kind / f"{number:06d}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture).save(path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(gopro, tmp_path_factory):
+    """A run directory made by train.py on the small GoPro."""
+    workdir = tmp_path_factory.mktemp("runs") / "srn"
+    assert train.main(training_words(gopro, workdir)) == 0
+    return workdir
+
+
+def training_words(gopro, workdir, *more):
+    data = ["--dataset", "gopro", "--data_dir", str(gopro), "--recipe", "quick"]
+    return ["train.py", *data, *TINY, "--workdir", str(workdir), "--steps", "2", *more]
+
+
+def error_of(capsys, code, expected=cli.USER_ERROR):
+    assert code == expected
+    captured = capsys.readouterr().err.strip()
+    line = captured.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert "Traceback" not in captured
+    return line
+
+
+def test_train_says_what_it_did(gopro, tmp_path, capsys):
+    assert train.main(training_words(gopro, tmp_path / "run")) == 0
+    captured = capsys.readouterr()
+    assert (
+        "Training srn by recipe quick on gopro/blur: 3 pairs, 2 held out, 2 steps" in captured.out
+    )
+    assert "Done: 2 steps. Best validation PSNR" in captured.out
+    assert captured.err == ""  # progress is for terminals
+    saved = json.loads((tmp_path / "run" / "experiment.json").read_text())
+    assert saved["experiment"]["network"]["width"] == 4
+    assert saved["run"]["data_dir"] == str(gopro)
+
+
+def test_recipes_follow_the_data_set(gopro):
+    def recipe(*words):
+        values = train._flags()
+        values(["train.py", *words])
+        experiment, _ = train._experiment(values)
+        return experiment.recipe, experiment.dataset, experiment.config
+
+    assert recipe("--model", "srn") == ("quick", "synthetic", "defocus")
+    assert recipe("--dataset", "gopro", "--data_dir", "x") == ("gopro", "gopro", "blur")
+    assert recipe("--dataset", "synthetic") == ("gopro", "synthetic", "shake")
+    assert recipe("--recipe", "quick", "--dataset", "reds") == ("quick", "reds", "blur")
+
+
+def test_evaluate_writes_every_score(run, gopro, capsys):
+    words = ["evaluate.py", "--workdir", str(run), "--dataset", "gopro", "--data_dir", str(gopro)]
+    assert evaluate.main(words) == 0
+    out = capsys.readouterr().out
+    for method in ("restored", "unsharp masking", "blurry input"):
+        assert f"{method} " in out
+    output = run / "evaluation" / "gopro_blur_test"
+    scores = json.loads((output / "scores.json").read_text())
+    assert "GOPR0396_11_00/000001" in json.dumps(scores)
+    shown = output / "pictures"
+    for kind in ("blurry", "restored", "sharp"):
+        assert (shown / kind / "GOPR0396_11_00" / "000001.png").is_file()
+    assert (output / "index.html").is_file()
+    # The blurry input's PSNR, by scikit-image, from the files themselves.
+    from skimage.metrics import peak_signal_noise_ratio
+
+    folder = gopro / "test" / "GOPR0396_11_00"
+    expected = np.mean(
+        [
+            peak_signal_noise_ratio(
+                *(np.asarray(Image.open(folder / k / f"{n:06d}.png")) for k in ("sharp", "blur"))
+            )
+            for n in range(2)
+        ]
+    )
+    assert f"{expected:.2f}" in next(line for line in out.splitlines() if line[:6] == "blurry")
+
+
+def test_evaluate_keeps_the_worst_pictures(run, gopro):
+    output = run / "limited"
+    words = ["evaluate.py", "--workdir", str(run), "--output", str(output), "--pictures", "1"]
+    assert evaluate.main([*words, "--metrics", "psnr"]) == 0
+    scores = {}
+    for line in (output / "scores.csv").read_text().splitlines()[1:]:
+        name, _, _, method, psnr = line.split(",")[:5]
+        if method == "restored":
+            scores[name] = float(psnr)
+    kept = [
+        p.relative_to(output / "pictures/sharp")
+        for p in (output / "pictures").rglob("sharp/**/*.png")
+    ]
+    assert [str(path.with_suffix("")) for path in kept] == [min(scores, key=scores.get)]
+
+
+def test_restore_keeps_names_and_sizes(run, tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shapes = {"a.png": (7, 9, 3), "b.jpg": (33, 17, 3), "c.bmp": (16, 16)}
+    for name, shape in shapes.items():
+        images.write_picture(folder / name, np.full(shape, 99, np.uint8))
+    (folder / "notes.txt").write_text("not a picture")
+    words = ["restore.py", str(folder), "--workdir", str(run), "--output", str(tmp_path / "out")]
+    assert restore.main([*words, "--strip"]) == 0
+    assert "3 of 3 pictures restored" in capsys.readouterr().out
+    for name, shape in shapes.items():
+        assert images.read_picture(tmp_path / "out" / name).pixels.shape == shape
+    strip = images.read_picture(tmp_path / "out" / "a_before_after.png").pixels
+    assert strip.shape == (7, 9 + 8 + 9, 3)
+    assert "exists; pass --overwrite" in error_of(capsys, restore.main(words))
+    assert restore.main([*words, "--overwrite"]) == 0
+
+
+def test_restore_equals_the_api(run, gopro, tmp_path):
+    import restore_tf
+
+    picture = gopro / "test" / "GOPR0396_11_00" / "blur" / "000000.png"
+    words = ["restore.py", str(picture), "--workdir", str(run), "--output", str(tmp_path)]
+    assert restore.main(words) == 0
+    model = restore_tf.load_model(run)
+    expected = restore_tf.restore(model, images.read_rgb(picture))
+    np.testing.assert_array_equal(images.read_rgb(tmp_path / "000000.png"), expected)
+
+
+def test_a_broken_picture_does_not_stop_the_others(run, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    images.write_picture(tmp_path / "good.png", np.zeros((8, 8, 3), np.uint8))
+    words = ["restore.py", str(tmp_path), "--workdir", str(run), "--output", str(tmp_path / "out")]
+    code = restore.main(words)
+    assert "broken.png: cannot be read" in error_of(capsys, code, restore.SOME_FAILED)
+    assert (tmp_path / "out" / "good.png").is_file()
+
+
+def test_restore_never_overwrites_its_input(run, tmp_path, capsys):
+    path = tmp_path / "a.png"
+    images.write_picture(path, np.zeros((8, 8, 3), np.uint8))
+    before = path.read_bytes()
+    words = ["restore.py", str(path), "--workdir", str(run), "--output", str(tmp_path)]
+    assert "is an input" in error_of(capsys, restore.main([*words, "--overwrite"]))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        (train, ["--modle", "srn"], "modle"),
+        (train, ["--model", "srm"], "there is no package srm_tf"),
+        (train, ["srn"], "unexpected argument"),
+        (train, ["--steps", "many"], "steps"),
+        (train, ["--steps", "0"], "steps"),
+        (train, ["--set", "bach=3"], "did you mean batch"),
+        (train, ["--dataset", "gopro"], "needs --data_dir"),
+        (train, ["--dataset", "gopro", "--data_dir", "/nowhere"], "/nowhere: no such folder"),
+        (train, ["--dataset", "flickr"], "no such data set; there are gopro"),
+        (evaluate, [], "--workdir: missing"),
+        (evaluate, ["--workdir", "/nowhere"], "/nowhere: not a run directory"),
+        (restore, ["a.png", "--output", "o"], "--workdir: missing"),
+        (restore, ["--workdir", "w", "--output", "o"], "no pictures"),
+        (restore, ["/nowhere.png", "--workdir", "w", "--output", "o"], "no such file or folder"),
+    ],
+)
+def test_bad_input_is_one_line(command, words, message, capsys):
+    assert message in error_of(capsys, command.main(["program", *words]))
+
+
+def test_an_unpaired_picture_is_named(gopro, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(gopro, copy)
+    missing = copy / "train" / "GOPR0374_11_00" / "sharp" / "000001.png"
+    missing.unlink()
+    line = error_of(capsys, train.main(training_words(copy, tmp_path / "run")))
+    assert "GOPR0374_11_00/blur/000001.png: no sharp picture of the same name" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_continued_with_another_recipe(run, gopro, capsys):
+    line = error_of(capsys, train.main(training_words(gopro, run, "--set", "batch=2")))
+    assert "was started with batch=4, not 2" in line
+    line = error_of(capsys, train.main(training_words(gopro, run, "--seed", "1")))
+    assert "was started with seed=0, not 1" in line
+    line = error_of(capsys, train.main(training_words(gopro, run, "--noresume")))
+    assert "has a run already" in line
+
+
+def test_a_foreign_weights_file_is_named(run, gopro, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "best.weights.h5").write_bytes(b"not HDF5")
+    words = ["evaluate.py", "--workdir", str(copy)]
+    assert "best.weights.h5: damaged" in error_of(capsys, evaluate.main(words))
+
+
+def test_restore_tf_names_its_verbs(capsys):
+    assert cli.main(["restore-tf"]) == cli.USER_ERROR
+    assert cli.main(["restore-tf", "--help"]) == 0
+    assert "train" in capsys.readouterr().out
+    assert "--workdir: missing" in error_of(capsys, cli.main(["restore-tf", "evaluate"]))
+
+
+@pytest.mark.slow
+def test_kill_and_resume_equals_an_uninterrupted_run(gopro, tmp_path):
+    def command(workdir):
+        more = ["--deterministic", "--checkpoint_every", "5", "--validate_every", "100"]
+        words = training_words(gopro, workdir, *more)
+        words[words.index("--steps") + 1] = "40"
+        return [sys.executable, str(ROOT / "train.py"), *words[1:]]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, cwd=tmp_path)
+    parts = tmp_path / "parts"
+    for checkpoint in (10, 25):
+        process = subprocess.Popen(command(parts), cwd=tmp_path)
+        while not list(parts.glob(f"checkpoints/ckpt-{checkpoint}.index")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command(parts), check=True, cwd=tmp_path)
+    from restore_tf import inference
+
+    for which in ("latest", "best"):
+        whole, resumed = (
+            inference.load_model(workdir, which).get_weights()
+            for workdir in (tmp_path / "whole", parts)
+        )
+        for a, b in zip(whole, resumed, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_quick_gains_on_held_out_pictures(tmp_path):
+    """A fifth of the recipe's steps gain the 1.5 dB that the whole must."""
+    workdir = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "train.py"), "--model", "srn", "--steps", "600"]
+    done = subprocess.run(
+        [*command, "--workdir", str(workdir)],
+        check=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "recipe quick" in done.stdout
+    assert done.stderr == ""
+    assert evaluate.main(["evaluate.py", "--workdir", str(workdir), "--metrics", "psnr"]) == 0
+    output = workdir / "evaluation" / "synthetic_defocus_test" / "scores.csv"
+    means = {}
+    for line in output.read_text().splitlines()[1:]:
+        _, _, _, method, psnr = line.split(",")[:5]
+        means.setdefault(method, []).append(float(psnr))
+    gain = np.mean(means["restored"]) - np.mean(means["blurry"])
+    assert gain > 1.5
+    assert np.mean(means["restored"]) > np.mean(means["unsharp"])

@@ -1,0 +1,100 @@
+"""The package as others meet it: its imports, its wheel, its scripts."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code, cwd=ROOT):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, check=True
+    ).stdout
+
+
+def imported(module):
+    return set(python(f"import sys, {module}; print('\\n'.join(sys.modules))").split())
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("restore_tf", {"tensorflow", "keras", "tensorflow_datasets"}),
+        ("restore_tf.metrics", {"tensorflow", "keras"}),
+        ("restore_tf.datasets.synthetic", {"tensorflow", "keras", "tensorflow_datasets"}),
+        ("restore_tf.datasets.gopro.layout", {"tensorflow", "tensorflow_datasets"}),
+        ("restore_tf.commands.train", {"tensorflow", "keras"}),
+        ("srn_tf.model", {"tensorflow_datasets", "absl.flags._flag_foo"}),
+    ],
+)
+def test_imports_stay_light(module, absent):
+    assert not imported(module) & absent
+
+
+def test_papers_import_nothing_above_them():
+    for paper in ("srn_tf",):
+        source = (ROOT / paper / "model.py").read_text()
+        lines = [line for line in source.splitlines() if line.startswith(("import", "from"))]
+        allowed = ("keras", "restore_tf.layers", "restore_tf.restorer", "__future__")
+        assert all(line.split()[1] in allowed for line in lines), lines
+
+
+def test_public_api():
+    code = (
+        "import restore_tf as r; print(callable(r.load_model), callable(r.restore), r.metrics.psnr)"
+    )
+    assert python(code).startswith("True True <function psnr")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "source"
+    # A clean copy: setuptools would otherwise leave build/ in the checkout and read it next time.
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(copy)], check=True)
+    words = [
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(folder),
+        str(copy),
+    ]
+    subprocess.run([sys.executable, "-m", *words], check=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_owns_only_our_names(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"restore_tf", "srn_tf"}
+    assert "restore_tf/datasets/__init__.py" not in names  # the checkout's bridge
+    assert "restore_tf/datasets/gopro/layout.py" in names
+    assert "restore_tf/datasets/gopro/CITATIONS.bib" in names
+    assert not [name for name in names if "dummy_data" in name]
+
+
+def test_the_wheel_works(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        "import restore_tf.datasets.synthetic as s, restore_tf.datasets.gopro.layout, srn_tf.model;"
+        "print(s.__file__)"
+    )
+    assert python(code, cwd=tmp_path).strip().startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "restore.py"])
+def test_scripts_explain_themselves(script):
+    done = subprocess.run(
+        [sys.executable, script, "--help"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0
+    assert f"python {script}" in done.stdout

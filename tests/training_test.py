@@ -1,0 +1,287 @@
+"""The loop: resuming exactly, strategies in numbers, and stopping without losing anything."""
+
+import csv
+import dataclasses
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from restore_tf import checkpoints, experiment, inference, losses, schedules, training
+from restore_tf.datasets import pairs, sources
+from restore_tf.errors import UserError
+from srn_tf.model import SRN
+
+
+def tiny(**changes):
+    recipe = experiment.load_recipe("srn", "quick")
+    network = {**recipe.network, "width": 4, "res_blocks": 1, "scales": 2}
+    changes = {"network": network, "steps": 6, "batch": 2, "crop": 16} | changes
+    return dataclasses.replace(recipe, **changes)
+
+
+def source(count=6, side=24):
+    random = np.random.default_rng(0)
+    sharp = random.integers(0, 256, (count, side, side, 3), np.uint8)
+    blurry = np.clip(sharp.astype(int) + random.integers(-20, 20, sharp.shape), 0, 255)
+    return sources.MemorySource(
+        [f"p{i}" for i in range(count)], zip(blurry.astype(np.uint8), sharp, strict=True)
+    )
+
+
+def run(workdir, recipe=None, training_source=None, **options):
+    recipe = recipe or tiny()
+    options = {"validate_every": 3, "checkpoint_every": 2, "log_every": 2} | options
+    experiment.write(workdir, recipe, {"seed": options.get("seed", 0)})
+    return training.train(
+        recipe, workdir, training_source or source(), source(3), training.Options(**options)
+    )
+
+
+def weights(workdir, which="latest"):
+    return [w.numpy() for w in inference.load_model(workdir, which).weights]
+
+
+def assert_equal_weights(first, second, **tolerance):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, **({"rtol": 0, "atol": 0} | tolerance))
+
+
+def rows(workdir):
+    with open(workdir / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def deterministic():
+    tf.config.experimental.enable_op_determinism()
+    yield
+    # There is no public way to switch it off again, and the other tests do not mind it.
+
+
+def test_a_run_leaves_what_the_commands_need(tmp_path):
+    result = run(tmp_path, tiny(steps=4))
+    assert result == training.Result(4, True, result.best_psnr, result.blurry_psnr)
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found >= {"experiment.json", "best.weights.h5", "metrics.csv", "checkpoints"}
+    assert {path.name for path in (tmp_path / "samples").iterdir()} == {
+        "step_0000003.png",
+        "step_0000004.png",
+    }
+    table = rows(tmp_path)
+    assert [row["step"] for row in table if row["loss"]] == ["2", "4"]
+    assert [row["step"] for row in table if row["psnr"]] == ["3", "4"]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
+    run(tmp_path / "whole")
+    interrupted = tmp_path / "parts"
+    stop_at(interrupted, 3)
+    assert [int(row["step"]) for row in rows(interrupted)][-1] == 3
+    result = run(interrupted)
+    assert result.finished
+    assert_equal_weights(weights(tmp_path / "whole"), weights(interrupted))
+    assert_equal_weights(weights(tmp_path / "whole", "best"), weights(interrupted, "best"))
+    columns = ("step", "learning_rate", "psnr")
+    assert [[row[c] for c in columns] for row in rows(tmp_path / "whole") if row["psnr"]] == [
+        [row[c] for c in columns] for row in rows(interrupted) if row["psnr"]
+    ]
+
+
+def stop_at(workdir, step):
+    """Runs until a SIGTERM in the middle of step `step`."""
+
+    class Interrupted(sources.MemorySource):
+        pass
+
+    original = training.RunLog.advance
+    seen = []
+
+    def advance(log):
+        seen.append(None)
+        if len(seen) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(log)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.RunLog, "advance", advance)
+        result = run(workdir)
+    assert result.step == step
+    assert not result.finished
+
+
+def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
+    stop_at(tmp_path, 3)
+    with open(tmp_path / "metrics.csv", "a") as file:
+        file.write("4,0.5,,,,\n5,0.")  # written by a process that was killed before a checkpoint
+    run(tmp_path)
+    steps = [int(row["step"]) for row in rows(tmp_path)]
+    assert steps == sorted(steps)
+    assert steps.count(4) == 1
+
+
+def test_a_truncated_newest_checkpoint_falls_back(tmp_path, deterministic):
+    run(tmp_path / "whole")
+    parts = tmp_path / "parts"
+    stop_at(parts, 5)
+    data = next((parts / "checkpoints").glob("ckpt-5.data*"))
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="ckpt-5: damaged checkpoint, trying an older one"):
+        run(parts)
+    assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
+
+
+def test_no_readable_checkpoint_is_an_error(tmp_path):
+    stop_at(tmp_path, 1)
+    for data in (tmp_path / "checkpoints").glob("*.data*"):
+        data.write_bytes(b"")
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(UserError, match="none of its"):
+        run(tmp_path)
+
+
+def test_two_replicas_equal_one_device(tmp_path):
+    recipe = tiny(steps=4, recurrent_clip_norm=1e-3, learning_rate=1e-3)
+    run(tmp_path / "one", recipe, strategy="one")
+    run(tmp_path / "two", recipe, strategy="mirrored")
+    # Sums are taken in another order; Adam's first steps magnify that where a gradient is tiny.
+    assert_equal_weights(weights(tmp_path / "one"), weights(tmp_path / "two"), atol=2e-5)
+    losses_of = [
+        [float(row["loss"]) for row in rows(tmp_path / name) if row["loss"]]
+        for name in ("one", "two")
+    ]
+    np.testing.assert_allclose(*losses_of, rtol=1e-5)
+
+
+def test_a_step_is_adam_on_the_batch_mean(tmp_path):
+    """One step against a tape, Adam's formula and the clip written out by hand."""
+    recipe = tiny(recurrent_clip_norm=1e-4, learning_rate=1e-3, end_learning_rate=1e-3)
+    keras.utils.set_random_seed(0)
+    model = experiment.build(recipe)
+    batch = next(iter(pairs.training_batches(source(), crop=16, batch=2, steps=1, seed=0)))
+    with tf.GradientTape() as tape:
+        stages = model(batch[0])
+        loss = sum(
+            tf.reduce_mean((stage - batch[1][:, ::factor, ::factor]) ** 2)
+            for stage, factor in zip(stages, (2, 1), strict=True)
+        )
+    variables = model.trainable_variables
+    gradients = [g.numpy() for g in tape.gradient(loss, [v.value for v in variables])]
+    before = [v.numpy() for v in variables]
+    recurrent = [i for i, v in enumerate(variables) if "conv_lstm" in v.path]
+    norm = np.sqrt(sum(np.sum(gradients[i] ** 2) for i in recurrent))
+    assert norm > 1e-4
+    for i in recurrent:
+        gradients[i] = gradients[i] * (1e-4 / norm)
+    optimizer = keras.optimizers.Adam(1e-3, epsilon=1e-8)
+    optimizer.build(variables)
+    step = training.make_step(recipe, tf.distribute.get_strategy(), model, optimizer)
+    np.testing.assert_allclose(step(batch), loss, rtol=1e-5)
+    for old, gradient, variable in zip(before, gradients, variables, strict=True):
+        # First step of Adam: both moments are the gradient itself after bias correction.
+        expected = old - 1e-3 * gradient / (np.abs(gradient) + 1e-8 / np.sqrt(1 - 0.999))
+        np.testing.assert_allclose(variable.numpy(), expected, atol=2e-5)
+
+
+def test_a_non_finite_loss_stops_and_keeps_the_last_checkpoint(tmp_path):
+    stop_at(tmp_path, 4)
+    good = weights(tmp_path)
+
+    def poisoned(sharp, stages):
+        return losses.multi_scale_squared_error(sharp, stages) * float("nan")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(losses.LOSSES, "multi_scale_squared_error", poisoned)
+        with pytest.raises(UserError, match="the loss is nan at step 5"):
+            run(tmp_path)
+    assert_equal_weights(good, weights(tmp_path))
+
+
+def test_non_finite_weights_are_never_saved(tmp_path):
+    recipe = tiny(learning_rate=1e30, end_learning_rate=1e30, steps=8)
+    with pytest.raises(UserError, match="(is not finite|the loss is)"):
+        run(tmp_path, recipe, checkpoint_every=1)
+    for which in ("best", "latest"):
+        try:
+            assert all(np.all(np.isfinite(w)) for w in weights(tmp_path, which))
+        except UserError:  # nothing was saved at all, which is as good
+            continue
+
+
+def test_a_damaged_picture_is_named_and_the_run_can_go_on(tmp_path):
+    from PIL import Image
+
+    from restore_tf.datasets.pairing import Pair
+
+    found = []
+    for index in range(3):
+        paths = [tmp_path / f"{side}{index}.png" for side in "ab"]
+        for path in paths:
+            noise = np.random.default_rng(index).integers(0, 256, (24, 24, 3), np.uint8)
+            Image.fromarray(noise).save(path)
+        found.append(Pair(f"p{index}", *paths))
+    whole = found[2].sharp.read_bytes()
+    damaged = bytearray(whole)
+    middle = damaged.index(b"IDAT") + 12
+    damaged[middle : middle + 8] = bytes(8)
+    found[2].sharp.write_bytes(damaged)
+    with pytest.raises(UserError, match="p2: one of the pair cannot be decoded"):
+        run(tmp_path / "run", training_source=sources.FileSource(found))
+    found[2].sharp.write_bytes(whole)
+    assert run(tmp_path / "run", training_source=sources.FileSource(found)).finished
+
+
+def test_a_batch_must_divide_by_the_devices(tmp_path):
+    with pytest.raises(UserError, match="batch 3 does not divide by 2 devices"):
+        run(tmp_path, tiny(batch=3), strategy="mirrored")
+
+
+def test_unknown_strategy():
+    with pytest.raises(UserError, match="--strategy many: expected one of auto, one, mirrored"):
+        training.make_strategy("many")
+
+
+def test_best_is_the_highest_validation(tmp_path):
+    model = SRN(width=4, res_blocks=1)
+    model.build()
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    keeper = checkpoints.Checkpoints(tmp_path, model, optimizer)
+    assert keeper.save_if_best(20.0)
+    kept = (tmp_path / "best.weights.h5").read_bytes()
+    assert not keeper.save_if_best(19.0)
+    assert not keeper.save_if_best(float("nan"))
+    assert (tmp_path / "best.weights.h5").read_bytes() == kept
+    assert keeper.save_if_best(21.0)
+
+
+def test_polynomial_schedule_is_the_papers():
+    schedule = schedules.learning_rate(experiment.load_recipe("srn", "gopro"))
+    steps = 2000 * 2103 // 16
+    for step in (0, 1000, steps // 2, steps, 2 * steps):
+        share = min(step / steps, 1)
+        expected = 1e-6 + (1e-4 - 1e-6) * (1 - share) ** 0.3
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_cosine_schedule_with_warm_up():
+    recipe = tiny(
+        schedule="cosine", steps=100, warmup_steps=10, learning_rate=2e-4, end_learning_rate=1e-6
+    )
+    schedule = schedules.learning_rate(recipe)
+    assert float(schedule(0)) == 0.0
+    assert float(schedule(5)) == pytest.approx(1e-4)
+    for step in (10, 40, 100):
+        expected = 1e-6 + (2e-4 - 1e-6) * (1 + np.cos(np.pi * (step - 10) / 90)) / 2
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_losses_are_one_value_per_image():
+    sharp = np.zeros((2, 4, 4, 1), np.float32)
+    stages = [np.full((2, 2, 2, 1), 0.5, np.float32), np.zeros((2, 4, 4, 1), np.float32)]
+    stages[1][1, 0, 0] = 4.0
+    # Image 0: 0.25 + 0; image 1: 0.25 + 16 / 16.
+    np.testing.assert_allclose(losses.multi_scale_squared_error(sharp, stages), [0.25, 1.25])
