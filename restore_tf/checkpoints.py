@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 from restore_tf.errors import UserError
 from restore_tf.files import atomic_path
@@ -47,7 +48,7 @@ def _load_latest(workdir, model):
     import tensorflow as tf
 
     for path in _newest_first(workdir):
-        if _try_restore(tf.train.Checkpoint(model=model), path, partial=True):
+        if _try_restore(tf.train.Checkpoint(model=_by_path(model.variables)), path, partial=True):
             return
     raise UserError(f"{workdir / FOLDER}: holds no readable checkpoint; train first.")
 
@@ -57,6 +58,18 @@ def _newest_first(workdir):
 
     state = tf.train.get_checkpoint_state(str(workdir / FOLDER))
     return list(reversed(state.all_model_checkpoint_paths)) if state else []
+
+
+def _by_path(variables) -> dict[str, Any]:
+    """Returns {path without the owner's name: TensorFlow variable}.
+
+    tf.train.Checkpoint(model=…) silently leaves out every layer that a Keras 3 layer keeps in a
+    list; naming each variable leaves out none. The owner's own name may carry a counter.
+    """
+    named = {variable.path.partition("/")[2]: variable.value for variable in variables}
+    if len(named) != len(variables):
+        raise ValueError("two variables of one path; give the layers names of their own.")
+    return named
 
 
 def _try_restore(checkpoint, path, partial=False):
@@ -69,7 +82,7 @@ def _try_restore(checkpoint, path, partial=False):
             status.expect_partial()
         else:
             status.assert_consumed()
-    except (tf.errors.OpError, ValueError, AssertionError) as error:
+    except (tf.errors.OpError, ValueError, AssertionError, IndexError) as error:
         reason = str(error).strip().splitlines()[0]
         warnings.warn(f"{path}: damaged checkpoint, trying an older one ({reason}).", stacklevel=3)
         return False
@@ -93,14 +106,23 @@ class Checkpoints:
         import tensorflow as tf
 
         self.workdir = Path(workdir)
-        self.best = tf.Variable(float("-inf"), dtype=tf.float64, trainable=False)
+        self._best = tf.Variable(float("-inf"), dtype=tf.float64, trainable=False)
         self._model = model
         self._optimizer = optimizer
         self._writes = writes
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, best=self.best)
+        self._checkpoint = tf.train.Checkpoint(
+            model=_by_path(model.variables),
+            optimizer=_by_path(optimizer.variables),
+            best=self._best,
+        )
         self._manager = tf.train.CheckpointManager(
             self._checkpoint, str(self.workdir / FOLDER), max_to_keep=_KEPT
         )
+
+    @property
+    def best_psnr(self) -> float:
+        """The highest validation PSNR so far, in dB; -inf before the first."""
+        return float(self._best.numpy())
 
     def restore(self) -> int:
         """Restores the newest readable checkpoint; returns its step, 0 where there is none.
@@ -111,7 +133,7 @@ class Checkpoints:
         paths = _newest_first(self.workdir)
         for path in paths:
             if _try_restore(self._checkpoint, path):
-                return int(self._optimizer.iterations)
+                return int(self._optimizer.iterations.numpy())
         if paths:
             raise UserError(
                 f"{self.workdir / FOLDER}: none of its checkpoints can be resumed from; "
@@ -126,9 +148,9 @@ class Checkpoints:
 
     def save_if_best(self, psnr: float) -> bool:
         """Keeps the weights as `best.weights.h5` where this validation PSNR (dB) is the highest."""
-        if not psnr > float(self.best):
+        if not psnr > self.best_psnr:
             return False
-        self.best.assign(psnr)
+        self._best.assign(psnr)
         if self._writes:
             with atomic_path(self.workdir / BEST, suffix=".weights.h5") as temporary:
                 self._model.save_weights(temporary)

@@ -88,7 +88,9 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
             "--strategy mirrored: only one device here; use --strategy one, or split the CPU into "
             "several virtual devices with --virtual_devices 2."
         )
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    # TensorFlow's collectives for CPUs mix up two strategies of one process; copying does not.
+    copying = None if gpus else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy([device.name for device in devices], copying)
 
 
 def train(experiment, workdir: str | os.PathLike, training, validation, options=None) -> Result:
@@ -131,8 +133,7 @@ def train(experiment, workdir: str | os.PathLike, training, validation, options=
         step = loop.run(training, start)
     finally:
         log.close()
-    best = float(checkpoints.best)
-    return Result(step, step >= experiment.steps, best, judge.blurry_psnr)
+    return Result(step, step >= experiment.steps, checkpoints.best_psnr, judge.blurry_psnr)
 
 
 class Validation:

@@ -158,7 +158,10 @@ def test_two_replicas_equal_one_device(tmp_path):
 
 def test_a_step_is_adam_on_the_batch_mean(tmp_path):
     """One step against a tape, Adam's formula and the clip written out by hand."""
-    recipe = tiny(recurrent_clip_norm=1e-4, learning_rate=1e-3, end_learning_rate=1e-3)
+    network = {"channels": 3, "recurrent": True, "width": 4, "res_blocks": 1, "scales": 2}
+    recipe = tiny(
+        network=network, recurrent_clip_norm=1e-4, learning_rate=1e-3, end_learning_rate=1e-3
+    )
     keras.utils.set_random_seed(0)
     model = experiment.build(recipe)
     batch = next(iter(pairs.training_batches(source(), crop=16, batch=2, steps=1, seed=0)))
