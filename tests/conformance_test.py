@@ -12,7 +12,7 @@ from restore_tf.datasets.augmentation import AUGMENTATIONS
 from srn_tf import recipes as srn
 
 # Constructor arguments that make each paper's network tiny.
-TINY = {"srn": {"width": 4, "res_blocks": 1}}
+TINY = {"srn": {"width": 4, "res_blocks": 1, "scales": 2}}
 PAPERS = {"srn": srn}
 CASES = [
     (model, recipe)
@@ -22,11 +22,15 @@ CASES = [
 ]
 
 
+def tiny(model, recipe):
+    full = experiment.load_recipe(model, recipe)
+    network = {**full.network, **TINY[model.split("_")[0]]}
+    return dataclasses.replace(full, network=network, batch=2, steps=2)
+
+
 @pytest.fixture(params=CASES, ids="/".join)
 def recipe(request):
-    full = experiment.load_recipe(*request.param)
-    paper = full.model.split("_")[0]
-    return dataclasses.replace(full, network={**full.network, **TINY[paper]}, batch=2, steps=2)
+    return tiny(*request.param)
 
 
 def images(model, height=32, width=32, count=2):
@@ -69,9 +73,17 @@ def test_weights_survive_saving(recipe, tmp_path):
     np.testing.assert_array_equal(model(batch)[-1], twin(batch)[-1])
 
 
-@pytest.mark.parametrize("strategy", ["one", "mirrored"])
-def test_one_training_step(recipe, strategy):
-    strategy = training.make_strategy(strategy)
+def test_one_training_step(recipe):
+    train_one_step(recipe, training.make_strategy("one"))
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_one_training_step_on_two_replicas(paper):
+    model, recipe = (next(iter(names)) for names in (PAPERS[paper].VARIANTS, PAPERS[paper].RECIPES))
+    train_one_step(tiny(model, recipe), training.make_strategy("mirrored"))
+
+
+def train_one_step(recipe, strategy):
     with strategy.scope():
         model = experiment.build(recipe)
         optimizer = keras.optimizers.Adam(1e-3)
