@@ -24,6 +24,7 @@ CORE = [
 ]
 EVAL = ["opencv-python-headless>=5,<6"]  # RealBlur aligns by ECC; 4.x reads 0.006 dB lower
 VIDEO = ["av>=13"]  # frames of videos (PyAV)
+CONVERT = ["torch>=2.6"]  # reads PyTorch files older than the zip form; others need nothing
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",  # a hanging pipeline fails its test instead of the whole suite
@@ -36,7 +37,7 @@ DEV = [
 setup(
     name="restore_tf",
     version="0.1.0",
-    description="Image restoration in TensorFlow/Keras: SRN-DeblurNet and its kin",
+    description="Image restoration in TensorFlow/Keras: SRN-DeblurNet, MPRNet",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -44,8 +45,9 @@ setup(
     packages=find_packages(include=["*_tf", "*_tf.commands"]) + DATASETS,
     package_dir={"restore_tf.datasets": "datasets"},
     # TensorFlow Datasets reads a data set's description and citation from these.
-    package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS},
+    package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS}
+    | {"srn_tf": ["published.json"]},
     install_requires=CORE,
-    extras_require={"eval": EVAL, "video": VIDEO, "dev": DEV + EVAL + VIDEO},
+    extras_require={"eval": EVAL, "video": VIDEO, "convert": CONVERT, "dev": DEV + EVAL + VIDEO},
     entry_points={"console_scripts": ["restore-tf = restore_tf.commands.cli:main"]},
 )

@@ -41,6 +41,7 @@ class Experiment:
       learning_rate, end_learning_rate: first (after warm-up) and last learning rate.
       schedule: "polynomial" or "cosine" decay from the first to the last over `steps`.
       decay_power: exponent of the polynomial decay.
+      schedule_steps: steps that the decay is laid out over, where that is not `steps`.
       warmup_steps: linear rise from 0 over so many steps, counted in `steps`.
       beta_1, beta_2, epsilon: Adam's.
       recurrent_clip_norm: global norm to which the gradient of the model's recurrent weights alone
@@ -61,11 +62,21 @@ class Experiment:
     augment: Sequence[str] = ()
     schedule: str = "polynomial"
     decay_power: float = 1.0
+    schedule_steps: int | None = None
     warmup_steps: int = 0
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
     recurrent_clip_norm: float | None = None
+
+
+def paper_of(model: str) -> str:
+    """Returns the package of a model's paper: "srn_tf" for "srn" and "srn_lstm".
+
+    Raises:
+      UserError: no such paper or variant.
+    """
+    return _recipes(model).__name__.partition(".")[0]
 
 
 def load_recipe(model: str, recipe: str) -> Experiment:
@@ -85,14 +96,19 @@ def recipes_of(model: str) -> Mapping[str, Any]:
     return _recipes(model).RECIPES
 
 
-def build(experiment: Experiment):
+def build(experiment: Experiment, **arguments):
     """Returns the experiment's network, a `Restorer` with freshly drawn weights.
+
+    Args:
+      experiment: what to build.
+      arguments: of the model's constructor, in place of the experiment's own.
 
     Raises:
       UserError: `experiment.network` does not fit the model's constructor.
     """
+    changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
     try:
-        model = _recipes(experiment.model).build(experiment)
+        model = _recipes(experiment.model).build(changed)
     except (TypeError, ValueError) as error:  # Python's and Keras' words for a wrong argument
         raise UserError(f"network of {experiment.model}: {error}.") from None
     model.build()
@@ -168,6 +184,7 @@ def _fits(value, annotation):
         "int": int,
         "float": float,
         "float | None": (float, int, type(None)),
+        "int | None": (int, type(None)),
         "Sequence[str]": (list, tuple),
     }[annotation]
     return isinstance(value, accepted) and not isinstance(value, bool)

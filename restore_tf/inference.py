@@ -12,18 +12,33 @@ from restore_tf.errors import UserError
 from restore_tf.images import from_float, to_float
 
 
-def load_model(workdir: str | os.PathLike, checkpoint: str = "best"):
+def load_model(
+    workdir: str | os.PathLike,
+    checkpoint: str = "best",
+    stages: int | None = None,
+    local_attention: bool | int | None = None,
+):
     """Returns the network of a run directory, with its trained weights.
 
     Args:
-      workdir: a run directory, as train.py makes them.
+      workdir: a run directory, as train.py and convert.py make them.
       checkpoint: "best", the weights with the highest validation PSNR, or "latest".
+      stages: run only the first so many stages of a multi-stage network (MPRNet's early exits).
+      local_attention: for MPRNet, replace global channel attention by a sliding mean over 1.5
+        times what each attention saw in training; True takes the training crop of the recipe, a
+        number is that crop's side in pixels.
 
     Raises:
-      UserError: not a run directory, no such checkpoint yet, or weights that do not fit.
+      UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
+        without such stages or attention.
     """
     recipe, _ = experiment.read(workdir)
-    model = experiment.build(recipe)
+    arguments = {}
+    if stages is not None:
+        arguments["stages"] = stages
+    if local_attention:
+        arguments["local_attention"] = recipe.crop if local_attention is True else local_attention
+    model = experiment.build(recipe, **arguments)
     checkpoints.load_weights(workdir, model, checkpoint)
     return model
 

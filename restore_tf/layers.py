@@ -1,4 +1,4 @@
-"""Resizing that several networks and losses share, in keras.ops, for any height and width.
+"""What several networks and losses share: blocks, and resizing in keras.ops for any size.
 
 SRN was trained with TensorFlow 1's `tf.image.resize_images(..., BILINEAR, align_corners=False)`,
 where output pixel j samples the input at j * scale, without the half-pixel offset that
@@ -7,7 +7,20 @@ are off by 7.9 on an output range of 11.6, so the old one is written out here. F
 it needs no interpolation table: slices and one mean.
 """
 
-from keras import ops
+from keras import layers, ops
+
+
+class Block(layers.Layer):
+    """A layer made of layers, without weights of its own.
+
+    It counts as built from the start: its parts build themselves when they are first called. Keras
+    would otherwise trace every block symbolically before calling it, every block inside it again,
+    and so on, twice as often at every level: minutes for MPRNet.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.built = True
 
 
 def legacy_downsample(images, factor):
@@ -32,12 +45,51 @@ def legacy_upsample2(images):
 
 
 def _double(images, axis):
-    following = images[:, 1:] if axis == 1 else images[:, :, 1:]
-    last = images[:, -1:] if axis == 1 else images[:, :, -1:]
+    following, last = _after(images, axis), _last(images, axis)
     between = 0.5 * (images + ops.concatenate([following, last], axis=axis))
-    # Stacking behind the axis and folding the pair into it interleaves copies and means.
-    pairs = ops.stack([images, between], axis=axis + 1)
-    _, height, width, channels = ops.shape(images)
+    return _interleave(images, between, axis)
+
+
+def upsample2(images):
+    """Bilinear resize to twice the size with half-pixel centres, edges clamped.
+
+    Today's convention, `tf.image.resize` and PyTorch's `align_corners=False`: along each axis,
+    outputs are 3/4 of the nearest input and 1/4 of the next.
+
+    Args:
+      images: (batch, h, w, channels).
+
+    Returns:
+      (batch, 2 h, 2 w, channels).
+    """
+    for axis in (1, 2):
+        before = ops.concatenate([_first(images, axis), _before(images, axis)], axis=axis)
+        after = ops.concatenate([_after(images, axis), _last(images, axis)], axis=axis)
+        near = 0.75 * images
+        images = _interleave(near + 0.25 * before, near + 0.25 * after, axis)
+    return images
+
+
+def _interleave(even, odd, axis):
+    # Stacking behind the axis and folding the pair into it puts the two in turn.
+    pairs = ops.stack([even, odd], axis=axis + 1)
+    _, height, width, channels = ops.shape(even)
     if axis == 1:
         return ops.reshape(pairs, (-1, 2 * height, width, channels))
     return ops.reshape(pairs, (-1, height, 2 * width, channels))
+
+
+def _first(x, axis):
+    return x[:, :1] if axis == 1 else x[:, :, :1]
+
+
+def _last(x, axis):
+    return x[:, -1:] if axis == 1 else x[:, :, -1:]
+
+
+def _before(x, axis):
+    return x[:, :-1] if axis == 1 else x[:, :, :-1]
+
+
+def _after(x, axis):
+    return x[:, 1:] if axis == 1 else x[:, :, 1:]

@@ -21,7 +21,7 @@ def squared_error(sharp, restored):
 
 
 def multi_scale_squared_error(sharp, stages):
-    """Squared error summed over scales, all weights 1 (SRN, section 3.3, equation 6).
+    """Squared error summed over scales, all weights 1 (SRN, section 3.3).
 
     Args:
       sharp: (batch, height, width, channels).
@@ -34,7 +34,69 @@ def multi_scale_squared_error(sharp, stages):
     )
 
 
-LOSSES = {"multi_scale_squared_error": multi_scale_squared_error}
+def charbonnier(sharp, restored, epsilon=1e-3):
+    """Charbonnier penalty, mean of sqrt(difference^2 + epsilon^2); (batch,).
+
+    MPRNet, equation 2, averaged over pixels and channels as its published training
+    does.
+
+    Args:
+      sharp, restored: (batch, height, width, channels) in [0, 1].
+      epsilon: in image units; 1e-3 in the paper.
+    """
+    difference = ops.cast(restored, "float32") - ops.cast(sharp, "float32")
+    return ops.mean(ops.sqrt(ops.square(difference) + epsilon**2), axis=(1, 2, 3))
+
+
+def edge(sharp, restored):
+    """Charbonnier penalty between Laplacians (MPRNet, equation 3); (batch,)."""
+    return charbonnier(
+        _laplacian(ops.cast(sharp, "float32")), _laplacian(ops.cast(restored, "float32"))
+    )
+
+
+def _laplacian(images):
+    """What a level of a Laplacian pyramid keeps: x - G(up(down(G(x))))."""
+    blurred = _gaussian(images)
+    # Taking every second row and column and putting them back among zeros is a mask.
+    rows, columns = (
+        ops.cast(ops.arange(side, dtype="int32") % 2 == 0, images.dtype)
+        for side in ops.shape(images)[1:3]
+    )
+    mask = 4.0 * rows[:, None, None] * columns[None, :, None]
+    return images - _gaussian(blurred * mask)
+
+
+def _gaussian(images):
+    """Burt and Adelson's 5-tap filter along rows and columns, edges replicated."""
+    for axis in (1, 2):
+        first, last = (
+            (images[:, :1], images[:, -1:]) if axis == 1 else (images[:, :, :1], images[:, :, -1:])
+        )
+        padded = ops.concatenate([first, first, images, last, last], axis=axis)
+        side = ops.shape(images)[axis]
+        images = sum(
+            weight * (padded[:, k : k + side] if axis == 1 else padded[:, :, k : k + side])
+            for k, weight in enumerate((0.05, 0.25, 0.4, 0.25, 0.05))
+        )
+    return images
+
+
+def charbonnier_edge(sharp, stages):
+    """Charbonnier plus 0.05 times edge loss, summed over stages (MPRNet, equation 1)."""
+    return sum(charbonnier(sharp, stage) + 0.05 * edge(sharp, stage) for stage in stages)
+
+
+def charbonnier_clipped(sharp, stages):
+    """Charbonnier on outputs clipped to [0, 1], summed over stages: MPRNet's denoising training."""
+    return sum(charbonnier(sharp, ops.clip(stage, 0.0, 1.0)) for stage in stages)
+
+
+LOSSES = {
+    "multi_scale_squared_error": multi_scale_squared_error,
+    "charbonnier_edge": charbonnier_edge,
+    "charbonnier_clipped": charbonnier_clipped,
+}
 
 
 def get(name: str):

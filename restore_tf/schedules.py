@@ -11,17 +11,17 @@ def learning_rate(experiment):
     """Returns the Keras schedule of an experiment: linear warm-up, then decay to its last step.
 
     "polynomial": end + (first - end) * (1 - t)^decay_power; "cosine": half a cosine from first to
-    end; t runs from 0 after the warm-up to 1 at `steps`.
+    end; t runs from 0 after the warm-up to 1 at `schedule_steps`, or `steps` where that is None.
 
     Raises:
       UserError: an unknown schedule name.
     """
     first, last = experiment.learning_rate, experiment.end_learning_rate
-    warmup = experiment.warmup_steps
+    warmup, steps = experiment.warmup_steps, experiment.schedule_steps or experiment.steps
     if experiment.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else first,
-            decay_steps=experiment.steps - warmup,
+            decay_steps=steps - warmup,
             alpha=last / first,
             warmup_target=first if warmup else None,
             warmup_steps=warmup,
@@ -31,5 +31,5 @@ def learning_rate(experiment):
     if warmup:
         raise UserError("schedule polynomial: has no warm-up; set warmup_steps=0.")
     return keras.optimizers.schedules.PolynomialDecay(
-        first, experiment.steps, end_learning_rate=last, power=experiment.decay_power
+        first, steps, end_learning_rate=last, power=experiment.decay_power
     )

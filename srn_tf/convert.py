@@ -6,11 +6,20 @@ Weights are matched by name, never by position. Kernels need no transposing: TF1
 
 from __future__ import annotations
 
+import json
+import struct
+import tempfile
+from pathlib import Path
+
 import keras
 import numpy as np
 
 from restore_tf.errors import UserError
 from srn_tf.model import SRN
+
+RECIPES = {"deblurring": "gopro"}  # by task
+TERMS = "SRN-DeblurNet's published weights and code: MIT, Copyright (c) 2018 Xin Tao"
+NON_COMMERCIAL = False
 
 # What a training checkpoint holds beside the weights: Adam's slots and the step counters.
 _TRAINING_STATE = ("/Adam", "/Adam_1", "beta1_power", "beta2_power")
@@ -107,3 +116,47 @@ def _describe(model):
 
 def _first_line(error):
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def files(prefix: str) -> list[Path]:
+    """Returns the checkpoint's files that exist, for their checksums."""
+    path = Path(prefix)
+    return sorted(path.parent.glob(f"{path.name}.index")) + sorted(
+        path.parent.glob(f"{path.name}.data-*")
+    )
+
+
+def identify(model: SRN) -> str:
+    """Says which of the authors' published models a loaded network holds the weights of, if any.
+
+    `published.json` has the CRC-32C (masked, as TensorFlow stores it) of every weight of the three
+    checkpoints of step 523,000, read from their public indexes; it holds no weights.
+    """
+    table = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
+    names = name_map(model)
+    best, agreeing = "", 0
+    for published, checksums in table.items():
+        same = sum(
+            name in checksums and checksums[name] == _checksum(variable.numpy())
+            for name, variable in names.items()
+        )
+        if same == len(names) == len(checksums):
+            return f"the authors' published {published}, step 523000: all {same} checksums agree"
+        if same > agreeing:
+            best, agreeing = published, same
+    if agreeing:
+        return f"not a published model: {agreeing} of {len(names)} checksums are those of {best}"
+    return "not one of the authors' published models: no checksum agrees"
+
+
+def _checksum(array) -> str:
+    """TensorFlow's masked CRC-32C, which it also puts behind every record of a TFRecord file."""
+    from tensorflow.io import TFRecordWriter
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "record")
+        with TFRecordWriter(path) as writer:
+            writer.write(np.ascontiguousarray(array).tobytes())
+        with open(path, "rb") as file:
+            file.seek(-4, 2)
+            return f"{struct.unpack('<I', file.read())[0]:08x}"

@@ -1,7 +1,7 @@
 """SRN-DeblurNet: a scale-recurrent network for deblurring.
 
 Tao, Gao, Shen, Wang, Jia: "Scale-recurrent Network for Deep Image Deblurring", CVPR 2018
-(arXiv 1802.01770), figures 3 and 4.
+(arXiv 1802.01770), figure 3 and section 3.
 
 Goes in: blurry images (batch, height, width, channels), float in [0, 1], sRGB as stored; nothing is
 subtracted. Height and width are multiples of 4 * 2^(scales - 1), 16 for the paper's three scales.
@@ -26,7 +26,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from restore_tf.layers import legacy_downsample, legacy_upsample2
+from restore_tf.layers import Block, legacy_downsample, legacy_upsample2
 from restore_tf.restorer import Restorer
 
 KERNEL_SIZE = 5  # section 3.2: "all convolution layers have kernel size 5"
@@ -57,7 +57,7 @@ def _upconvolution(filters, name):
     )
 
 
-class ResBlock(layers.Layer):
+class ResBlock(Block):
     """Residual block: conv + ReLU, conv, plus the input. No normalisation, no last ReLU."""
 
     def __init__(self, filters, **kwargs):
@@ -74,8 +74,8 @@ def _res_blocks(filters, count):
     return [ResBlock(filters, name=f"res_block{i + 1}") for i in range(count)]
 
 
-class EBlock(layers.Layer):
-    """Encoder block (figure 4): a convolution, then ResBlocks of the same width.
+class EBlock(Block):
+    """Encoder block (section 3.2): a convolution, then ResBlocks of the same width.
 
     The paper's InBlock is the same thing with stride 1.
     """
@@ -93,8 +93,8 @@ class EBlock(layers.Layer):
         return x
 
 
-class DBlock(layers.Layer):
-    """Decoder block (figure 4): ResBlocks, then a transposed convolution to twice the size.
+class DBlock(Block):
+    """Decoder block (section 3.2): ResBlocks, then a transposed convolution to twice the size.
 
     Args:
       filters: width of the ResBlocks and of the input.
@@ -114,8 +114,8 @@ class DBlock(layers.Layer):
         return self.upconv(x)
 
 
-class OutBlock(layers.Layer):
-    """Output block (figure 4): ResBlocks, then a linear convolution to the image's channels.
+class OutBlock(Block):
+    """Output block (section 3.2): ResBlocks, then a linear convolution to the image's channels.
 
     Args:
       filters: width of the ResBlocks and of the input.
@@ -136,8 +136,8 @@ class OutBlock(layers.Layer):
         return self.conv(x)
 
 
-class ConvLSTMCell(layers.Layer):
-    """Convolutional LSTM cell (equation 5), the memory that scales pass on.
+class ConvLSTMCell(Block):
+    """Convolutional LSTM cell (section 3.2), the memory that scales pass on.
 
     One linear 3x3 convolution over concat(features, h) gives the gates i, j, f, o, in this order:
 
@@ -229,7 +229,7 @@ class SRN(Restorer):
         return stages
 
     def restore_scale(self, blurry, previous, state=None):
-        """One pass of the encoder-decoder, at one scale (equations 1 to 4).
+        """One pass of the encoder-decoder, at one scale (sections 3.1 and 3.2).
 
         Args:
           blurry: the blurry image at this scale, (batch, h, w, channels).

@@ -25,7 +25,7 @@ def gopro(model: str = "srn") -> Experiment:
         network=dict(VARIANTS[model]),
         dataset="gopro",
         config="blur",  # the linear average, what the papers use
-        loss="multi_scale_squared_error",  # paper, equation 6, kappa = 1
+        loss="multi_scale_squared_error",  # paper, section 3.3, kappa = 1
         # Paper, section 4: 2,000 epochs. (Code: 4,000; its released weights are of step 523,000.)
         steps=2000 * _GOPRO_TRAINING_PAIRS // 16,
         batch=16,  # paper, section 4

@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mprnet_tf import recipes as mprnet
 from restore_tf import experiment, inference, losses, training
 from restore_tf.datasets.augmentation import AUGMENTATIONS
 from srn_tf import recipes as srn
 
 # Constructor arguments that make each paper's network tiny.
-TINY = {"srn": {"width": 4, "res_blocks": 1, "scales": 2}}
-PAPERS = {"srn": srn}
+TINY = {
+    "srn": {"width": 4, "res_blocks": 1, "scales": 2},
+    "mprnet": {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1},
+}
+PAPERS = {"srn": srn, "mprnet": mprnet}
 CASES = [
     (model, recipe)
     for paper in PAPERS.values()

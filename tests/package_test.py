@@ -37,10 +37,11 @@ def test_imports_stay_light(module, absent):
 
 
 def test_papers_import_nothing_above_them():
-    for paper in ("srn_tf",):
+    for paper in ("srn_tf", "mprnet_tf"):
         source = (ROOT / paper / "model.py").read_text()
         lines = [line for line in source.splitlines() if line.startswith(("import", "from"))]
         allowed = ("keras", "restore_tf.layers", "restore_tf.restorer", "__future__")
+        allowed += (f"{paper}.blocks",)
         assert all(line.split()[1] in allowed for line in lines), lines
 
 
@@ -76,10 +77,15 @@ def test_the_wheel_owns_only_our_names(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"restore_tf", "srn_tf"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "restore_tf",
+        "srn_tf",
+        "mprnet_tf",
+    }
     assert "restore_tf/datasets/__init__.py" not in names  # the checkout's bridge
     assert "restore_tf/datasets/gopro/layout.py" in names
     assert "restore_tf/datasets/gopro/CITATIONS.bib" in names
+    assert "srn_tf/published.json" in names
     assert not [name for name in names if "dummy_data" in name]
 
 
@@ -93,7 +99,7 @@ def test_the_wheel_works(wheel, tmp_path):
     assert python(code, cwd=tmp_path).strip().startswith(str(tmp_path))
 
 
-@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "restore.py"])
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "restore.py", "convert.py"])
 def test_scripts_explain_themselves(script):
     done = subprocess.run(
         [sys.executable, script, "--help"], capture_output=True, text=True, cwd=ROOT

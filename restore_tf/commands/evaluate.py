@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from restore_tf import experiment as experiments
-from restore_tf.commands import cli, data_flags
+from restore_tf.commands import cli, data_flags, model_flags
 from restore_tf.errors import UserError
 
 USAGE = """Scores a trained run, beside the blurry input and unsharp masking.
@@ -35,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _flags():
     values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "the run directory", flag_values=values)
-    flags.DEFINE_string("checkpoint", "best", "best or latest", flag_values=values)
+    model_flags.define(values)
     data_flags.define(values, "what the run was trained on")
     flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
     flags.DEFINE_list(
@@ -65,9 +64,7 @@ def _flags():
 def _evaluate(positional, values, argv):
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
-    if values.workdir is None:
-        raise UserError("--workdir: missing; expected the run directory that train.py made.")
-    experiment, run = experiments.read(values.workdir)
+    experiment, run = experiments.read(model_flags.workdir(values))
     cli.import_tensorflow()
     from restore_tf import evaluation, inference
 
@@ -76,7 +73,7 @@ def _evaluate(positional, values, argv):
     if not values.metrics and dataset == "realblur":
         names = evaluation.METRICS + evaluation.ALIGNED
     output = Path(values.output or _default_output(values.workdir, dataset, config, values.split))
-    model = inference.load_model(values.workdir, values.checkpoint)
+    model = model_flags.load(values)
     rows = evaluation.evaluate(
         functools.partial(inference.restore, model),
         source,
@@ -87,8 +84,8 @@ def _evaluate(positional, values, argv):
     )
     provenance = {
         "run": str(values.workdir),
-        "weights": f"{values.checkpoint} checkpoint of {experiment.model}, recipe "
-        f"{experiment.recipe} on {experiment.dataset}/{experiment.config}",
+        "weights": f"{experiment.model}, {_origin(experiment, run)}; "
+        f"{model_flags.describe(values)}",
         "dataset": dataset,
         "config": config,
         "split": f"{values.split} ({len(rows)} of {len(source)} pictures)",
@@ -115,6 +112,13 @@ def _source(values, experiment, run):
         config,
         sources.open_source(dataset, config, values.split, **paths, seed=seed),
     )
+
+
+def _origin(experiment, run):
+    if "converted" in run:
+        converted = run["converted"]
+        return f"converted from {', '.join(converted['files'])} ({converted['terms']})"
+    return f"recipe {experiment.recipe} on {experiment.dataset}/{experiment.config}"
 
 
 def _default_output(workdir, dataset, config, split):

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from restore_tf import experiment as experiments
-from restore_tf.commands import cli
+from restore_tf.commands import cli, model_flags
 from restore_tf.errors import UserError
 
 USAGE = """Restores pictures, or every picture of a folder, of any size.
@@ -26,33 +26,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _flags():
     values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "the run directory", flag_values=values)
+    model_flags.define(values)
     flags.DEFINE_string("output", None, "folder for the restored pictures", flag_values=values)
-    flags.DEFINE_string("checkpoint", "best", "best or latest", flag_values=values)
     flags.DEFINE_boolean("overwrite", False, "replace existing outputs", flag_values=values)
     flags.DEFINE_boolean(
-        "strip", False, "also write NAME_before_after.png", short_name=None, flag_values=values
+        "strip",
+        False,
+        "also write NAME_before_after.png",
+        flag_values=values,
     )
     return values
 
 
 def _restore(positional, values):
-    for name, what in [
-        ("workdir", "the run directory that train.py made"),
-        ("output", "the folder for the restored pictures"),
-    ]:
-        if getattr(values, name) is None:
-            raise UserError(f"--{name}: missing; expected {what}.")
+    workdir = model_flags.workdir(values)
+    if values.output is None:
+        raise UserError("--output: missing; expected the folder for the restored pictures.")
     if not positional:
         raise UserError("no pictures; expected the paths of pictures or folders.")
     jobs = plan(positional, Path(values.output), values.overwrite, values.strip)
-    experiments.read(values.workdir)
+    experiments.read(workdir)
     cli.import_tensorflow()
     from tqdm import tqdm
 
-    from restore_tf import inference
-
-    model = inference.load_model(values.workdir, values.checkpoint)
+    model = model_flags.load(values)
     Path(values.output).mkdir(parents=True, exist_ok=True)
     failed = []
     for job in tqdm(jobs, unit="picture", disable=None):

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flags():
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("model", "srn", "the model: srn, srn_lstm, srn_gray or srn_color")
+    string("model", "srn", "the model: srn, srn_lstm, srn_gray, srn_color or mprnet")
     string("recipe", None, "the recipe: quick without --dataset, else the paper's")
     flags.DEFINE_multi_string("set", [], "override: field=value of the recipe", flag_values=values)
     string("workdir", None, "the run directory; runs/MODEL_RECIPE by default")

@@ -1,0 +1,477 @@
+#!/usr/bin/env python3
+"""Forward time and peak memory of the networks on this machine's CPU, beside two yardsticks.
+
+Engines, each in a process of its own for every network, size and type of numbers:
+
+- tensorflow: what `restore_tf.restore` runs, with read-back into NumPy.
+- pytorch: the same network in PyTorch's stock layers (pytorch_peers.py), eager, channels_last.
+  Before anything is timed, both get the same weights and must give the same numbers.
+- convolutions: the network's convolutions alone, one after another in one tf.function, each on
+  its real shapes. Biases, activations, attention, resizing and all else are left out.
+
+Seconds are this machine's; the ratios are what to compare. See README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import itertools
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# {name here: (class, arguments)}; the same class name and arguments in Keras and in pytorch_peers.
+NETWORKS = {
+    "srn": ("SRN", {"channels": 3, "recurrent": True}),
+    "srn_lstm": ("SRN", {"channels": 1, "recurrent": True}),
+    "srn_gray": ("SRN", {"channels": 1, "recurrent": False}),
+    "srn_color": ("SRN", {"channels": 3, "recurrent": False}),
+    "mprnet_stage1": ("MPRNet", {"stages": 1}),
+    "mprnet_stage2": ("MPRNet", {"stages": 2}),
+    "mprnet": ("MPRNet", {}),
+    "mprnet_local": ("MPRNet", {"local_attention": 256}),
+}
+HOMES = {"SRN": "srn_tf.model", "MPRNet": "mprnet_tf.model"}
+SMALL = {
+    "SRN": {"width": 4},
+    "MPRNet": {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 2},
+}
+DEFAULT_NETWORKS = ["srn", "mprnet_stage1", "mprnet_stage2", "mprnet", "mprnet_local"]
+ENGINES = ["tensorflow", "pytorch", "convolutions"]
+
+ROUNDS = 2  # engines take turns: A B C A B C
+CHECK_SIZE = (64, 96)  # not square, so that height and width cannot be mixed up
+CHECK_CROP = 32  # of local attention: windows smaller than the maps
+TOLERANCE = 1e-4  # largest difference, as a share of the outputs' range
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
+LOW_PRECISION_FLAGS = (*BFLOAT16_FLAGS, "avx512_vnni", "amx_int8")
+
+
+def _arguments(case):
+    kind, arguments = NETWORKS[case["network"]]
+    arguments = {**arguments, **(SMALL[kind] if case["small"] else {})}
+    if case["engine"] == "check" and "local_attention" in arguments:
+        arguments["local_attention"] = CHECK_CROP
+    return kind, arguments
+
+
+def _keras_model(case):
+    import keras
+
+    if case["dtype"] == "bfloat16" and case["engine"] == "tensorflow":
+        keras.config.set_dtype_policy("bfloat16")  # weights too, as .to(torch.bfloat16) does
+    kind, arguments = _arguments(case)
+    model = getattr(importlib.import_module(HOMES[kind]), kind)(**arguments)
+    model.build()
+    return model
+
+
+def _torch_model(case):
+    import torch
+
+    from benchmarks import pytorch_peers
+
+    kind, arguments = _arguments(case)
+    model = getattr(pytorch_peers, kind)(**arguments).eval()
+    return model.to(getattr(torch, case["dtype"]), memory_format=torch.channels_last)
+
+
+def _channels(case):
+    return NETWORKS[case["network"]][1].get("channels", 3)
+
+
+def tensorflow_engine(case):
+    """Returns a function from images to the restored ones, (batch, height, width, channels)."""
+    from restore_tf.inference import answer
+
+    model = _keras_model(case)
+    return lambda images: answer(model, images).astype(np.float32)
+
+
+def pytorch_engine(case):
+    """Returns a function from images to the restored ones, (batch, height, width, channels)."""
+    import torch
+
+    model, dtype = _torch_model(case), getattr(torch, case["dtype"])
+
+    @torch.inference_mode()
+    def run(images):
+        x = torch.from_numpy(images).permute(0, 3, 1, 2)
+        x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        return model(x)[-1].float().permute(0, 2, 3, 1).contiguous().numpy()
+
+    return run
+
+
+def convolutions_engine(case):
+    """Returns a function that runs the network's convolutions alone, whatever the images."""
+    import tensorflow as tf
+
+    convolutions, dtype = _list_convolutions(case), getattr(tf, case["dtype"])
+    # A kernel for each, or TensorFlow would see that some are the same and run them once.
+    shapes = [convolution["kernel"] for convolution in convolutions]
+    kernels = [tf.Variable(tf.random.normal(shape, stddev=0.01, dtype=dtype)) for shape in shapes]
+    inputs = sorted({tuple(convolution["input"]) for convolution in convolutions})
+    tensors = [tf.random.uniform(shape, dtype=dtype) for shape in inputs]
+
+    @tf.function(autograph=False)
+    def run(tensors):
+        results = [tf.zeros((), dtype)]
+        for convolution, kernel in zip(convolutions, kernels, strict=True):
+            x = tensors[inputs.index(tuple(convolution["input"]))]
+            strides, padding = convolution["strides"], convolution["padding"]
+            with tf.control_dependencies(results[-1:]):  # one after another
+                if convolution["transposed"]:
+                    shape = convolution["output"]
+                    x = tf.nn.conv2d_transpose(x, kernel, shape, strides, padding)
+                else:
+                    x = tf.nn.conv2d(x, kernel, strides, padding)
+                results.append(x[0, 0, 0, 0])  # one number is enough for it not to be left out
+        return tf.add_n(results)
+
+    def numpy_run(images):
+        return run(tensors).numpy()
+
+    numpy_run.gmacs = sum(map(_multiplications, convolutions)) / 1e9
+    numpy_run.count = len(convolutions)
+    return numpy_run
+
+
+def _list_convolutions(case):
+    """Shapes of every convolution that one forward of this size runs, in the graph's order."""
+    import tensorflow as tf
+
+    model = _keras_model(case)
+    images = tf.TensorSpec((1, *case["size"], model.channels))
+    graph = tf.function(lambda x: model(x, training=False)[-1]).get_concrete_function(images).graph
+    convolutions = []
+    for node in graph.get_operations():
+        if node.type not in ("Conv2D", "Conv2DBackpropInput"):
+            continue
+        transposed = node.type == "Conv2DBackpropInput"
+        convolutions.append(
+            {
+                "transposed": transposed,
+                "input": node.inputs[2 if transposed else 0].shape.as_list(),
+                "kernel": node.inputs[1].shape.as_list(),
+                "output": node.outputs[0].shape.as_list(),
+                "strides": node.get_attr("strides"),
+                "padding": node.get_attr("padding").decode(),
+            }
+        )
+    return convolutions
+
+
+def _multiplications(convolution):
+    pixels = convolution["input" if convolution["transposed"] else "output"][:3]
+    return math.prod(pixels) * math.prod(convolution["kernel"])
+
+
+def measure(case: dict) -> dict:
+    """Times one engine on one network in this process, and reads its peak memory.
+
+    The baseline of `memory_mb` is taken once everything is imported, built and has run on the
+    smallest picture. Linux keeps the peak per process since its start, and ru_maxrss even across
+    exec, so the kernel's own mark is reset first.
+
+    Returns:
+      seconds of each run, memory_mb above the baseline, peak_mb of the whole process (None where
+      there is no /proc).
+    """
+    engine = globals()[f"{case['engine']}_engine"]
+    run = engine(case)
+    channels = _channels(case)
+    if case["engine"] != "convolutions":
+        run(np.zeros((1, 16, 16, channels), np.float32))
+    images = np.random.default_rng(0).random((1, *case["size"], channels), np.float32)
+    before, baseline = _memory("VmHWM"), _memory("VmRSS")
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    run(images)  # warm-up: memory is taken, kernels are chosen
+    seconds = []
+    while not seconds or (len(seconds) < case["runs"] and sum(seconds) < case["seconds"]):
+        start = time.perf_counter()
+        run(images)
+        seconds.append(time.perf_counter() - start)
+    after = _memory("VmHWM")
+    return {
+        "seconds": seconds,
+        "memory_mb": None if after is None else after - baseline,
+        "peak_mb": None if after is None else max(before, after),
+        "gmacs": getattr(run, "gmacs", None),
+        "convolutions": getattr(run, "count", None),
+    }
+
+
+def _memory(key):
+    """A line of /proc/self/status in MB."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+def check(case: dict) -> dict:
+    """Largest difference between Keras and PyTorch over all stages, as a share of their range.
+
+    The weights are random and large enough that every part of the network shows in the outputs;
+    as initialised, a ConvLSTM's kernel is almost zero and an untrained MPRNet returns its input.
+    """
+    import torch
+
+    from benchmarks import pytorch_peers
+
+    keras_model, torch_model = _keras_model(case), _torch_model(case)
+    random = np.random.default_rng(0)
+    for variable in pytorch_peers.parameter_map(keras_model).values():
+        shape = tuple(variable.shape)
+        scale = math.sqrt(1 / math.prod(shape[:3])) if len(shape) == 4 else 0.1
+        variable.assign(random.normal(0, scale, shape).astype(np.float32))
+    pytorch_peers.copy_weights(keras_model, torch_model)
+    images = random.random((1, *case["size"], keras_model.channels), np.float32)
+    with torch.inference_mode():
+        found = torch_model(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+    expected = [np.asarray(stage) for stage in keras_model(images, training=False)]
+    differences = [
+        float(np.abs(stage.numpy().transpose(0, 2, 3, 1) - other).max() / np.ptp(other))
+        for stage, other in zip(found, expected, strict=True)
+    ]
+    return {
+        "difference": max(differences),
+        "differences": differences,
+        "residual": float(np.std(expected[-1] - images)),
+    }
+
+
+def _start(case):
+    """Runs `measure` or `check` in a process of its own; None if that failed."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--child", json.dumps(case)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if result.returncode == 0:
+        return json.loads(result.stdout.splitlines()[-1])
+    reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+    print(f"{_label(case)}: failed with code {result.returncode}: {reason}", file=sys.stderr)
+    return None
+
+
+def _label(case):
+    height, width = case["size"]
+    return f"{case['network']} {height}x{width} {case['dtype']} {case['engine']}"
+
+
+def environment() -> dict:
+    """This machine and the versions that ran on it."""
+    cpu = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            cpu.setdefault(key.strip(), value.strip())
+    flags = f"{cpu.get('flags', '')} {cpu.get('Features', '')}".split()  # x86, Arm
+    versions = {"python": sys.version.split()[0]}
+    for package in ("tensorflow", "keras", "numpy", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "cpu": cpu.get("model name", "unknown"),
+        "cores": os.cpu_count(),
+        "flags": {flag: flag in flags for flag in LOW_PRECISION_FLAGS},
+        "versions": versions,
+    }
+
+
+def _print_environment(machine, dtypes):
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    flags = ", ".join(f"{flag} {'yes' if on else 'no'}" for flag, on in machine["flags"].items())
+    print(f"CPU: {machine['cpu']}, {machine['cores']} cores ({flags})\nVersions: {versions}")
+    if "bfloat16" in dtypes and not any(machine["flags"][flag] for flag in BFLOAT16_FLAGS):
+        print(
+            "This CPU has no bfloat16 arithmetic: bfloat16 is emulated and slow here, which says "
+            "nothing about a CPU that has it."
+        )
+
+
+def _check_peers(networks, small):
+    """Compares Keras and PyTorch; returns the differences, exits on a large one."""
+    differences = {}
+    for network in networks:
+        case = {"network": network, "size": CHECK_SIZE, "dtype": "float32", "small": small}
+        found = _start({**case, "engine": "check"})
+        if found is None or not found["difference"] <= TOLERANCE:
+            sys.exit(f"{network}: PyTorch is not the same network as ours ({found}); not timed.")
+        print(f"{network}: PyTorch and TensorFlow differ by {found['difference']:.1e} of the range")
+        differences[network] = found
+    return differences
+
+
+def _measure_all(args, engines, save):
+    """Runs every case; engines take turns. Returns one entry per case and engine."""
+    entries = []
+    for network, size, dtype in itertools.product(args.networks, args.sizes, args.dtypes):
+        case = {"network": network, "size": size, "dtype": dtype, "small": args.small}
+        case |= {"runs": args.runs, "seconds": args.seconds}
+        found = {engine: [] for engine in engines}
+        for _, engine in itertools.product(range(ROUNDS), engines):
+            print(f"measuring {_label({**case, 'engine': engine})}", file=sys.stderr)
+            found[engine].append(_start({**case, "engine": engine}))
+        for engine, rounds in found.items():
+            rounds = [measured for measured in rounds if measured]
+            if rounds:
+                entries.append({**case, "engine": engine, **_merged(rounds)})
+        save(entries)
+    return entries
+
+
+def _merged(rounds):
+    seconds = [second for measured in rounds for second in measured["seconds"]]
+    merged = {**rounds[0], "seconds": seconds, "median": statistics.median(seconds)}
+    if merged["peak_mb"] is not None:
+        merged |= {key: max(m[key] for m in rounds) for key in ("memory_mb", "peak_mb")}
+    return merged
+
+
+def tables(entries: list[dict]) -> str:
+    """Ratios, then this machine's own seconds and megabytes, as two Markdown tables."""
+    index = {
+        (entry["network"], tuple(entry["size"]), entry["dtype"], entry["engine"]): entry
+        for entry in entries
+    }
+    head = ["network", "size", "type"]
+    ratios = [
+        [
+            *head,
+            "time, TensorFlow / PyTorch",
+            "memory, TensorFlow / PyTorch",
+            "time, TensorFlow / its convolutions alone",
+            "TensorFlow, bfloat16 / float32",
+            "PyTorch, bfloat16 / float32",
+            "TensorFlow, time / mprnet's",
+        ]
+    ]
+    absolutes = [
+        [
+            *head,
+            "GMAC",
+            "convolutions",
+            "s here: TensorFlow",
+            "s here: PyTorch",
+            "s here: convolutions alone",
+            "MB here: TensorFlow",
+            "MB here: PyTorch",
+            "peak MB here: TensorFlow",
+            "peak MB here: PyTorch",
+        ]
+    ]
+    for case in dict.fromkeys(key[:3] for key in index):
+        network, (height, width), dtype = case
+        head = [network, f"{height}x{width}", dtype]
+        ours, torch, bare = (index.get((*case, engine), {}) for engine in ENGINES)
+        single = [index.get((network, case[1], "float32", e), {}) for e in ENGINES[:2]]
+        whole = index.get(("mprnet", *case[1:], "tensorflow"), {})
+        low = dtype == "bfloat16"
+        cells = [
+            _ratio(ours, torch),
+            _ratio(ours, torch, "memory_mb"),
+            _ratio(ours, bare),
+            _ratio(ours, single[0]) if low else "",
+            _ratio(torch, single[1]) if low else "",
+            _ratio(ours, whole) if network.startswith("mprnet") else "",
+        ]
+        ratios.append(head + cells)
+        cells = [_cell(bare, "gmacs", "{:.1f}"), _cell(bare, "convolutions", "{}")]
+        cells += [_cell(entry, "median", "{:.3f}") for entry in (ours, torch, bare)]
+        cells += [_cell(entry, "memory_mb", "{:.0f}") for entry in (ours, torch)]
+        cells += [_cell(entry, "peak_mb", "{:.0f}") for entry in (ours, torch)]
+        absolutes.append(head + cells)
+    return f"{_markdown(ratios)}\n\n{_markdown(absolutes)}"
+
+
+def _markdown(rows):
+    """Rows of cells as a Markdown table; columns without a single number are left out."""
+    columns = [column for column in zip(*rows, strict=True) if set(column[1:]) - {"", "–"}]
+    lines = [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]
+    return "\n".join([lines[0], "|---" * len(columns) + "|", *lines[1:]])
+
+
+def _cell(entry, key, form):
+    return "–" if entry.get(key) is None else form.format(entry[key])
+
+
+def _ratio(above, below, key="median"):
+    return f"{above[key] / below[key]:.2f}" if above.get(key) and below.get(key) else "–"
+
+
+def _save(path, results):
+    if path:
+        from restore_tf.files import atomic_path
+
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def _size(text):
+    height, width = (int(side) for side in text.split("x"))
+    if min(height, width) < 16 or height % 16 or width % 16:
+        raise argparse.ArgumentTypeError(f"{text}: expected HEIGHTxWIDTH, multiples of 16")
+    return height, width
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    several = {"nargs": "+"}
+    parser.add_argument("--sizes", type=_size, default=[(256, 256), (720, 1280)], **several)
+    parser.add_argument("--networks", choices=NETWORKS, default=DEFAULT_NETWORKS, **several)
+    dtypes = ["float32", "bfloat16"]
+    parser.add_argument("--dtypes", choices=dtypes, default=dtypes, **several)
+    parser.add_argument("--engines", choices=ENGINES, default=ENGINES, **several)
+    parser.add_argument("--runs", type=int, default=5, help="timed runs of each process, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="a process starts no run after so many seconds"
+    )
+    parser.add_argument("--output", type=Path, help="JSON file for every single measurement")
+    parser.add_argument(
+        "--small", action="store_true", help="tiny networks, to try the script: measures nothing"
+    )
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures what the flags ask for and prints the tables."""
+    args = _parse(argv)
+    sys.path.insert(0, str(ROOT))  # wherever it is started from
+    if args.child:
+        work = check if args.child["engine"] == "check" else measure
+        print(json.dumps(work(args.child)))
+        return
+    engines = list(args.engines)
+    machine = environment()
+    _print_environment(machine, args.dtypes)
+    if "pytorch" in engines and importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: its columns are left out.")
+        engines.remove("pytorch")
+    results = {"environment": machine, "small": args.small}
+    if "pytorch" in engines:
+        results["differences"] = _check_peers(args.networks, args.small)
+    entries = _measure_all(
+        args, engines, lambda entries: _save(args.output, {**results, "measurements": entries})
+    )
+    print(f"\n{tables(entries)}")
+
+
+if __name__ == "__main__":
+    main()

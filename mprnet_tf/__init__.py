@@ -1,0 +1,1 @@
+"""MPRNet (Zamir et al., CVPR 2021): model, recipes and published weights."""

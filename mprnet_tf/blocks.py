@@ -1,0 +1,314 @@
+"""The blocks of MPRNet, named as in the paper (Zamir et al., CVPR 2021, arXiv 2102.02808).
+
+All convolutions are without bias. Widths of the three levels of an encoder or decoder are listed
+finest first. One PReLU serves the whole network: every block takes it as an argument.
+
+`window` is the (height, width) in pixels of the sliding mean that replaces the global one of
+channel attention at test time (TLC, Chu et al., ECCV 2022), None for the paper's global mean.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from restore_tf.layers import Block, upsample2
+
+# PyTorch's default for convolutions, which the authors trained from: uniform in +-1/sqrt(fan_in).
+_INITIALIZER = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
+
+
+def convolution(filters, name, kernel_size=3):
+    """A convolution as all of MPRNet's are: SAME, stride 1, linear, without bias."""
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=_INITIALIZER.clone(),
+        name=name,
+    )
+
+
+def shared_prelu():
+    """The PReLU of the whole network: one scalar alpha, 0.25 at the start."""
+    return layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25), shared_axes=[1, 2, 3], name="prelu"
+    )
+
+
+def halved(window):
+    """The window one level down."""
+    return window and (window[0] // 2, window[1] // 2)
+
+
+class ChannelAttention(Block):
+    """Channel attention (figure 3b): scales each channel by a gate that its mean decides.
+
+    Args:
+      filters: width of the input.
+      reduction: the squeezed width is filters // reduction.
+      window: see the module's head.
+    """
+
+    def __init__(self, filters, reduction, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.window = window
+        self.squeeze = convolution(filters // reduction, "squeeze", 1)
+        self.excite = convolution(filters, "excite", 1)
+
+    def call(self, x):
+        """(batch, h, w, filters) -> the same shape."""
+        if self.window is None:
+            means = ops.mean(x, axis=(1, 2), keepdims=True)
+        else:
+            means = _sliding_mean(x, self.window)
+        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(means))))
+        if self.window is not None:
+            gate = _centred(gate, ops.shape(x))
+        return x * gate
+
+
+def _sliding_mean(x, window):
+    """Means over all windows that lie inside x, by running sums; a window is cut to x's size."""
+    for axis, length in zip((1, 2), window, strict=True):
+        size = ops.shape(x)[axis]
+        length = _minimum(length, size)
+        sums = ops.cumsum(x, axis=axis)
+        first, later = (
+            (sums[:, length - 1 : length], sums[:, length:] - sums[:, :-length])
+            if axis == 1
+            else (sums[:, :, length - 1 : length], sums[:, :, length:] - sums[:, :, :-length])
+        )
+        x = ops.concatenate([first, later], axis=axis) / ops.cast(length, x.dtype)
+    return x
+
+
+def _minimum(length, size):
+    return min(length, size) if isinstance(size, int) else ops.minimum(length, size)
+
+
+def _centred(gate, shape):
+    """Brings a map of windows to the size of what they slid over, by edge replication."""
+    for axis in (1, 2):
+        positions = ops.shape(gate)[axis]
+        start = (shape[axis] - positions) // 2
+        indices = ops.arange(shape[axis], dtype="int32") - start
+        gate = ops.take(gate, ops.clip(indices, 0, positions - 1), axis=axis)
+    return gate
+
+
+class CAB(Block):
+    """Channel attention block (figure 3b): conv, PReLU, conv, channel attention, plus the input."""
+
+    def __init__(self, filters, reduction, prelu, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.conv1 = convolution(filters, "conv1")
+        self.prelu = prelu
+        self.conv2 = convolution(filters, "conv2")
+        self.attention = ChannelAttention(filters, reduction, window, name="attention")
+
+    def call(self, x):
+        """(batch, h, w, filters) -> the same shape."""
+        return x + self.attention(self.conv2(self.prelu(self.conv1(x))))
+
+
+class ShallowFeatures(Block):
+    """What every stage starts with: conv from image to features, then a CAB."""
+
+    def __init__(self, filters, reduction, prelu, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = convolution(filters, "conv")
+        self.cab = CAB(filters, reduction, prelu, window, name="cab")
+
+    def call(self, images):
+        """(batch, h, w, 3) -> (batch, h, w, filters)."""
+        return self.cab(self.conv(images))
+
+
+class Down(Block):
+    """Bilinear x1/2, which is the mean of each 2x2 block, then a 1x1 convolution."""
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = convolution(filters, "conv", 1)
+
+    def call(self, x):
+        """(batch, h, w, any) -> (batch, h / 2, w / 2, filters)."""
+        return self.conv(ops.average_pool(x, 2, 2))
+
+
+class Up(Block):
+    """Bilinear x2 and a 1x1 convolution.
+
+    The convolution is done first: both are linear, so the order does not matter, and a quarter of
+    the pixels costs a quarter of the time.
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = convolution(filters, "conv", 1)
+
+    def call(self, x):
+        """(batch, h, w, any) -> (batch, 2 h, 2 w, filters)."""
+        return upsample2(self.conv(x))
+
+
+class Encoder(Block):
+    """Encoder of an encoder-decoder subnetwork (figure 3a): three levels of two CABs.
+
+    Args:
+      widths: filters of the three levels, finest first.
+      reduction: of the channel attentions.
+      prelu: the network's PReLU.
+      fusion: whether it takes the features of the stage before (cross-stage feature fusion, CSFF,
+        figure 3c).
+      window: of the finest level's attentions; each level below halves it.
+    """
+
+    def __init__(self, widths, reduction, prelu, fusion=False, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.levels, self.downs = [], []
+        self.fuse_encoder, self.fuse_decoder = [], []
+        for level, width in enumerate(widths):
+            self.levels.append(
+                [CAB(width, reduction, prelu, window, name=f"level{level}_cab{i}") for i in (0, 1)]
+            )
+            if level:
+                self.downs.append(Down(width, name=f"down{level}"))
+            if fusion:
+                self.fuse_encoder.append(convolution(width, f"fuse_encoder{level}", 1))
+                self.fuse_decoder.append(convolution(width, f"fuse_decoder{level}", 1))
+            window = halved(window)
+
+    def call(self, x, encoded=None, decoded=None):
+        """Takes (batch, h, w, widths[0]) and, with fusion, both feature lists of the stage before.
+
+        Returns three levels, finest first: (batch, h / 2^i, w / 2^i, widths[i]).
+        """
+        features = []
+        for level, cabs in enumerate(self.levels):
+            if level:
+                x = self.downs[level - 1](x)
+            for cab in cabs:
+                x = cab(x)
+            if encoded is not None:
+                x = x + self.fuse_encoder[level](encoded[level])
+                x = x + self.fuse_decoder[level](decoded[level])
+            features.append(x)
+        return features
+
+
+class Decoder(Block):
+    """Decoder of an encoder-decoder subnetwork (figure 3a), with a CAB on every skip connection.
+
+    Args: as `Encoder`'s.
+    """
+
+    def __init__(self, widths, reduction, prelu, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.levels, self.skips, self.ups = [], [], []
+        for level, width in enumerate(widths):
+            self.levels.append(
+                [CAB(width, reduction, prelu, window, name=f"level{level}_cab{i}") for i in (0, 1)]
+            )
+            if level + 1 < len(widths):
+                self.skips.append(CAB(width, reduction, prelu, window, name=f"skip{level}"))
+                self.ups.append(Up(width, name=f"up{level}"))
+            window = halved(window)
+
+    def call(self, encoded):
+        """Takes and returns three levels, finest first, of the encoder's shapes."""
+        decoded = []
+        for level in reversed(range(len(self.levels))):
+            if decoded:
+                x = self.ups[level](decoded[0]) + self.skips[level](encoded[level])
+            else:
+                x = encoded[level]
+            for cab in self.levels[level]:
+                x = cab(x)
+            decoded.insert(0, x)
+        return decoded
+
+
+class SAM(Block):
+    """Supervised attention module (figure 4): a restored image, and features that it gates.
+
+    All convolutions are 1x1, as in the published weights.
+    """
+
+    def __init__(self, filters, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.conv_features = convolution(filters, "conv_features", 1)
+        self.conv_image = convolution(channels, "conv_image", 1)
+        self.conv_gate = convolution(filters, "conv_gate", 1)
+
+    def call(self, features, images):
+        """Takes (batch, h, w, filters) and the stage's input (batch, h, w, channels).
+
+        Returns features and the stage's restored image, of the same shapes.
+        """
+        restored = self.restore(features, images)
+        gate = ops.sigmoid(self.conv_gate(restored))
+        return self.conv_features(features) * gate + features, restored
+
+    def restore(self, features, images):
+        """The restored image alone: what an early exit needs."""
+        return self.conv_image(features) + images
+
+
+class ORB(Block):
+    """Original-resolution block (figure 3b): CABs, a convolution, plus the input."""
+
+    def __init__(self, filters, reduction, prelu, num_cab, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.cabs = [CAB(filters, reduction, prelu, window, name=f"cab{i}") for i in range(num_cab)]
+        self.conv = convolution(filters, "conv")
+
+    def call(self, x):
+        """(batch, h, w, filters) -> the same shape."""
+        residual = x
+        for cab in self.cabs:
+            residual = cab(residual)
+        return x + self.conv(residual)
+
+
+class ORSNet(Block):
+    """Original-resolution subnetwork (section 3.1): three ORBs, each followed by a fusion.
+
+    Args:
+      widths: the encoder-decoder's three levels, finest first.
+      filters: width of this subnetwork.
+      reduction, prelu, window: as `Encoder`'s.
+      num_cab: CABs in each ORB.
+    """
+
+    def __init__(self, widths, filters, reduction, prelu, num_cab, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.orbs = [
+            ORB(filters, reduction, prelu, num_cab, window, name=f"orb{i}") for i in range(3)
+        ]
+        # Level i goes up i times, through narrower and narrower levels, each through weights of
+        # its own.
+        self.ups_encoder = [_ups(widths, level, "encoder") for level in range(3)]
+        self.ups_decoder = [_ups(widths, level, "decoder") for level in range(3)]
+        self.fuse_encoder = [convolution(filters, f"fuse_encoder{i}", 1) for i in range(3)]
+        self.fuse_decoder = [convolution(filters, f"fuse_decoder{i}", 1) for i in range(3)]
+
+    def call(self, x, encoded, decoded):
+        """(batch, h, w, filters) -> the same shape; takes the features of the stage before."""
+        for level, orb in enumerate(self.orbs):
+            x = orb(x)
+            x = x + self.fuse_encoder[level](_apply(self.ups_encoder[level], encoded[level]))
+            x = x + self.fuse_decoder[level](_apply(self.ups_decoder[level], decoded[level]))
+        return x
+
+
+def _ups(widths, level, side):
+    return [Up(widths[i], name=f"up_{side}{level}_{i}") for i in reversed(range(level))]
+
+
+def _apply(sequence, x):
+    for layer in sequence:
+        x = layer(x)
+    return x

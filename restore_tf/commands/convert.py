@@ -1,0 +1,100 @@
+"""`convert.py`: turns an authors' checkpoint into a run directory."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from restore_tf import experiment as experiments
+from restore_tf.commands import cli
+from restore_tf.errors import UserError
+
+USAGE = """Converts published weights into a run directory, which evaluate and restore take.
+  python convert.py --model srn_lstm --checkpoint deblur.model-523000 --output runs/srn_published
+  python convert.py --model mprnet --task deblurring --checkpoint model_deblurring.pth \\
+    --output runs/mprnet_published"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return cli.run(_convert, _flags(), sys.argv if argv is None else argv, USAGE)
+
+
+def _flags():
+    values = flags.FlagValues()
+    string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
+    string("model", None, "srn_lstm, srn_gray, srn_color or mprnet")
+    string("task", "deblurring", "what MPRNet was trained for: deblurring, denoising or deraining")
+    string("checkpoint", None, "SRN: the path without .index; MPRNet: the .pth file")
+    string("output", None, "the run directory to make; must not exist")
+    flags.DEFINE_multi_string(
+        "set", [], "network.FIELD=VALUE, for networks of another width", flag_values=values
+    )
+    return values
+
+
+def _convert(positional, values):
+    if positional:
+        raise UserError(f"{positional[0]}: unexpected argument; convert.py takes flags only.")
+    for name in ("model", "checkpoint", "output"):
+        if getattr(values, name) is None:
+            raise UserError(f"--{name}: missing; see --help.")
+    output = Path(values.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output}: exists; pass another --output.")
+    cli.import_tensorflow()
+    experiment, paper = _experiment(values)
+    model = experiments.build(experiment)
+    paper.load_checkpoint(model, values.checkpoint)
+    source = {
+        "files": {path.name: _sha256(path) for path in paper.files(values.checkpoint)},
+        "terms": paper.TERMS,
+        "identified": paper.identify(model),
+    }
+    _write(output, experiment, model, source, values)
+    if source["identified"]:
+        print(f"These are {source['identified']}.")
+    if paper.NON_COMMERCIAL:
+        print(f"warning: {paper.TERMS}.", file=sys.stderr)
+    print(f"Converted {len(model.weights)} weights into {output}; each was read back and is equal.")
+    print(f"Next: python restore.py PICTURE --workdir {output} --output DIR")
+
+
+def _experiment(values):
+    """The recipe whose network the checkpoint holds, and its paper's converter."""
+    package = experiments.paper_of(values.model)
+    paper = importlib.import_module(f"{package}.convert")
+    if values.task not in paper.RECIPES:
+        raise UserError(f"--task {values.task}: {package} has {', '.join(paper.RECIPES)}.")
+    recipe = experiments.load_recipe(values.model, paper.RECIPES[values.task])
+    return experiments.override(recipe, values.set), paper
+
+
+def _write(output, experiment, model, source, values):
+    """Writes the run directory beside its place, checks every weight, then renames it."""
+    from restore_tf import checkpoints, inference
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
+        run = Path(scratch) / "run"
+        experiments.write(run, experiment, {"converted": source, "overrides": list(values.set)})
+        model.save_weights(run / checkpoints.BEST)
+        for kept, read in zip(model.weights, inference.load_model(run).weights, strict=True):
+            if kept.path != read.path or not np.array_equal(kept.numpy(), read.numpy()):
+                raise UserError(f"{kept.path}: read back differently; nothing was written.")
+        if output.exists():
+            output.rmdir()
+        shutil.move(run, output)
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
