@@ -9,7 +9,8 @@ Engines, each in a process of its own for every network, size and type of number
 - convolutions: the network's convolutions alone, one after another in one tf.function, each on
   its real shapes. Biases, activations, attention, resizing and all else are left out.
 
-Seconds are this machine's; the ratios are what to compare. See README.md beside this file.
+Seconds are this machine's; the ratios are what to compare, on a machine that does nothing else.
+See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ SMALL = {
 DEFAULT_NETWORKS = ["srn", "mprnet_stage1", "mprnet_stage2", "mprnet", "mprnet_local"]
 ENGINES = ["tensorflow", "pytorch", "convolutions"]
 
-ROUNDS = 2  # engines take turns: A B C A B C
 CHECK_SIZE = (64, 96)  # not square, so that height and width cannot be mixed up
 CHECK_CROP = 32  # of local attention: windows smaller than the maps
 TOLERANCE = 1e-4  # largest difference, as a share of the outputs' range
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
+BUSY = 0.1  # share of the CPU that other processes may use
 LOW_PRECISION_FLAGS = (*BFLOAT16_FLAGS, "avx512_vnni", "amx_int8")
 
 
@@ -191,8 +192,8 @@ def measure(case: dict) -> dict:
       seconds of each run, memory_mb above the baseline, peak_mb of the whole process (None where
       there is no /proc).
     """
-    engine = globals()[f"{case['engine']}_engine"]
-    run = engine(case)
+    _set_threads(case)
+    run = globals()[f"{case['engine']}_engine"](case)
     channels = _channels(case)
     if case["engine"] != "convolutions":
         run(np.zeros((1, 16, 16, channels), np.float32))
@@ -216,8 +217,20 @@ def measure(case: dict) -> dict:
     }
 
 
+def _set_threads(case):
+    if case["threads"] and case["engine"] == "pytorch":
+        import torch
+
+        torch.set_num_threads(case["threads"])
+    elif case["threads"]:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(case["threads"])
+        tf.config.threading.set_inter_op_parallelism_threads(case["threads"])
+
+
 def _memory(key):
-    """A line of /proc/self/status in MB."""
+    """A line of /proc/self/status, in MB (10^6 bytes)."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{key}:"):
@@ -294,6 +307,20 @@ def environment() -> dict:
     }
 
 
+def _busy_share(seconds=0.5):
+    """Share of the CPU in use while this process sleeps; 0 where there is no /proc."""
+    counts = []
+    with contextlib.suppress(OSError):
+        for pause in (seconds, 0):
+            line = Path("/proc/stat").read_text().splitlines()[0]
+            counts.append([int(count) for count in line.split()[1:9]])
+            time.sleep(pause)
+    if len(counts) < 2:
+        return 0.0
+    spent = [after - before for before, after in zip(*counts, strict=True)]
+    return 1 - (spent[3] + spent[4]) / max(1, sum(spent))  # idle, waiting for a disk
+
+
 def _print_environment(machine, dtypes):
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     flags = ", ".join(f"{flag} {'yes' if on else 'no'}" for flag, on in machine["flags"].items())
@@ -323,11 +350,13 @@ def _measure_all(args, engines, save):
     entries = []
     for network, size, dtype in itertools.product(args.networks, args.sizes, args.dtypes):
         case = {"network": network, "size": size, "dtype": dtype, "small": args.small}
-        case |= {"runs": args.runs, "seconds": args.seconds}
+        case |= {"runs": args.runs, "seconds": args.seconds, "threads": args.threads}
         found = {engine: [] for engine in engines}
-        for _, engine in itertools.product(range(ROUNDS), engines):
+        for _, engine in itertools.product(range(args.rounds), engines):
             print(f"measuring {_label({**case, 'engine': engine})}", file=sys.stderr)
-            found[engine].append(_start({**case, "engine": engine}))
+            busy = _busy_share()
+            measured = _start({**case, "engine": engine})
+            found[engine].append(measured and {**measured, "busy": busy})
         for engine, rounds in found.items():
             rounds = [measured for measured in rounds if measured]
             if rounds:
@@ -339,6 +368,7 @@ def _measure_all(args, engines, save):
 def _merged(rounds):
     seconds = [second for measured in rounds for second in measured["seconds"]]
     merged = {**rounds[0], "seconds": seconds, "median": statistics.median(seconds)}
+    merged["busy"] = max(measured["busy"] for measured in rounds)
     if merged["peak_mb"] is not None:
         merged |= {key: max(m[key] for m in rounds) for key in ("memory_mb", "peak_mb")}
     return merged
@@ -438,16 +468,25 @@ def _parse(argv):
     dtypes = ["float32", "bfloat16"]
     parser.add_argument("--dtypes", choices=dtypes, default=dtypes, **several)
     parser.add_argument("--engines", choices=ENGINES, default=ENGINES, **several)
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="processes of each engine; engines take turns"
+    )
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each process, at most")
     parser.add_argument(
         "--seconds", type=float, default=60, help="a process starts no run after so many seconds"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of each process; 0 for the framework's choice"
     )
     parser.add_argument("--output", type=Path, help="JSON file for every single measurement")
     parser.add_argument(
         "--small", action="store_true", help="tiny networks, to try the script: measures nothing"
     )
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.output and not args.output.resolve().parent.is_dir():
+        parser.error(f"--output {args.output}: its folder does not exist; make it first.")
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -468,9 +507,16 @@ def main(argv: list[str] | None = None) -> None:
     if "pytorch" in engines:
         results["differences"] = _check_peers(args.networks, args.small)
     entries = _measure_all(
-        args, engines, lambda entries: _save(args.output, {**results, "measurements": entries})
+        args, engines, save=lambda entries: _save(args.output, {**results, "measurements": entries})
     )
     print(f"\n{tables(entries)}")
+    busy = max((entry["busy"] for entry in entries), default=0)
+    if busy > BUSY:
+        print(
+            f"\nOther processes used up to {busy:.0%} of the CPU: DO NOT USE THESE NUMBERS. "
+            "PyTorch's OpenMP threads wait for one another and lose far more to other processes "
+            "than TensorFlow's do. Measure on a quiet machine."
+        )
 
 
 if __name__ == "__main__":

@@ -260,11 +260,12 @@ class Decoder(nn.Module):
 class SAM(nn.Module):
     """Supervised attention module: a restored image, and features that it gates."""
 
-    def __init__(self, filters):
+    def __init__(self, filters, image_only=False):
         super().__init__()
-        self.conv1 = _plain(filters, filters, 1)
         self.conv2 = _plain(filters, 3, 1)
-        self.conv3 = _plain(3, filters, 1)
+        if not image_only:
+            self.conv1 = _plain(filters, filters, 1)
+            self.conv3 = _plain(3, filters, 1)
 
     def forward(self, features, images):
         """Returns features and the restored image."""
@@ -338,12 +339,12 @@ class MPRNet(nn.Module):
             self.add_module(f"shallow_feat{stage}", shallow)
         self.stage1_encoder = Encoder(widths, reduction, prelu, quarter)
         self.stage1_decoder = Decoder(widths, reduction, prelu, half)
-        self.sam12 = SAM(n_feat)
+        self.sam12 = SAM(n_feat, image_only=stages == 1)
         if stages > 1:
             self.concat12 = _plain(2 * n_feat, n_feat)
             self.stage2_encoder = Encoder(widths, reduction, prelu, half, fusion=True)
             self.stage2_decoder = Decoder(widths, reduction, prelu, whole)
-            self.sam23 = SAM(n_feat)
+            self.sam23 = SAM(n_feat, image_only=stages == 2)
         if stages > 2:
             wide = n_feat + scale_orsnetfeats
             self.concat23 = _plain(2 * n_feat, wide)
@@ -395,11 +396,6 @@ def parameter_map(keras_model) -> dict:
         return {_srn_name(name): variable for name, variable in name_map(keras_model).items()}
     from mprnet_tf.convert import name_map
 
-    if keras_model.stages < 3:
-        # An early exit leaves two convolutions of its last SAM without weights; the map has them.
-        filters = keras_model.get_config()["n_feat"]
-        sam = getattr(keras_model, f"sam{keras_model.stages}")
-        sam(np.zeros((1, 8, 8, filters), np.float32), np.zeros((1, 8, 8, 3), np.float32))
     return name_map(keras_model)
 
 

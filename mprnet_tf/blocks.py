@@ -18,7 +18,7 @@ from restore_tf.layers import Block, upsample2
 _INITIALIZER = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
 
 
-def convolution(filters, name, kernel_size=3):
+def convolution(filters, name, kernel_size=3, dtype=None):
     """A convolution as all of MPRNet's are: SAME, stride 1, linear, without bias."""
     return layers.Conv2D(
         filters,
@@ -26,6 +26,7 @@ def convolution(filters, name, kernel_size=3):
         padding="same",
         use_bias=False,
         kernel_initializer=_INITIALIZER.clone(),
+        dtype=dtype,
         name=name,
     )
 
@@ -71,6 +72,7 @@ class ChannelAttention(Block):
 
 def _sliding_mean(x, window):
     """Means over all windows that lie inside x, by running sums; a window is cut to x's size."""
+    dtype, x = x.dtype, ops.cast(x, "float32")  # sums over a picture's side overwhelm 16 bits
     for axis, length in zip((1, 2), window, strict=True):
         size = ops.shape(x)[axis]
         length = _minimum(length, size)
@@ -80,8 +82,8 @@ def _sliding_mean(x, window):
             if axis == 1
             else (sums[:, :, length - 1 : length], sums[:, :, length:] - sums[:, :, :-length])
         )
-        x = ops.concatenate([first, later], axis=axis) / ops.cast(length, x.dtype)
-    return x
+        x = ops.concatenate([first, later], axis=axis) / ops.cast(length, "float32")
+    return ops.cast(x, dtype)
 
 
 def _minimum(length, size):
@@ -235,13 +237,20 @@ class SAM(Block):
     """Supervised attention module (figure 4): a restored image, and features that it gates.
 
     All convolutions are 1x1, as in the published weights.
+
+    Args:
+      filters: width of the features.
+      channels: image channels.
+      image_only: build what makes the image alone: all that an early exit needs.
     """
 
-    def __init__(self, filters, channels, **kwargs):
-        super().__init__(**kwargs)
-        self.conv_features = convolution(filters, "conv_features", 1)
-        self.conv_image = convolution(channels, "conv_image", 1)
-        self.conv_gate = convolution(filters, "conv_gate", 1)
+    def __init__(self, filters, channels, image_only=False, **kwargs):
+        # Images are taken and made in float32, under mixed precision too.
+        super().__init__(autocast=False, **kwargs)
+        self.conv_image = convolution(channels, "conv_image", 1, dtype="float32")
+        if not image_only:
+            self.conv_features = convolution(filters, "conv_features", 1)
+            self.conv_gate = convolution(filters, "conv_gate", 1)
 
     def call(self, features, images):
         """Takes (batch, h, w, filters) and the stage's input (batch, h, w, channels).

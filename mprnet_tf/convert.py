@@ -43,7 +43,11 @@ def _names(model) -> Iterator[tuple[str, keras.Variable]]:
         if stage < 3:
             yield from _encoder(f"stage{stage}_encoder", getattr(model, f"encoder{stage}"))
             yield from _decoder(f"stage{stage}_decoder", getattr(model, f"decoder{stage}"))
-            yield from _sam(f"sam{stage}{stage + 1}", getattr(model, f"sam{stage}"))
+            name, sam = f"sam{stage}{stage + 1}", getattr(model, f"sam{stage}")
+            yield f"{name}.conv2.weight", sam.conv_image.kernel
+            if stage < model.stages:
+                yield f"{name}.conv1.weight", sam.conv_features.kernel
+                yield f"{name}.conv3.weight", sam.conv_gate.kernel
         if stage > 1:
             yield f"concat{stage - 1}{stage}.weight", getattr(model, f"merge{stage}").kernel
     if model.stages == 3:
@@ -79,12 +83,6 @@ def _decoder(name, decoder):
     for level, (skip, up) in enumerate(zip(decoder.skips, decoder.ups, strict=True), 1):
         yield from _cab(f"{name}.skip_attn{level}", skip)
         yield f"{name}.up{level + 1}{level}.up.1.weight", up.conv.kernel
-
-
-def _sam(name, sam):
-    yield f"{name}.conv1.weight", sam.conv_features.kernel
-    yield f"{name}.conv2.weight", sam.conv_image.kernel
-    yield f"{name}.conv3.weight", sam.conv_gate.kernel
 
 
 def _orsnet(name, orsnet):

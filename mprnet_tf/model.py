@@ -101,13 +101,13 @@ class MPRNet(Restorer):
         self.shallow1 = ShallowFeatures(n_feat, window=quarter, name="shallow1", **shared)
         self.encoder1 = Encoder(widths, window=quarter, name="encoder1", **shared)
         self.decoder1 = Decoder(widths, window=half, name="decoder1", **shared)
-        self.sam1 = SAM(n_feat, self.channels, name="sam1")
+        self.sam1 = SAM(n_feat, self.channels, image_only=stages == 1, name="sam1")
         if stages > 1:
             self.shallow2 = ShallowFeatures(n_feat, window=half, name="shallow2", **shared)
             self.merge2 = convolution(n_feat, "merge2")
             self.encoder2 = Encoder(widths, fusion=True, window=half, name="encoder2", **shared)
             self.decoder2 = Decoder(widths, window=whole, name="decoder2", **shared)
-            self.sam2 = SAM(n_feat, self.channels, name="sam2")
+            self.sam2 = SAM(n_feat, self.channels, image_only=stages == 2, name="sam2")
         if stages > 2:
             wide = n_feat + scale_orsnetfeats
             self.shallow3 = ShallowFeatures(n_feat, window=whole, name="shallow3", **shared)
@@ -115,7 +115,7 @@ class MPRNet(Restorer):
             self.orsnet = ORSNet(
                 widths, wide, num_cab=num_cab, window=whole, name="orsnet", **shared
             )
-            self.tail = convolution(self.channels, "tail")
+            self.tail = convolution(self.channels, "tail", dtype="float32")
 
     def call(self, images, training=False):
         """Restores images (batch, height, width, 3); returns one image per stage."""

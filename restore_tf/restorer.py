@@ -28,6 +28,12 @@ class Restorer(keras.Model):
     size_multiple: int = 1
     padding: str = "edge"
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        # Under mixed precision the blocks cast what they take. The images themselves stay float32:
+        # 16 bits would round them before anything is restored.
+        self.autocast = False
+
     def build(self, input_shape=None):
         """Creates every weight by one call on the smallest picture the network takes."""
         if self.built:

@@ -33,7 +33,9 @@ KERNEL_SIZE = 5  # section 3.2: "all convolution layers have kernel size 5"
 FORGET_BIAS = 1.0  # authors' code; keeps the state by default early in training
 
 
-def _convolution(filters, name, strides=1, activation="relu", initializer="glorot_uniform"):
+def _convolution(
+    filters, name, strides=1, activation="relu", initializer="glorot_uniform", dtype=None
+):
     return layers.Conv2D(
         filters,
         KERNEL_SIZE,
@@ -41,6 +43,7 @@ def _convolution(filters, name, strides=1, activation="relu", initializer="gloro
         padding="same",
         activation=activation,
         kernel_initializer=initializer,  # Xavier, section 4
+        dtype=dtype,
         name=name,
     )
 
@@ -127,7 +130,10 @@ class OutBlock(Block):
     def __init__(self, filters, channels, res_blocks, initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
         self.res_blocks = _res_blocks(filters, res_blocks)
-        self.conv = _convolution(channels, "conv", activation=None, initializer=initializer)
+        # The image is made in float32, under mixed precision too.
+        self.conv = _convolution(
+            channels, "conv", activation=None, initializer=initializer, dtype="float32"
+        )
 
     def call(self, x):
         """(batch, h, w, filters) -> (batch, h, w, channels)."""

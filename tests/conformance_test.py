@@ -32,8 +32,28 @@ def tiny(model, recipe):
     return dataclasses.replace(full, network=network, batch=2, steps=2)
 
 
+def first(paper):
+    """A paper's first variant and recipe: its own training."""
+    return tiny(*(next(iter(names)) for names in (PAPERS[paper].VARIANTS, PAPERS[paper].RECIPES)))
+
+
 @pytest.fixture(params=CASES, ids="/".join)
 def recipe(request):
+    return tiny(*request.param)
+
+
+def distinct():
+    """The first recipe of every tiny network: recipes that differ in training alone count once."""
+    seen = {}
+    for case in CASES:
+        made = tiny(*case)
+        seen.setdefault(repr((made.model, sorted(made.network.items()))), case)
+    return list(seen.values())
+
+
+@pytest.fixture(params=distinct(), ids="/".join)
+def network(request):
+    """A recipe that stands for its network."""
     return tiny(*request.param)
 
 
@@ -47,44 +67,68 @@ def test_the_recipe_names_things_that_exist(recipe):
     assert recipe.crop % experiment.build(recipe).size_multiple == 0
 
 
-def test_stages_end_at_full_size(recipe):
-    model = experiment.build(recipe)
+def test_stages_end_at_full_size(network):
+    model = experiment.build(network)
     stages = model(images(model, 32, 48))
     assert stages[-1].shape == (2, 32, 48, model.channels)
     assert all(np.all(np.isfinite(stage)) for stage in stages)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 33), (31, 16)])
-def test_any_size_through_restore(recipe, size):
-    model = experiment.build(recipe)
-    picture = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
-    restored = inference.restore(model, picture)
-    assert restored.shape == picture.shape
-    assert restored.dtype == np.uint8
+def test_any_size_through_restore(network):
+    model = experiment.build(network)
+    for size in [(1, 1), (5, 33), (31, 16)]:
+        picture = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+        restored = inference.restore(model, picture)
+        assert restored.shape == picture.shape
+        assert restored.dtype == np.uint8
 
 
-def test_symbolic_sizes(recipe):
-    model = experiment.build(recipe)
+def test_symbolic_sizes(network):
+    model = experiment.build(network)
     outputs = model(keras.Input((None, None, model.channels)))
     assert outputs[-1].shape == (None, None, None, model.channels)
 
 
-def test_weights_survive_saving(recipe, tmp_path):
-    model, twin = experiment.build(recipe), experiment.build(recipe)
+@pytest.mark.parametrize("paper", PAPERS)
+def test_mixed_precision_keeps_images_in_float32(paper):
+    recipe = first(paper)
+    picture = np.random.default_rng(3).random((32, 48, 3)).astype(np.float32)
+    full = experiment.build(recipe)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = experiment.build(recipe)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixed.set_weights(full.get_weights())
+    stages = mixed(images(mixed))
+    assert all(stage.dtype == "float32" for stage in stages)
+    expected, restored = (inference.restore(model, picture) for model in (full, mixed))
+    error = np.sqrt(np.mean((restored - expected) ** 2)) / np.ptp(expected)
+    assert 0 < error < 0.02
+
+
+def test_weights_survive_saving(network, tmp_path):
+    model, twin = experiment.build(network), experiment.build(network)
     model.save_weights(tmp_path / "a.weights.h5")
     twin.load_weights(tmp_path / "a.weights.h5")
     batch = images(model)
     np.testing.assert_array_equal(model(batch)[-1], twin(batch)[-1])
 
 
-def test_one_training_step(recipe):
+@pytest.mark.parametrize("paper", PAPERS)
+def test_one_training_step(paper):
+    train_one_step(first(paper), training.make_strategy("one"))
+
+
+@pytest.mark.slow
+def test_one_training_step_of_every_recipe(recipe):
     train_one_step(recipe, training.make_strategy("one"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_one_training_step_on_two_replicas(paper):
-    model, recipe = (next(iter(names)) for names in (PAPERS[paper].VARIANTS, PAPERS[paper].RECIPES))
-    train_one_step(tiny(model, recipe), training.make_strategy("mirrored"))
+    train_one_step(first(paper), training.make_strategy("mirrored"))
 
 
 def train_one_step(recipe, strategy):
@@ -101,5 +145,6 @@ def train_one_step(recipe, strategy):
     moved = [
         np.any(v.numpy() != old) for v, old in zip(model.trainable_variables, before, strict=True)
     ]
-    # A network that starts as the identity moves its last layer first.
-    assert all(moved) or (recipe.network.get("global_skip") and any(moved))
+    # A network that starts as the identity moves its last layer first; a channel attention of two
+    # filters may be born with both its ReLUs dead.
+    assert np.mean(moved) > 0.9 or (recipe.network.get("global_skip") and any(moved))

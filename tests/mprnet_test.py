@@ -181,8 +181,9 @@ def test_losses_sum_over_stages_and_clip():
     assert float(losses.charbonnier_edge(sharp, [over, over])[0]) == pytest.approx(2 * once)
 
 
-def test_every_weight_has_a_checkpoint_name():
-    model = small()
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_every_weight_has_a_checkpoint_name(stages):
+    model = small(stages=stages)
     assert {id(v) for v in name_map(model).values()} == {id(v) for v in model.weights}
 
 
