@@ -7,6 +7,7 @@ VENV ?= .venv
 RUN ?= runs/srn_quick
 READY := $(VENV)/installed
 EVALUATION := $(RUN)/evaluation/synthetic_defocus_test
+PICTURE := chelsea-0000.png
 export PYTHONUNBUFFERED := 1
 
 .PHONY: train test test-slow lint setup
