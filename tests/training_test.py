@@ -95,9 +95,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
 def stop_at(workdir, step):
     """Runs until a SIGTERM in the middle of step `step`."""
 
-    class Interrupted(sources.MemorySource):
-        pass
-
     original = training.RunLog.advance
     seen = []
 
