@@ -15,7 +15,13 @@ from srn_tf import recipes as srn
 # Constructor arguments that make each paper's network tiny.
 TINY = {
     "srn": {"width": 4, "res_blocks": 1, "scales": 2},
-    "mprnet": {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 1},
+    "mprnet": {
+        "n_feat": 8,
+        "scale_unetfeats": 4,
+        "scale_orsnetfeats": 4,
+        "num_cab": 1,
+        "reduction": 1,
+    },
 }
 PAPERS = {"srn": srn, "mprnet": mprnet}
 CASES = [
@@ -132,6 +138,7 @@ def test_one_training_step_on_two_replicas(paper):
 
 
 def train_one_step(recipe, strategy):
+    keras.utils.set_random_seed(0)
     with strategy.scope():
         model = experiment.build(recipe)
         optimizer = keras.optimizers.Adam(1e-3)
@@ -142,9 +149,10 @@ def train_one_step(recipe, strategy):
     step = training.make_step(recipe, strategy, model, optimizer)
     loss = next(step(batch) for batch in strategy.experimental_distribute_dataset(dataset))
     assert np.isfinite(float(loss))
-    moved = [
-        np.any(v.numpy() != old) for v, old in zip(model.trainable_variables, before, strict=True)
-    ]
-    # A network that starts as the identity moves its last layer first; a channel attention of two
-    # filters may be born with both its ReLUs dead.
-    assert np.mean(moved) > 0.9 or (recipe.network.get("global_skip") and any(moved))
+    pairs = zip(model.trainable_variables, before, strict=True)
+    stuck = [v.path for v, old in pairs if np.array_equal(v.numpy(), old)]
+    if recipe.network.get("global_skip"):  # starts as the identity: the last layer moves first
+        assert len(stuck) < len(before)
+    else:  # a channel attention may be born with all its ReLUs dead, nothing else
+        assert [path for path in stuck if "/attention/" not in path] == []
+        assert len(stuck) < 0.1 * len(before)
