@@ -12,7 +12,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from restore_tf.layers import Block, upsample2
+from restore_tf.layers import Block, running_sum, upsample2
 
 # PyTorch's default for convolutions, which the authors trained from: uniform in +-1/sqrt(fan_in).
 _INITIALIZER = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
@@ -71,17 +71,16 @@ class ChannelAttention(Block):
 
 
 def _sliding_mean(x, window):
-    """Means over all windows that lie inside x, by running sums; a window is cut to x's size."""
+    """Means over all windows that lie inside x; a window is cut to x's size."""
     dtype, x = x.dtype, ops.cast(x, "float32")  # sums over a picture's side overwhelm 16 bits
     for axis, length in zip((1, 2), window, strict=True):
-        size = ops.shape(x)[axis]
-        length = _minimum(length, size)
-        sums = ops.cumsum(x, axis=axis)
-        first, later = (
-            (sums[:, length - 1 : length], sums[:, length:] - sums[:, :-length])
-            if axis == 1
-            else (sums[:, :, length - 1 : length], sums[:, :, length:] - sums[:, :, :-length])
-        )
+        length = _minimum(length, ops.shape(x)[axis])
+        if axis == 1:
+            first, entering, leaving = x[:, :length], x[:, length:], x[:, :-length]
+        else:
+            first, entering, leaving = x[:, :, :length], x[:, :, length:], x[:, :, :-length]
+        first = ops.sum(first, axis=axis, keepdims=True)
+        later = first + running_sum(entering - leaving, axis)
         x = ops.concatenate([first, later], axis=axis) / ops.cast(length, "float32")
     return ops.cast(x, dtype)
 

@@ -9,6 +9,8 @@ it needs no interpolation table: slices and one mean.
 
 from keras import layers, ops
 
+_BLOCK = 16  # of running sums: 8 and 32 are slower
+
 
 class Block(layers.Layer):
     """A layer made of layers, without weights of its own.
@@ -68,6 +70,36 @@ def upsample2(images):
         near = 0.75 * images
         images = _interleave(near + 0.25 * before, near + 0.25 * after, axis)
     return images
+
+
+def running_sum(x, axis):
+    """The running (cumulative) sum along the height or the width.
+
+    `ops.cumsum` runs on one core without vectors on TensorFlow's CPU: 5 times slower than this, a
+    product with a triangle of ones in blocks and the running sum of the blocks' totals.
+
+    Args:
+      x: (batch, h, w, channels); the side may be 0.
+      axis: 1 (height) or 2 (width).
+
+    Returns:
+      The sums, of x's shape.
+    """
+    batch, height, width, channels = ops.shape(x)
+    size = ops.shape(x)[axis]
+    if isinstance(size, int) and size == 0:
+        return x
+    blocks = (size + _BLOCK - 1) // _BLOCK
+    padding = [(0, 0)] * 4
+    padding[axis] = (0, blocks * _BLOCK - size)
+    outer, inner = (batch, width * channels) if axis == 1 else (batch * height, channels)
+    sums = ops.reshape(ops.pad(x, padding), (outer, blocks, _BLOCK, inner))
+    sums = ops.matmul(ops.tri(_BLOCK, dtype=x.dtype), sums)
+    totals = sums[:, :, -1:]
+    sums = sums + (ops.cumsum(totals, axis=1) - totals)
+    if axis == 1:
+        return ops.reshape(sums, (batch, blocks * _BLOCK, width, channels))[:, :size]
+    return ops.reshape(sums, (batch, height, blocks * _BLOCK, channels))[:, :, :size]
 
 
 def _interleave(even, odd, axis):

@@ -116,6 +116,19 @@ def test_up_and_down_equal_the_papers_order():
     np.testing.assert_allclose(result, tf.nn.conv2d(halved, down.conv.kernel, 1, "SAME"), atol=1e-5)
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 40])
+def test_running_sum_equals_numpy(size, axis):
+    shape = [2, 3, 4, 5]
+    shape[axis] = size
+    x = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    signature = [tf.TensorSpec((None, None, None, 5))]
+    any_size = tf.function(lambda x: layers.running_sum(x, axis), input_signature=signature)
+    expected = np.cumsum(x, axis=axis, dtype=np.float64)
+    np.testing.assert_allclose(layers.running_sum(tf.constant(x), axis), expected, atol=1e-5)
+    np.testing.assert_allclose(any_size(x), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("window", [(3, 4), (4, 3), (9, 2), (2, 50), (50, 50), (1, 1)])
 def test_sliding_mean_by_brute_force(window):
     x = np.random.default_rng(2).normal(size=(2, 7, 9, 8)).astype(np.float32)
