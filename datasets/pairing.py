@@ -157,3 +157,15 @@ def hold_out(
 
 def _flat(groups: Iterable[Sequence[Pair]]) -> list[Pair]:
     return [pair for group in groups for pair in group]
+
+
+def check_crop(source, crop: int) -> None:
+    """Raises a UserError where a source has no pairs, or one that is smaller than the crop."""
+    if not len(source):
+        raise UserError("no training pairs.")
+    for name, size in zip(source.names, source.sizes or (), strict=False):
+        if min(size) < crop:
+            raise UserError(
+                f"{name}: is {size[1]}x{size[0]} pixels, smaller than the training crop of "
+                f"{crop}; leave it out or pass --set crop={min(size) // 16 * 16}."
+            )

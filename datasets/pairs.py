@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from restore_tf.datasets import pairing
 from restore_tf.datasets.augmentation import AUGMENTATIONS, paired_crop
 from restore_tf.errors import UserError
 
@@ -20,24 +21,35 @@ def training_batches(
     *,
     crop: int,
     batch: int,
-    steps: int,
+    steps: int | None,
     seed: int,
-    start_step: int = 0,
+    first_sample: int = 0,
+    pipeline: int = 0,
+    pipelines: int = 1,
+    replicas: int = 1,
     augment=(),
     channels: int = 3,
 ) -> tf.data.Dataset:
-    """Returns the batches of steps `start_step` … `steps` - 1.
+    """Returns the batches of `steps` steps.
+
+    The samples of each step are dealt out in order: the first of `pipelines` workers gets the first
+    ones, and its first replica the first of those.
 
     Args:
       source: pairs read by index, see `sources`.
       crop: side of the square crops, in pixels; no picture may be smaller.
-      batch: pairs a batch.
+      batch: pairs a step, over all workers and replicas.
+      steps: how many, None for no end.
       seed: of everything random.
+      first_sample: number of the first step's first sample.
+      pipeline, pipelines: which of how many workers this is.
+      replicas: how many replicas each worker has; every element is one replica's share of a step.
       augment: names from `augmentation.AUGMENTATIONS`, applied in this order.
       channels: 3 for RGB, 1 for gray pictures.
 
     Returns:
-      A dataset of (degraded, sharp), both (batch, crop, crop, channels) float32 in [0, 1].
+      A dataset of (degraded, sharp), both (batch / pipelines / replicas, crop, crop, channels)
+      float32 in [0, 1]; `replicas` elements a step.
 
     Raises:
       UserError: an empty source, a picture smaller than the crop, an unknown augmentation.
@@ -57,9 +69,17 @@ def training_batches(
         pair = tf.ensure_shape(pair, (2, crop, crop, channels))
         return pair[0], pair[1]
 
-    numbers = tf.data.Dataset.range(start_step * batch, steps * batch)
-    examples = numbers.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    share = batch // pipelines  # of a step, for this worker
+
+    def number(position):
+        step = position // share
+        return first_sample + step * batch + pipeline * share + position % share
+
+    positions = tf.data.Dataset.counter() if steps is None else tf.data.Dataset.range(steps * share)
+    examples = positions.map(number).map(
+        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return examples.batch(share // replicas, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def pair_index(number, count, seed: int):
@@ -81,25 +101,18 @@ def pair_index(number, count, seed: int):
 
 def check_training(source, crop: int, augment=()) -> None:
     """Raises a UserError where a training with this crop could not work."""
-    if not len(source):
-        raise UserError("no training pairs.")
-    for name, size in zip(source.names, source.sizes or (), strict=False):
-        if min(size) < crop:
-            raise UserError(
-                f"{name}: is {size[1]}x{size[0]} pixels, smaller than the training crop of "
-                f"{crop}; leave it out or pass --set crop={min(size) // 16 * 16}."
-            )
+    pairing.check_crop(source, crop)
     for name in augment:
         if name not in AUGMENTATIONS:
             raise UserError(f"augment {name}: there are {', '.join(AUGMENTATIONS)}.")
 
 
-def name_damage(source, step: int, batch: int, seed: int) -> str | None:
-    """Returns which pair of a batch cannot be read, or None when all can.
+def name_damage(source, samples: range, seed: int) -> str | None:
+    """Returns which of these samples' pairs cannot be read, or None when all can.
 
     For use after the pipeline failed: an error inside tf.data does not name the file.
     """
-    for number in range(step * batch, (step + 1) * batch):
+    for number in samples:
         index = int(pair_index(tf.constant(number, tf.int64), tf.cast(len(source), tf.int64), seed))
         try:
             source.tensors(tf.constant(index, tf.int64))

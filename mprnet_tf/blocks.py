@@ -306,9 +306,14 @@ class ORSNet(Block):
     def call(self, x, encoded, decoded):
         """(batch, h, w, filters) -> the same shape; takes the features of the stage before."""
         for level, orb in enumerate(self.orbs):
-            x = orb(x)
-            x = x + self.fuse_encoder[level](_apply(self.ups_encoder[level], encoded[level]))
-            x = x + self.fuse_decoder[level](_apply(self.ups_decoder[level], decoded[level]))
+            # Resizing and 1x1 convolutions are linear: features are convolved, fused and summed at
+            # their own size and brought up once, at a fraction of the time and memory.
+            features = self.fuse_encoder[level](
+                _convolved(self.ups_encoder[level], encoded[level])
+            ) + self.fuse_decoder[level](_convolved(self.ups_decoder[level], decoded[level]))
+            for _ in range(level):
+                features = upsample2(features)
+            x = orb(x) + features
         return x
 
 
@@ -316,7 +321,7 @@ def _ups(widths, level, side):
     return [Up(widths[i], name=f"up_{side}{level}_{i}") for i in reversed(range(level))]
 
 
-def _apply(sequence, x):
-    for layer in sequence:
-        x = layer(x)
+def _convolved(ups, x):
+    for up in ups:
+        x = up.conv(x)
     return x

@@ -39,13 +39,21 @@ class Experiment:
       crop: side of the square training crops, in pixels.
       augment: names from `restore_tf.datasets.pairs.AUGMENTATIONS`, applied in this order.
       learning_rate, end_learning_rate: first (after warm-up) and last learning rate.
-      schedule: "polynomial" or "cosine" decay from the first to the last over `steps`.
+      schedule: "polynomial" or "cosine" decay from the first to the last over `steps`, or
+        "constant".
       decay_power: exponent of the polynomial decay.
       schedule_steps: steps that the decay is laid out over, where that is not `steps`.
       warmup_steps: linear rise from 0 over so many steps, counted in `steps`.
       beta_1, beta_2, epsilon: Adam's.
       recurrent_clip_norm: global norm to which the gradient of the model's recurrent weights alone
         is clipped, or None.
+      global_clip_norm: global norm to which the gradient of all weights is clipped, or None.
+      ema_momentum: of the exponential moving average of the weights that is evaluated and exported
+        in place of the last weights, or None.
+      plateau_patience: validations without a new best PSNR after which the learning rate is cut, or
+        None for never.
+      plateau_factor: what it is then multiplied with; never below `end_learning_rate`.
+      progressive: (step, crop, batch) from which on other crops and batches hold, see `phases`.
     """
 
     model: str
@@ -68,6 +76,11 @@ class Experiment:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     recurrent_clip_norm: float | None = None
+    global_clip_norm: float | None = None
+    ema_momentum: float | None = None
+    plateau_patience: int | None = None
+    plateau_factor: float = 0.5
+    progressive: Sequence[Sequence[int]] = ()
 
 
 def paper_of(model: str) -> str:
@@ -164,7 +177,7 @@ def _set(experiment, field, value, assignment):
         raise UserError(f"--set {assignment}: no such field; there are {_listed(fields, field)}.")
     if types[field] == "float" and isinstance(value, int):
         value = float(value)
-    if types[field].startswith("Sequence") and isinstance(value, str):
+    if types[field] == "Sequence[str]" and isinstance(value, str):
         value = tuple(part for part in value.split(",") if part)
     if not _fits(value, types[field]):
         raise UserError(f"--set {assignment}: {field} takes {types[field]}, not {value!r}.")
@@ -186,6 +199,7 @@ def _fits(value, annotation):
         "float | None": (float, int, type(None)),
         "int | None": (int, type(None)),
         "Sequence[str]": (list, tuple),
+        "Sequence[Sequence[int]]": (list, tuple),
     }[annotation]
     return isinstance(value, accepted) and not isinstance(value, bool)
 

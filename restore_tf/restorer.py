@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from restore_tf import losses
+
 
 class Restorer(keras.Model):
     """A network whose `call` returns the images of all its stages; the last one is the answer.
@@ -42,6 +44,35 @@ class Restorer(keras.Model):
         side = self.size_multiple
         self(ops.zeros((1, side, side, self.channels)))
 
+    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
+        """Prepares for `fit` and `evaluate`, on any of Keras' backends.
+
+        Data are batches of (degraded, sharp), both (batch, height, width, channels) float in
+        [0, 1]. `restore_tf.training.train` is what trains under tf.distribute and resumes exactly.
+
+        Args:
+          optimizer: as Keras'.
+          loss: name of a loss of `restore_tf.losses`, or such a function of (sharp, stages) that
+            returns one value per image.
+          metrics: Keras metrics of the sharp and the restored image, such as
+            `restore_tf.keras_metrics.PSNR()`.
+          kwargs: the rest of Keras' own.
+        """
+        loss = losses.get(loss) if isinstance(loss, str) else loss
+        self._stages_loss = loss and _StagesLoss(loss)
+        # Keras pairs every output with a target of its own; here all stages share one.
+        super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss over all stages, the mean over the batch; Keras calls this."""
+        if self._stages_loss is None:
+            return ops.zeros(())
+        return self._stages_loss(y, y_pred, sample_weight)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Metrics of the restored image; Keras calls this."""
+        return super().compute_metrics(x, y, y_pred[-1], sample_weight)
+
     def check_size(self, images):
         """Raises a ValueError for images of a shape the network does not take."""
         shape = tuple(images.shape)
@@ -55,3 +86,15 @@ class Restorer(keras.Model):
                 f"{self.name} takes heights and widths that are multiples of {self.size_multiple},"
                 f" got {shape[1]}x{shape[2]}; restore_tf.restore pads pictures of any size."
             )
+
+
+class _StagesLoss(keras.losses.Loss):
+    """A loss of ours as Keras wants it: it takes the mean over the batch, and shares it out under
+    tf.distribute."""
+
+    def __init__(self, function):
+        super().__init__(name="stages")
+        self._function = function
+
+    def call(self, y_true, y_pred):
+        return self._function(y_true, y_pred)

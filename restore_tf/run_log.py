@@ -6,6 +6,7 @@ import csv
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 from tqdm import tqdm
 
@@ -18,7 +19,9 @@ _SAMPLE_SIDE = 256  # larger pictures show their centre
 
 
 class RunLog:
-    """Writes one run's history; does nothing but show progress in a process that may not write.
+    """Writes one run's history; shows nothing in a process that may not write.
+
+    TensorBoard's curves need TensorFlow: on Keras' other backends there is metrics.csv alone.
 
     Args:
       workdir: the run directory.
@@ -28,8 +31,6 @@ class RunLog:
     """
 
     def __init__(self, workdir: str | os.PathLike, start_step: int, steps: int, writes=True):
-        import tensorflow as tf
-
         self._workdir = Path(workdir)
         self._writes = writes
         # disable=None: shown on a terminal, silent when piped.
@@ -39,7 +40,7 @@ class RunLog:
         self._shown: dict[str, str] = {}
         if writes:
             self._drop_rows_after(start_step)
-            self._board = tf.summary.create_file_writer(str(self._workdir / "tensorboard"))
+            self._board = _board(self._workdir / "tensorboard")
 
     def advance(self) -> None:
         """Moves the progress bar by one step."""
@@ -47,8 +48,6 @@ class RunLog:
 
     def record(self, step: int, **values: float) -> None:
         """Adds a row of `COLUMNS` to metrics.csv and TensorBoard; a missing value stays empty."""
-        import tensorflow as tf
-
         self._shown |= {
             name: f"{value:.4g}" for name, value in values.items() if name in ("loss", "psnr")
         }
@@ -58,14 +57,15 @@ class RunLog:
         with open(self._workdir / METRICS, "a", newline="", encoding="utf-8") as file:
             row = {name: f"{value:.8g}" for name, value in values.items()}
             csv.DictWriter(file, COLUMNS, restval="").writerow({"step": step, **row})
-        with self._board.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+        if self._board:
+            from tensorflow import summary
+
+            with self._board.as_default(step=step):
+                for name, value in values.items():
+                    summary.scalar(name, value)
 
     def pictures(self, step: int, rows: list[tuple[np.ndarray, ...]]) -> None:
         """Writes a grid of (blurry, restored, sharp) uint8 pictures, always the same ones."""
-        import tensorflow as tf
-
         if not self._writes or not rows:
             return
         strips = [before_after(*(_centre(picture) for picture in row)) for row in rows]
@@ -77,8 +77,11 @@ class RunLog:
         grid = np.concatenate(strips)[:-8]
         (self._workdir / "samples").mkdir(exist_ok=True)
         write_picture(self._workdir / "samples" / f"step_{step:07d}.png", grid)
-        with self._board.as_default(step=step):
-            tf.summary.image("blurry, restored, sharp", grid[None])
+        if self._board:
+            from tensorflow import summary
+
+            with self._board.as_default(step=step):
+                summary.image("blurry, restored, sharp", grid[None])
 
     def say(self, message: str) -> None:
         """Prints a line without disturbing the progress bar."""
@@ -88,7 +91,7 @@ class RunLog:
     def close(self) -> None:
         """Ends the progress bar and flushes TensorBoard."""
         self._progress.close()
-        if self._writes:
+        if self._writes and self._board:
             self._board.close()
 
     def _drop_rows_after(self, step):
@@ -101,6 +104,14 @@ class RunLog:
             writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
+
+
+def _board(folder):
+    if keras.backend.backend() != "tensorflow":
+        return None
+    from tensorflow import summary
+
+    return summary.create_file_writer(str(folder))
 
 
 def _reached(row, step):

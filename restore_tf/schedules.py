@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from restore_tf.errors import UserError
 
@@ -12,6 +13,7 @@ def learning_rate(experiment):
 
     "polynomial": end + (first - end) * (1 - t)^decay_power; "cosine": half a cosine from first to
     end; t runs from 0 after the warm-up to 1 at `schedule_steps`, or `steps` where that is None.
+    "constant": first, for use with a plateau.
 
     Raises:
       UserError: an unknown schedule name.
@@ -26,10 +28,36 @@ def learning_rate(experiment):
             warmup_target=first if warmup else None,
             warmup_steps=warmup,
         )
-    if experiment.schedule != "polynomial":
-        raise UserError(f"schedule {experiment.schedule}: expected polynomial or cosine.")
+    if experiment.schedule not in ("polynomial", "constant"):
+        raise UserError(f"schedule {experiment.schedule}: expected polynomial, cosine or constant.")
     if warmup:
-        raise UserError("schedule polynomial: has no warm-up; set warmup_steps=0.")
+        raise UserError(f"schedule {experiment.schedule}: has no warm-up; set warmup_steps=0.")
+    if experiment.schedule == "constant":
+        last = first
     return keras.optimizers.schedules.PolynomialDecay(
         first, steps, end_learning_rate=last, power=experiment.decay_power
     )
+
+
+class Scaled(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule times a factor that the training lowers when it stops getting better.
+
+    Args:
+      schedule: the Keras schedule.
+      factor: a variable, 1 at first.
+      lowest: the factor takes no rate below this one.
+    """
+
+    def __init__(self, schedule, factor, lowest: float):
+        self.schedule = schedule
+        self.factor = factor
+        self.lowest = lowest
+
+    def __call__(self, step):
+        """Returns the learning rate of the update that follows `step` updates."""
+        rate = self.schedule(step)
+        return ops.maximum(rate * self.factor, ops.minimum(rate, self.lowest))
+
+    def get_config(self):
+        """The schedule's own: the factor is part of a training's state."""
+        return self.schedule.get_config()

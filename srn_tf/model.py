@@ -72,6 +72,14 @@ class ResBlock(Block):
         """(batch, h, w, filters) -> the same shape."""
         return x + self.conv2(self.conv1(x))
 
+    def path(self):
+        """Its layers in the order that the longest way through it takes."""
+        return [self.conv1, self.conv2]
+
+
+def _paths(blocks):
+    return [layer for block in blocks for layer in block.path()]
+
 
 def _res_blocks(filters, count):
     return [ResBlock(filters, name=f"res_block{i + 1}") for i in range(count)]
@@ -95,6 +103,10 @@ class EBlock(Block):
             x = block(x)
         return x
 
+    def path(self):
+        """As `ResBlock.path`."""
+        return [self.conv, *_paths(self.res_blocks)]
+
 
 class DBlock(Block):
     """Decoder block (section 3.2): ResBlocks, then a transposed convolution to twice the size.
@@ -115,6 +127,10 @@ class DBlock(Block):
         for block in self.res_blocks:
             x = block(x)
         return self.upconv(x)
+
+    def path(self):
+        """As `ResBlock.path`."""
+        return [*_paths(self.res_blocks), self.upconv]
 
 
 class OutBlock(Block):
@@ -140,6 +156,10 @@ class OutBlock(Block):
         for block in self.res_blocks:
             x = block(x)
         return self.conv(x)
+
+    def path(self):
+        """As `ResBlock.path`."""
+        return [*_paths(self.res_blocks), self.conv]
 
 
 class ConvLSTMCell(Block):
@@ -257,6 +277,12 @@ class SRN(Restorer):
         shallow = shallow + self.d_block2(half)
         restored = self.out_block(shallow)
         return (restored + blurry if self.global_skip else restored), state
+
+    def scale_path(self):
+        """The convolutions on the longest way through one scale: what `restore_tf.tiling` needs."""
+        memory = [self.conv_lstm.conv] if self.recurrent else []
+        encoder = _paths([self.in_block, self.e_block1, self.e_block2])
+        return encoder + memory + _paths([self.d_block1, self.d_block2, self.out_block])
 
     @property
     def recurrent_variables(self):

@@ -82,11 +82,29 @@ def test_every_epoch_shows_every_pair_once_in_an_order_of_its_own():
 @pytest.mark.parametrize("augment", [(), ("flip_rotate", "saturation")])
 def test_starting_at_a_step_gives_the_batches_from_there_on(augment):
     whole = batches(memory(), augment=augment)
-    rest = batches(memory(), augment=augment, start_step=4)
+    rest = batches(memory(), augment=augment, steps=2, first_sample=4 * 3)
     assert len(rest) == 2
     for (a, b), (c, d) in zip(whole[4:], rest, strict=True):
         np.testing.assert_array_equal(a, c)
         np.testing.assert_array_equal(b, d)
+
+
+def test_workers_and_replicas_deal_out_every_step():
+    whole = batches(memory(), batch=8, steps=3)
+    shared = [
+        batches(memory(), batch=8, steps=3, pipeline=p, pipelines=2, replicas=2) for p in (0, 1)
+    ]
+    for step, (degraded, sharp) in enumerate(whole):
+        parts = [part for worker in shared for part in worker[2 * step : 2 * step + 2]]
+        np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), degraded)
+        np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), sharp)
+
+
+def test_without_an_end_it_goes_on():
+    dataset = pairs.training_batches(memory(), crop=8, batch=3, steps=None, seed=4)
+    assert dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    for (a, _), (b, _) in zip(dataset.take(6), batches(memory()), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_another_seed_gives_other_batches():
@@ -174,7 +192,7 @@ def test_a_picture_damaged_in_the_middle_is_named(tmp_path):
     data[middle : middle + 8] = bytes(8)
     found[1].sharp.write_bytes(data)
     source = sources.FileSource(found)  # header and end are whole
-    assert pairs.name_damage(source, step=0, batch=3, seed=0) == "p1"
+    assert pairs.name_damage(source, range(3), seed=0) == "p1"
     with pytest.raises(tf.errors.OpError):
         batches(source)
 

@@ -1,58 +1,18 @@
 """The loop: resuming exactly, strategies in numbers, and stopping without losing anything."""
 
-import csv
-import dataclasses
-import os
-import signal
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_training import assert_equal_weights, rows, run, source, stop_at, tiny, weights
 
-from restore_tf import checkpoints, experiment, inference, losses, schedules, training
+from restore_tf import experiment, losses, schedules, strategies
 from restore_tf.datasets import pairs, sources
 from restore_tf.errors import UserError
-from srn_tf.model import SRN
-
-
-def tiny(**changes):
-    recipe = experiment.load_recipe("srn", "quick")
-    network = {**recipe.network, "width": 4, "res_blocks": 1, "scales": 2}
-    changes = {"network": network, "steps": 6, "batch": 2, "crop": 16} | changes
-    return dataclasses.replace(recipe, **changes)
-
-
-def source(count=6, side=24):
-    random = np.random.default_rng(0)
-    sharp = random.integers(0, 256, (count, side, side, 3), np.uint8)
-    blurry = np.clip(sharp.astype(int) + random.integers(-20, 20, sharp.shape), 0, 255)
-    return sources.MemorySource(
-        [f"p{i}" for i in range(count)], zip(blurry.astype(np.uint8), sharp, strict=True)
-    )
-
-
-def run(workdir, recipe=None, training_source=None, **options):
-    recipe = recipe or tiny()
-    options = {"validate_every": 3, "checkpoint_every": 2, "log_every": 2} | options
-    experiment.write(workdir, recipe, {"seed": options.get("seed", 0)})
-    return training.train(
-        recipe, workdir, training_source or source(), source(3), training.Options(**options)
-    )
-
-
-def weights(workdir, which="latest"):
-    return [w.numpy() for w in inference.load_model(workdir, which).weights]
-
-
-def assert_equal_weights(first, second, **tolerance):
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_allclose(a, b, **({"rtol": 0, "atol": 0} | tolerance))
-
-
-def rows(workdir):
-    with open(workdir / "metrics.csv", newline="") as file:
-        return list(csv.DictReader(file))
+from restore_tf.options import Result
+from restore_tf.state import State
+from restore_tf.training_step import make_step
 
 
 @pytest.fixture
@@ -64,7 +24,7 @@ def deterministic():
 
 def test_a_run_leaves_what_the_commands_need(tmp_path):
     result = run(tmp_path, tiny(steps=4))
-    assert result == training.Result(4, True, result.best_psnr, result.blurry_psnr)
+    assert result == Result(4, True, result.best_psnr, result.blurry_psnr)
     found = {path.name for path in tmp_path.iterdir()}
     assert found >= {"experiment.json", "best.weights.h5", "metrics.csv", "checkpoints"}
     assert {path.name for path in (tmp_path / "samples").iterdir()} == {
@@ -92,25 +52,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
     ]
 
 
-def stop_at(workdir, step):
-    """Runs until a SIGTERM in the middle of step `step`."""
-
-    original = training.RunLog.advance
-    seen = []
-
-    def advance(log):
-        seen.append(None)
-        if len(seen) == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        original(log)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.RunLog, "advance", advance)
-        result = run(workdir)
-    assert result.step == step
-    assert not result.finished
-
-
 def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     stop_at(tmp_path, 3)
     with open(tmp_path / "metrics.csv", "a") as file:
@@ -121,6 +62,7 @@ def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     assert steps.count(4) == 1
 
 
+@pytest.mark.slow
 def test_a_truncated_newest_checkpoint_falls_back(tmp_path, deterministic):
     run(tmp_path / "whole")
     parts = tmp_path / "parts"
@@ -140,6 +82,7 @@ def test_no_readable_checkpoint_is_an_error(tmp_path):
         run(tmp_path)
 
 
+@pytest.mark.slow
 def test_two_replicas_equal_one_device(tmp_path):
     recipe = tiny(steps=4, recurrent_clip_norm=1e-3, learning_rate=1e-3)
     run(tmp_path / "one", recipe, strategy="one")
@@ -176,10 +119,8 @@ def test_a_step_is_adam_on_the_batch_mean(tmp_path):
     assert norm > 1e-4
     for i in recurrent:
         gradients[i] = gradients[i] * (1e-4 / norm)
-    optimizer = keras.optimizers.Adam(1e-3, epsilon=1e-8)
-    optimizer.build(variables)
-    step = training.make_step(recipe, tf.distribute.get_strategy(), model, optimizer)
-    np.testing.assert_allclose(step(batch), loss, rtol=1e-5)
+    step = make_step(recipe, tf.distribute.get_strategy(), State(recipe, model))
+    np.testing.assert_allclose(step(batch, 0.0), [loss, 0], rtol=1e-5)
     for old, gradient, variable in zip(before, gradients, variables, strict=True):
         # First step of Adam: both moments are the gradient itself after bias correction.
         expected = old - 1e-3 * gradient / (np.abs(gradient) + 1e-8 / np.sqrt(1 - 0.999))
@@ -240,22 +181,16 @@ def test_a_batch_must_divide_by_the_devices(tmp_path):
 
 
 def test_unknown_strategy():
-    with pytest.raises(UserError, match="--strategy many: expected one of auto, one, mirrored"):
-        training.make_strategy("many")
+    with pytest.raises(UserError, match="--strategy many: expected one of auto, one, mirrored,"):
+        strategies.make_strategy("many")
 
 
-def test_best_is_the_highest_validation(tmp_path):
-    model = SRN(width=4, res_blocks=1)
-    model.build()
-    optimizer = keras.optimizers.Adam()
-    optimizer.build(model.trainable_variables)
-    keeper = checkpoints.Checkpoints(tmp_path, model, optimizer)
-    assert keeper.save_if_best(20.0)
-    kept = (tmp_path / "best.weights.h5").read_bytes()
-    assert not keeper.save_if_best(19.0)
-    assert not keeper.save_if_best(float("nan"))
-    assert (tmp_path / "best.weights.h5").read_bytes() == kept
-    assert keeper.save_if_best(21.0)
+def test_best_is_the_highest_validation():
+    recipe = tiny()
+    state = State(recipe, experiment.build(recipe))
+    highest = [state.note_validation(psnr, None, 0.5) for psnr in (20, 19, float("nan"), 21)]
+    assert highest == [True, False, False, True]
+    assert state.best_psnr.numpy() == 21
 
 
 def test_polynomial_schedule_is_the_papers():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +13,9 @@ from pathlib import Path
 from absl import flags
 
 from restore_tf import experiment as experiments
-from restore_tf.commands import cli, data_flags
+from restore_tf.commands import cli, data_flags, local_workers
 from restore_tf.errors import UserError
+from restore_tf.options import Options
 
 USAGE = """Trains a model. As typed, on data that it makes itself:
   python train.py --model srn
@@ -19,12 +23,13 @@ On GoPro, by the paper's recipe:
   python train.py --model srn --dataset gopro --data_dir DIR/GOPRO_Large"""
 
 # What a resumed run must agree on with the command that started it.
-_DATA_FIELDS = ("dataset", "config", "data_dir", "degraded_dir", "sharp_dir", "seed")
+_RUN_FIELDS = ("data_dir", "degraded_dir", "sharp_dir", "seed", "precision", "init_from")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_train, _flags(), sys.argv if argv is None else argv, USAGE)
+    argv = list(sys.argv if argv is None else argv)
+    return cli.run(functools.partial(_train, argv[1:]), _flags(), argv, USAGE)
 
 
 def _flags():
@@ -43,11 +48,21 @@ def _flags():
         "log_every": (50, "steps between rows of metrics.csv"),
         "validation_pictures": (8, "at most so many pictures a validation"),
         "virtual_devices": (1, "split the CPU into so many devices, to try strategies"),
+        "local_workers": (1, "run so many worker processes here, to try --strategy multiworker"),
+        "accumulate": (1, "cut each device's images into so many micro-batches, to save memory"),
+        "early_stopping": (None, "end after so many validations without a new best PSNR"),
     }
     for name, (value, text) in defaults.items():
         lower = 0 if name == "seed" else 1
         flags.DEFINE_integer(name, value, text, lower_bound=lower, flag_values=values)
-    string("strategy", "auto", "one, mirrored, or auto: mirrored with several GPUs")
+    string(
+        "strategy",
+        "auto",
+        "one, mirrored (several devices), multiworker (TF_CONFIG) or tpu; auto: what is there",
+    )
+    string("tpu", "", "name or address of the TPU; by default this virtual machine's own")
+    string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16")
+    string("init_from", None, "run directory to start from: fine-tunes its network's best weights")
     for name, value, text in [
         ("resume", True, "continue where the run directory has a checkpoint"),
         ("cache", False, "keep all decoded pictures in RAM"),
@@ -57,15 +72,48 @@ def _flags():
     return values
 
 
-def _train(positional, values):
+def _train(argv, positional, values):
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; train.py takes flags only.")
+    if values.local_workers > 1:
+        return local_workers.run(argv, values.local_workers)
+    if _other_backend():
+        return _train_by_fit(values)
     cli.import_tensorflow()
-    experiment, run = _experiment(values)
-    workdir = Path(values.workdir or _default_workdir(experiment))
-    _check_resume(workdir, experiment, run, values.resume)
-    training, validation = (_source(experiment, run, values, s) for s in ("train", "validation"))
+    strategy = _strategy(values)  # TensorFlow wants it before anything else
+    from restore_tf import strategies, training
 
+    experiment, run = _experiment(values)
+    chief = strategies.is_chief(strategy)
+    workdir = _prepare(experiment, run, values, chief)
+    sources = _sources(experiment, run, values)
+    if chief:
+        _announce(experiment, workdir, *sources, strategy)
+    result = training.train(experiment, workdir, *sources, _options(values), strategy)
+    if chief:
+        _summarise(result, experiment, workdir)
+
+
+def _other_backend():
+    return os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow"
+
+
+def _train_by_fit(values):
+    """Trains on Keras' JAX or PyTorch backend: one device, no TensorFlow."""
+    for name, default in [("strategy", "auto"), ("virtual_devices", 1)]:
+        if getattr(values, name) != default:
+            raise UserError(f"--{name}: needs Keras' TensorFlow backend; unset KERAS_BACKEND.")
+    from restore_tf import fitting
+
+    experiment, run = _experiment(values)
+    workdir = _prepare(experiment, run, values, True)
+    sources = _sources(experiment, run, values)
+    _announce(experiment, workdir, *sources)
+    result = fitting.fit(experiment, workdir, *sources, _options(values))
+    _summarise(result, experiment, workdir)
+
+
+def _strategy(values):
     import tensorflow as tf
 
     if values.virtual_devices > 1:
@@ -75,14 +123,38 @@ def _train(positional, values):
         )
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
-    from restore_tf import training as loop
+    from restore_tf import strategies
 
-    fields = [field.name for field in dataclasses.fields(loop.Options)]
-    options = loop.Options(**{name: getattr(values, name) for name in fields})
-    experiments.write(workdir, experiment, run)
-    _announce(experiment, workdir, training, validation)
-    result = loop.train(experiment, workdir, training, validation, options)
-    _summarise(result, experiment, workdir)
+    return strategies.make_strategy(values.strategy, values.tpu)
+
+
+def _options(values):
+    names = [field.name for field in dataclasses.fields(Options)]
+    return Options(**{name: getattr(values, name) for name in names})
+
+
+def _prepare(experiment, run, values, writes):
+    """Returns the run directory, with the experiment written into it."""
+    workdir = Path(values.workdir or _default_workdir(experiment))
+    old = _check_resume(workdir, experiment, run, values.resume)
+    if values.init_from:
+        run["init_from_weights"] = old.get("init_from_weights") or _provenance(values.init_from)
+    if writes:
+        experiments.write(workdir, experiment, run)
+    return workdir
+
+
+def _provenance(workdir):
+    """What is known of the weights a run starts from: their hash, and where they came from."""
+    from restore_tf.checkpoints import BEST
+
+    path = Path(workdir) / BEST
+    if not path.is_file():
+        raise UserError(f"--init_from {workdir}: has no {BEST} yet; train it longer.")
+    _, run = experiments.read(workdir)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "converted": run.get("converted")}
 
 
 def _experiment(values):
@@ -92,7 +164,10 @@ def _experiment(values):
     if recipe is None:
         recipe = "quick" if values.dataset is None else next(iter(recipes))
         recipe = values.dataset if values.dataset in recipes else recipe
-    experiment = experiments.override(experiments.load_recipe(values.model, recipe), values.set)
+    experiment = experiments.load_recipe(values.model, recipe)
+    if values.init_from:
+        experiment = _with_network_of(experiment, values.init_from)
+    experiment = experiments.override(experiment, values.set)
     dataset = values.dataset or experiment.dataset
     config = values.config or (experiment.config if dataset == experiment.dataset else None)
     from restore_tf.datasets.sources import default_config
@@ -102,8 +177,20 @@ def _experiment(values):
         experiment, dataset=dataset, config=config, steps=values.steps or experiment.steps
     )
     run = {name: getattr(values, name) for name in ("data_dir", "degraded_dir", "sharp_dir")}
+    run["init_from"] = values.init_from
     run = {name: path and str(Path(path).absolute()) for name, path in run.items()}
-    return experiment, {**run, "seed": values.seed, "overrides": list(values.set)}
+    run |= {"seed": values.seed, "precision": values.precision, "overrides": list(values.set)}
+    return experiment, run
+
+
+def _with_network_of(experiment, workdir):
+    """Fine-tuning keeps the network; all else is the recipe's."""
+    source, _ = experiments.read(workdir)
+    if experiments.paper_of(source.model) != experiments.paper_of(experiment.model):
+        raise UserError(
+            f"--init_from {workdir}: holds {source.model}; pass --model {source.model}."
+        )
+    return dataclasses.replace(experiment, model=source.model, network=source.network)
 
 
 def _default_workdir(experiment):
@@ -113,9 +200,9 @@ def _default_workdir(experiment):
 
 
 def _check_resume(workdir, experiment, run, resume):
-    """Refuses to continue a run with anything but its own experiment."""
+    """Refuses to continue a run with anything but its own experiment; returns what it was."""
     if not (workdir / experiments.FILE_NAME).exists():
-        return
+        return {}
     if not resume:
         raise UserError(
             f"{workdir}: has a run already; pass another --workdir, or drop --noresume."
@@ -123,8 +210,8 @@ def _check_resume(workdir, experiment, run, resume):
     old, old_run = experiments.read(workdir)
     before = {**dataclasses.asdict(old), **old_run}
     now = {**dataclasses.asdict(experiment), **run}
-    for name in [field.name for field in dataclasses.fields(old)] + list(_DATA_FIELDS):
-        if name != "steps" and _plain(before.get(name)) != _plain(now[name]):
+    for name in [field.name for field in dataclasses.fields(old)] + list(_RUN_FIELDS):
+        if name != "steps" and _plain(before.get(name, now[name])) != _plain(now[name]):
             raise UserError(
                 f"{workdir}: was started with {name}={before.get(name)}, not {now[name]}; "
                 "repeat its flags to resume it, or pass another --workdir."
@@ -134,28 +221,28 @@ def _check_resume(workdir, experiment, run, resume):
             f"{workdir}: was started for {old.steps} steps; the learning rate now runs over "
             f"{experiment.steps}."
         )
+    return old_run
 
 
 def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _source(experiment, run, values, split):
+def _sources(experiment, run, values):
+    """The training and the validation pairs."""
     from restore_tf.datasets import sources
 
-    source = sources.open_source(
-        experiment.dataset,
-        experiment.config,
-        split,
-        data_dir=run["data_dir"],
-        degraded_dir=run["degraded_dir"],
-        sharp_dir=run["sharp_dir"],
-        seed=run["seed"],
+    names = ("data_dir", "degraded_dir", "sharp_dir", "seed")
+    training, validation = (
+        sources.open_source(
+            experiment.dataset, experiment.config, split, **{name: run[name] for name in names}
+        )
+        for split in ("train", "validation")
     )
-    return sources.cached(source) if values.cache and split == "train" else source
+    return sources.cached(training) if values.cache else training, validation
 
 
-def _announce(experiment, workdir, training, validation):
+def _announce(experiment, workdir, training, validation, strategy=None):
     print(
         f"Training {experiment.model} by recipe {experiment.recipe} on {experiment.dataset}/"
         f"{experiment.config}: {len(training)} pairs, {len(validation)} held out, "
@@ -168,6 +255,11 @@ def _announce(experiment, workdir, training, validation):
             "quick is a light network for out-of-focus blur, which ten CPU minutes can learn; "
             "camera shake takes hours: --dataset gopro --data_dir …, or --dataset synthetic."
         )
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        from restore_tf.strategies import worker_count
+
+        workers = worker_count(strategy)
+        print(f"{strategy.num_replicas_in_sync} replicas on {workers} worker{'s'[: workers - 1]}.")
     print(f"Run directory: {workdir} (curves: tensorboard --logdir {workdir})", flush=True)
 
 
@@ -179,3 +271,7 @@ def _summarise(result, experiment, workdir):
         f"{result.blurry_psnr:.2f} dB ({result.best_psnr - result.blurry_psnr:+.2f} dB)."
     )
     print(f"Next: python evaluate.py --workdir {workdir}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""What the training loop costs beside the bare step, on this machine.
+
+For each case two times of the same step: bare, on a batch that is already in memory, and as
+`restore_tf.training.train` does it, with the data pipeline, the logs, a Keras callback and the
+check of every loss. The two take turns in one process, so that they meet the same machine.
+Startup is timed apart: a process of its own, from its start to the end of the first step.
+
+Seconds are this machine's; the ratios are what to compare. See README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# name: (model, recipe, changes of the network, changes of the recipe)
+CASES = {
+    "srn quick": ("srn", "quick", {}, {}),
+    "srn width 16": ("srn", "gopro", {"width": 16, "res_blocks": 1}, {"batch": 4, "crop": 128}),
+    "srn full": ("srn", "gopro", {}, {"batch": 1, "crop": 128}),
+    "mprnet quick": ("mprnet", "quick", {}, {}),
+    "mprnet full": ("mprnet", "gopro", {}, {"batch": 1, "crop": 64}),
+}
+
+
+def recipe_of(name):
+    """Returns the experiment of a case, on the pictures that the package makes itself."""
+    from restore_tf import experiment
+
+    model, recipe, network, changes = CASES[name]
+    made = experiment.load_recipe(model, recipe)
+    return dataclasses.replace(
+        made,
+        network={**made.network, **network},
+        dataset="synthetic",
+        config="defocus",
+        **changes,
+    )
+
+
+def measure(name, precision, arguments):
+    """Returns median seconds of a bare step and of a step of the loop."""
+    import keras
+    import tensorflow as tf
+
+    from restore_tf import experiment, training
+    from restore_tf.datasets import pairs, sources
+    from restore_tf.options import Options
+    from restore_tf.state import State
+    from restore_tf.training_step import make_step
+
+    recipe = recipe_of(name)
+    strategy = tf.distribute.get_strategy()
+    source = sources.open_source("synthetic", "defocus", "train")
+    held_out = sources.open_source("synthetic", "defocus", "validation")
+    options = Options(precision=precision, validate_every=10**9, checkpoint_every=10**9)
+    state = State(recipe, training._build(recipe, options))
+    step = make_step(recipe, strategy, state)
+    batch = next(
+        iter(
+            pairs.training_batches(
+                source, crop=recipe.crop, batch=recipe.batch, steps=1, seed=0, augment=()
+            )
+        )
+    )
+
+    def bare(count):
+        begin = time.perf_counter()
+        for _ in range(count):
+            step(batch, tf.constant(0.0)).numpy()
+        return (time.perf_counter() - begin) / count
+
+    class Clock(keras.callbacks.Callback):
+        """Times the loop from its second step on: the first one compiles."""
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.times.append(time.perf_counter())
+
+    clock = Clock()
+
+    def loop(count):
+        clock.times = []
+        with tempfile.TemporaryDirectory() as workdir:
+            short = dataclasses.replace(recipe, steps=count + 3, schedule_steps=recipe.steps)
+            experiment.write(workdir, short, {})
+            training.train(short, workdir, source, held_out, options, callbacks=[clock])
+        return (clock.times[-2] - clock.times[1]) / (count - 1)
+
+    bare(3)
+    count = max(5, min(arguments.steps, int(arguments.seconds / bare(2))))
+    times = [(bare(count), loop(count)) for _ in range(arguments.rounds)]
+    # The loop compiles a network of its own each round; a bare step on both sides of it is fair.
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def startup():
+    """Returns seconds of a whole process that does one step, and of imports alone."""
+
+    def seconds(*words):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin
+
+    with tempfile.TemporaryDirectory() as workdir:
+        flags = ["--model=srn", "--steps=1", "--log_every=1", "--validation_pictures=1"]
+        return {
+            "import tensorflow, keras": seconds("-c", "import tensorflow, keras"),
+            "import restore_tf.training": seconds("-c", "import restore_tf.training"),
+            "train.py --steps 1": seconds("train.py", *flags, f"--workdir={workdir}"),
+        }
+
+
+def main():
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES, metavar="CASE")
+    parser.add_argument("--precisions", nargs="+", default=["float32"])
+    parser.add_argument("--steps", type=int, default=60, help="at most so many steps a round")
+    parser.add_argument("--seconds", type=float, default=20.0, help="a round's steps, about")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", help="also write the numbers as JSON")
+    parser.add_argument("--case", help=argparse.SUPPRESS)  # the process of one case
+    arguments = parser.parse_args()
+    if arguments.case:
+        name, precision = json.loads(arguments.case)
+        print(json.dumps(measure(name, precision, arguments)))
+        return
+    results = []
+    print("| case | precision | loop / bare step | s here: bare step |\n|---|---|---|---|")
+    for name in arguments.cases:
+        for precision in arguments.precisions:
+            own = [f"--{key}={getattr(arguments, key)}" for key in ("steps", "seconds", "rounds")]
+            case = json.dumps([name, precision])
+            done = subprocess.run(
+                [sys.executable, __file__, *own, f"--case={case}"],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            bare, loop = json.loads(done.stdout.strip().splitlines()[-1])
+            results.append({"case": name, "precision": precision, "bare": bare, "loop": loop})
+            print(f"| {name} | {precision} | {loop / bare:.2f} | {bare:.3f} |", flush=True)
+    times = startup()
+    first = times["import tensorflow, keras"]
+    print("\n| startup | / import tensorflow, keras | s here |\n|---|---|---|")
+    for what, seconds in times.items():
+        print(f"| {what} | {seconds / first:.2f} | {seconds:.1f} |")
+    if arguments.output:
+        content = {"steps": results, "startup": times}
+        Path(arguments.output).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Signals that ask a long piece of work to end at the next good moment."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+
+
+class StopRequest:
+    """Whether somebody asked for an end; `requested` turns true at the signal."""
+
+    requested = False
+
+
+@contextlib.contextmanager
+def stop_signals():
+    """Turns SIGINT and SIGTERM into a `StopRequest` while the context lasts."""
+    stop = StopRequest()
+
+    def request(number, frame):
+        stop.requested = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        previous = [signal.signal(number, request) for number in numbers]
+    except ValueError:  # not the main thread: the caller handles signals
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)

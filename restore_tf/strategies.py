@@ -1,0 +1,144 @@
+"""Distribution strategies by name, and what a process must know of its place among workers."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import tensorflow as tf
+
+from restore_tf.errors import UserError
+
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
+
+
+def make_strategy(name: str, tpu: str = "") -> tf.distribute.Strategy:
+    """Returns the tf.distribute strategy of that name.
+
+    TensorFlow wants a multi-worker strategy before anything else is computed: call this first.
+
+    Args:
+      name: one of `STRATEGIES`. "auto" is "multiworker" where TF_CONFIG names several workers,
+        "mirrored" with several GPUs, else "one".
+      tpu: name or address of the TPU; "" for the one this virtual machine has.
+
+    Raises:
+      UserError: an unknown name, or one that this machine or TF_CONFIG has no devices for.
+    """
+    if name not in STRATEGIES:
+        raise UserError(f"--strategy {name}: expected one of {', '.join(STRATEGIES)}.")
+    if name == "auto":
+        name = "multiworker" if len(_cluster()) > 1 else "auto"
+    if name == "multiworker":
+        return _multiworker()
+    if name == "tpu":
+        return _tpu(tpu)
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "one" or (name == "auto" and len(gpus) < 2):
+        return tf.distribute.get_strategy()
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        raise UserError(
+            "--strategy mirrored: only one device here; use --strategy one, or split the CPU into "
+            "several virtual devices with --virtual_devices 2."
+        )
+    # TensorFlow's collectives for CPUs mix up two strategies of one process; copying does not.
+    copying = None if gpus else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy([device.name for device in devices], copying)
+
+
+def _cluster() -> list[str]:
+    """Returns the addresses of the workers in TF_CONFIG; none where it is not set."""
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return []
+    try:
+        content = json.loads(text)
+        cluster, task = content["cluster"], content["task"]
+        workers = [host for job in ("chief", "worker") for host in cluster.get(job, [])]
+        cluster[task["type"]][int(task["index"])]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise UserError(
+            'TF_CONFIG: expected {"cluster": {"worker": ["host:port", …]}, "task": {"type": '
+            f'"worker", "index": 0}}}}, got {text[:200]}'
+        ) from None
+    return workers
+
+
+def _multiworker():
+    if not _cluster():
+        raise UserError(
+            "--strategy multiworker: TF_CONFIG is not set; it names the workers and this one's "
+            "place among them. To try it on this machine alone: --local_workers 2."
+        )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise UserError(
+            f"--strategy multiworker: {_first_line(error)} (is every address of TF_CONFIG right, "
+            "and its port free?)"
+        ) from None
+
+
+def _tpu(name):
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu=name)
+        return tf.distribute.TPUStrategy(resolver)
+    # Without a TPU the resolver asks for one over the network, and fails in many ways.
+    except Exception as error:
+        raise UserError(
+            f"--strategy tpu: no TPU reached ({_first_line(error)}); pass its name as --tpu."
+        ) from None
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def worker_count(strategy) -> int:
+    """Returns how many processes train together."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or isinstance(strategy, tf.distribute.TPUStrategy):
+        return 1
+    jobs = resolver.cluster_spec().as_dict()
+    return sum(len(jobs.get(job, ())) for job in ("chief", "worker")) or 1
+
+
+def is_chief(strategy) -> bool:
+    """Returns whether this process is the one that writes files."""
+    return strategy.extended.should_checkpoint
+
+
+def from_chief(strategy):
+    """Returns a function that gives every worker what the first replica of all was given.
+
+    It takes a list of tensors or numbers, of the same shapes on every worker, and returns as many
+    NumPy arrays. All workers must call it at the same point: it also makes them wait for each
+    other.
+    """
+
+    def one_replica(*tensors):
+        context = tf.distribute.get_replica_context()
+        first = tf.equal(context.replica_id_in_sync_group, 0)
+        mine = [tf.where(first, tensor, tf.zeros_like(tensor)) for tensor in tensors]
+        # One by one: together they would have to be of one type.
+        return [context.all_reduce(tf.distribute.ReduceOp.SUM, tensor) for tensor in mine]
+
+    @tf.function
+    def all_replicas(*tensors):
+        return strategy.run(one_replica, args=tensors)
+
+    def agree(values):
+        results = all_replicas(*map(tf.convert_to_tensor, values))
+        return [strategy.experimental_local_results(result)[0].numpy() for result in results]
+
+    return agree
+
+
+def share_variables(strategy, variables) -> None:
+    """Gives every worker the chief's values: only the chief reads the run directory."""
+    if worker_count(strategy) == 1:
+        return
+    values = from_chief(strategy)([variable.numpy() for variable in variables])
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,82 @@
+"""A training small enough for a test, and what tests look at after it."""
+
+import csv
+import dataclasses
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from restore_tf import experiment, inference, strategies, training
+from restore_tf.datasets import sources
+from restore_tf.options import Options
+
+
+def tiny(**changes):
+    """A recipe of three seconds."""
+    recipe = experiment.load_recipe("srn", "quick")
+    network = {**recipe.network, "width": 4, "res_blocks": 1, "scales": 2}
+    changes = {"network": network, "steps": 6, "batch": 2, "crop": 16} | changes
+    return dataclasses.replace(recipe, **changes)
+
+
+def source(count=6, side=24):
+    """Pairs of noise, and of noise on it."""
+    random = np.random.default_rng(0)
+    sharp = random.integers(0, 256, (count, side, side, 3), np.uint8)
+    blurry = np.clip(sharp.astype(int) + random.integers(-20, 20, sharp.shape), 0, 255)
+    return sources.MemorySource(
+        [f"p{i}" for i in range(count)], zip(blurry.astype(np.uint8), sharp, strict=True)
+    )
+
+
+def run(workdir, recipe=None, training_source=None, strategy="one", callbacks=(), **options):
+    """Trains into a folder; returns the `Result`."""
+    recipe = recipe or tiny()
+    options = {"validate_every": 3, "checkpoint_every": 2, "log_every": 2} | options
+    experiment.write(workdir, recipe, {"seed": options.get("seed", 0)})
+    return training.train(
+        recipe,
+        workdir,
+        training_source or source(),
+        source(3),
+        Options(**options),
+        strategies.make_strategy(strategy),
+        callbacks,
+    )
+
+
+def stop_at(workdir, step, *args, **options):
+    """Runs until a SIGTERM in the middle of step `step`."""
+    original = training.RunLog.advance
+    seen = []
+
+    def advance(log):
+        seen.append(None)
+        if len(seen) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(log)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.RunLog, "advance", advance)
+        result = run(workdir, *args, **options)
+    assert not result.finished
+    return result
+
+
+def weights(workdir, which="latest"):
+    """What load_model gives, as arrays."""
+    return [w.numpy() for w in inference.load_model(workdir, which).weights]
+
+
+def assert_equal_weights(first, second, **tolerance):
+    """Bit by bit, without a tolerance."""
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, **({"rtol": 0, "atol": 0} | tolerance))
+
+
+def rows(workdir):
+    """The rows of metrics.csv."""
+    with open(workdir / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))

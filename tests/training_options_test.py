@@ -1,0 +1,330 @@
+"""What a training can be asked for, each under one device and two replicas."""
+
+import csv
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_training import assert_equal_weights, rows, run, stop_at, tiny, weights
+
+from restore_tf import experiment, strategies, training
+from restore_tf.errors import UserError
+from restore_tf.options import Options
+from restore_tf.phases import Phase, phases
+from restore_tf.state import State, WeightAverage
+from restore_tf.training_step import make_step
+
+BOTH = pytest.mark.parametrize(
+    "strategy", ["one", pytest.param("mirrored", marks=pytest.mark.slow)]
+)
+
+
+class Weights(keras.callbacks.Callback):
+    """Keeps the weights after every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append([v.numpy() for v in self.model.trainable_variables])
+
+
+@BOTH
+def test_micro_batches_equal_the_whole_batch(tmp_path, strategy):
+    recipe = tiny(steps=3, batch=4, recurrent_clip_norm=1e-3, global_clip_norm=1e-2)
+    run(tmp_path / "whole", recipe)
+    run(tmp_path / "parts", recipe, strategy=strategy, accumulate=2)
+    # Adam's first steps magnify rounding where a gradient is tiny.
+    assert_equal_weights(weights(tmp_path / "whole"), weights(tmp_path / "parts"), atol=2e-5)
+
+
+@BOTH
+def test_a_clipped_step_by_hand(strategy):
+    """The gradient of the whole batch: recurrent weights clipped first, then all together."""
+    strategy = strategies.make_strategy(strategy)
+    # With the skip an untrained network's gradients are zero but for the last layer's.
+    network = {**tiny().network, "global_skip": False}
+    recipe = tiny(network=network, recurrent_clip_norm=1e-3, global_clip_norm=2e-3)
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = experiment.build(recipe)
+        state = State(recipe, model)
+        # Plain descent shows the gradient itself: what is left is minus the clipped gradient.
+        state.optimizer = keras.optimizers.SGD(1.0)
+        state.optimizer.build(model.trainable_variables)
+    random = np.random.default_rng(0)
+    blurry, sharp = (random.random((2, 16, 16, 3)).astype(np.float32) for _ in range(2))
+    variables = model.trainable_variables
+    with tf.GradientTape() as tape:
+        stages = model(blurry)
+        loss = sum(
+            tf.reduce_mean((stage - sharp[:, ::factor, ::factor]) ** 2)
+            for stage, factor in zip(stages, (2, 1), strict=True)
+        )
+    gradients = [g.numpy() for g in tape.gradient(loss, variables)]
+    recurrent = [i for i, v in enumerate(variables) if "conv_lstm" in v.path]
+    for places, limit in [(recurrent, 1e-3), (range(len(gradients)), 2e-3)]:
+        norm = np.sqrt(sum(np.sum(gradients[i] ** 2) for i in places))
+        assert norm > limit
+        for i in places:
+            gradients[i] = gradients[i] * (limit / norm)
+    before = [v.numpy() for v in variables]
+    replicas = strategy.num_replicas_in_sync
+    data = tf.data.Dataset.from_tensor_slices((blurry, sharp)).batch(2 // replicas)
+    batches = iter(strategy.distribute_datasets_from_function(lambda context: data))
+    outcome = make_step(recipe, strategy, state)(next(batches), 0.0)
+    np.testing.assert_allclose(outcome, [loss, 0], rtol=1e-5)
+    for old, gradient, variable in zip(before, gradients, variables, strict=True):
+        np.testing.assert_allclose(old - variable.numpy(), gradient, atol=2e-7)
+
+
+@BOTH
+def test_the_average_is_judged_and_the_weights_go_on(tmp_path, strategy):
+    recipe = tiny(steps=5, ema_momentum=0.4)
+    kept = Weights()
+    run(tmp_path, recipe, strategy=strategy, callbacks=[kept], validate_every=5)
+    keras.utils.set_random_seed(0)
+    average = [v.numpy() for v in experiment.build(recipe).trainable_variables]
+    for step, seen in enumerate(kept.seen, 1):
+        momentum = min(0.4, (1 + step) / (10 + step))
+        average = [momentum * a + (1 - momentum) * w for a, w in zip(average, seen, strict=True)]
+    assert_equal_weights(average, weights(tmp_path, "best"), atol=1e-6)
+    assert_equal_weights(average, weights(tmp_path, "latest"), atol=1e-6)
+    plain = tf.train.load_checkpoint(str(tmp_path / "checkpoints"))
+    name = next(n for n in plain.get_variable_to_shape_map() if n.startswith("model/"))
+    path = name.removeprefix("model/").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+    place = [
+        v.path.partition("/")[2].replace("/", ".S") for v in kept.model.trainable_variables
+    ].index(path)
+    np.testing.assert_array_equal(plain.get_tensor(name), kept.seen[-1][place])
+
+
+@pytest.mark.slow
+def test_a_run_with_everything_resumes_exactly(tmp_path):
+    tf.config.experimental.enable_op_determinism()
+    recipe = tiny(
+        steps=8,
+        ema_momentum=0.9,
+        schedule="constant",
+        learning_rate=1e-4,
+        plateau_patience=1,
+        progressive=((0, 16, 2), (3, 24, 4)),
+        global_clip_norm=0.1,
+    )
+    options = {"validate_every": 2, "precision": "mixed_bfloat16", "accumulate": 2}
+    run(tmp_path / "whole", recipe, **options)
+    for more, step in [(2, 2), (3, 5)]:  # the second ends within the second phase
+        assert stop_at(tmp_path / "parts", more, recipe, **options).step == step
+    run(tmp_path / "parts", recipe, **options)
+    for which in ("latest", "best"):
+        assert_equal_weights(weights(tmp_path / "whole", which), weights(tmp_path / "parts", which))
+    whole, parts = (
+        [row["psnr"] for row in rows(tmp_path / name) if row["psnr"]] for name in ("whole", "parts")
+    )
+    assert whole == parts
+
+
+def test_progressive_patches():
+    recipe = tiny(steps=10, crop=16, batch=4, progressive=[(4, 24, 2), (8, 32, 1)])
+    assert phases(recipe) == [
+        Phase(0, 4, 16, 4, 0),
+        Phase(4, 8, 24, 2, 16),
+        Phase(8, 10, 32, 1, 24),
+    ]
+    assert phases(recipe)[1].sample(6) == 20
+    assert phases(dataclasses.replace(recipe, steps=4)) == [Phase(0, 4, 16, 4, 0)]
+    from_start = dataclasses.replace(recipe, progressive=[[0, 24, 2]])
+    assert phases(from_start) == [Phase(0, 10, 24, 2, 0)]
+
+
+@pytest.mark.parametrize(
+    "wrong", [[(1, 2)], [(5, 16, 2), (3, 16, 2)], ["a"], [(1, 0, 2)], [(1, 8.0, 2)]]
+)
+def test_wrong_progressive_patches(wrong):
+    with pytest.raises(UserError, match="progressive"):
+        phases(tiny(progressive=wrong))
+
+
+@pytest.mark.slow
+@BOTH
+def test_progressive_crops_reach_the_network(tmp_path, strategy):
+    seen = []
+
+    original = training.pairs.training_batches
+
+    def spy(*args, **kwargs):
+        seen.append((kwargs["crop"], kwargs["batch"], kwargs["first_sample"]))
+        return original(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.pairs, "training_batches", spy)
+        run(tmp_path, tiny(steps=4, progressive=((2, 24, 4),)), strategy=strategy)
+    assert seen == [(16, 2, 0), (24, 4, 4)]
+
+
+@pytest.mark.slow
+@BOTH
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(tmp_path, strategy, precision):
+    run(tmp_path / "full", tiny(steps=2))
+    run(tmp_path / "mixed", tiny(steps=2), strategy=strategy, precision=precision)
+    full, mixed = weights(tmp_path / "full"), weights(tmp_path / "mixed")
+    assert all(weight.dtype == np.float32 for weight in mixed)
+    assert not all(np.array_equal(a, b) for a, b in zip(full, mixed, strict=True))
+    # Two steps of Adam move a weight by at most twice the learning rate.
+    assert_equal_weights(full, mixed, atol=4e-3)
+    losses = [float(rows(tmp_path / name)[0]["loss"]) for name in ("full", "mixed")]
+    np.testing.assert_allclose(*losses, rtol=0.02)
+
+
+@BOTH
+def test_an_overflow_on_one_replica_skips_the_step_on_all(strategy):
+    strategy = strategies.make_strategy(strategy)
+    recipe = tiny()
+    with strategy.scope():
+        model = experiment.build(recipe)
+        state = State(recipe, model, loss_scaling=True)
+    before = [v.numpy() for v in model.trainable_variables]
+    images = np.random.default_rng(0).random((2, 16, 16, 3)).astype(np.float32)
+    overflowing = images.copy()
+    overflowing[1] = np.inf  # of the last replica alone
+    step = make_step(recipe, strategy, state)
+
+    def do(batch):
+        data = tf.data.Dataset.from_tensor_slices((batch, images[::-1]))
+        data = data.batch(2 // strategy.num_replicas_in_sync)
+        batches = iter(strategy.distribute_datasets_from_function(lambda context: data))
+        step(next(batches), 0.0)
+
+    do(overflowing)
+    assert_equal_weights(before, [v.numpy() for v in model.trainable_variables])
+    assert state.optimizer.iterations.numpy() == 0
+    assert state.optimizer.dynamic_scale.numpy() == 2**14
+    do(images)
+    assert state.optimizer.iterations.numpy() == 1
+    assert not any(np.isnan(v.numpy()).any() for v in model.trainable_variables)
+
+
+def test_early_stopping_after_validations_without_a_new_best(tmp_path):
+    recipe = tiny(steps=40, learning_rate=1e-12, end_learning_rate=1e-12)
+    result = run(tmp_path, recipe, validate_every=2, early_stopping=3)
+    assert result.step == 8  # the first is the best, three more are not better
+    assert result.finished
+    again = run(tmp_path, recipe, validate_every=2, early_stopping=3)
+    assert again.step == 8
+
+
+def test_the_learning_rate_falls_on_a_plateau(tmp_path):
+    recipe = tiny(
+        steps=10,
+        schedule="constant",
+        learning_rate=1e-12,
+        end_learning_rate=3e-13,
+        plateau_patience=2,
+        plateau_factor=0.5,
+    )
+    run(tmp_path, recipe, validate_every=1, log_every=1)
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path) if row["loss"]]
+    # The first validation is the best; after two more the rate falls, and after two more again.
+    np.testing.assert_allclose(rates, [1e-12] * 3 + [5e-13] * 2 + [3e-13] * 5, rtol=1e-5)
+
+
+def test_a_plateau_counts_from_the_last_best():
+    state = State(tiny(), experiment.build(tiny()))
+    for psnr, factor in [(20, 1), (19, 1), (21, 1), (20, 1), (20.5, 0.5), (20, 0.5), (20, 0.25)]:
+        state.note_validation(psnr, 2, 0.5)
+        assert state.rate_factor.numpy() == factor
+    assert state.validations_since_best.numpy() == 4
+
+
+def test_fine_tuning_starts_from_another_runs_best_weights(tmp_path):
+    run(tmp_path / "first", tiny(steps=3))
+    frozen = {"learning_rate": 1e-12, "end_learning_rate": 1e-12}
+    run(tmp_path / "second", tiny(steps=1, **frozen), init_from=str(tmp_path / "first"), seed=5)
+    expected = weights(tmp_path / "first", "best")
+    assert_equal_weights(expected, weights(tmp_path / "second"), atol=1e-9)
+    assert not np.array_equal(expected[0], weights(tmp_path / "first")[0] * 0)
+
+
+@pytest.mark.slow
+def test_fine_tuning_another_network_is_an_error(tmp_path):
+    run(tmp_path / "first", tiny(steps=3))
+    wide = {**tiny().network, "width": 8}
+    with pytest.raises(UserError, match="weights of another network"):
+        run(tmp_path / "second", tiny(network=wide), init_from=str(tmp_path / "first"))
+
+
+@BOTH
+def test_keras_callbacks(tmp_path, strategy):
+    class Record(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.calls = []
+
+        def on_train_begin(self, logs=None):
+            self.calls.append("train begins")
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.calls.append(batch)
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.calls.append(f"epoch {epoch}: {sorted(logs)}")
+
+        def on_train_end(self, logs=None):
+            self.calls.append("train ends")
+
+    record = Record()
+    run(tmp_path, tiny(steps=5), strategy=strategy, callbacks=[record])
+    logs = "['learning_rate', 'loss', 'val_psnr']"
+    assert record.calls == [
+        "train begins",
+        *(0, 1, 2, f"epoch 0: {logs}"),
+        *(3, 4, f"epoch 1: {logs}"),
+        "train ends",
+    ]
+
+
+@pytest.mark.slow
+def test_kerass_own_early_stopping(tmp_path):
+    recipe = tiny(steps=40, learning_rate=1e-12, end_learning_rate=1e-12)
+    stopper = keras.callbacks.EarlyStopping(monitor="val_psnr", mode="max", patience=2)
+    history = keras.callbacks.CSVLogger(str(tmp_path / "history.csv"))
+    result = run(tmp_path, recipe, callbacks=[stopper, history])
+    assert result.step == 9
+    assert result.finished
+    with open(tmp_path / "history.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+
+
+def test_unknown_precision():
+    with pytest.raises(UserError, match="--precision half: expected one of float32"):
+        Options(precision="half")
+
+
+def test_a_crop_the_network_cannot_take(tmp_path):
+    with pytest.raises(UserError, match="crop 18: srn takes multiples of"):
+        run(tmp_path, tiny(crop=18))
+
+
+def test_averages_start_at_the_weights():
+    model = experiment.build(tiny())
+    average = WeightAverage(model, 0.999)
+    assert_equal_weights(
+        [v.numpy() for v in model.trainable_variables],
+        [v.numpy() for v in average.by_path().values()],
+    )
+
+
+def test_weights_come_back_after_judging():
+    model = experiment.build(tiny())
+    average = WeightAverage(model, 0.5)
+    before = [v.numpy() for v in model.trainable_variables]
+    for variable in average.by_path().values():
+        variable.assign(variable + 1)
+    with pytest.raises(RuntimeError), average.in_place():
+        assert_equal_weights([b + 1 for b in before], [v.numpy() for v in model.weights])
+        raise RuntimeError
+    assert_equal_weights(before, [v.numpy() for v in model.trainable_variables])
