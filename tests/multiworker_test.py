@@ -9,18 +9,23 @@ import time
 
 import numpy as np
 import pytest
-from tiny_training import assert_equal_weights, rows, weights
+from tiny_training import assert_equal_weights, folders, rows, weights
 
 from restore_tf import strategies
 from restore_tf.commands import local_workers
 from restore_tf.errors import UserError
 
-# Enough for a few steps: a light network on pictures that the package makes itself.
+# Enough for a few steps of a light network.
 FLAGS = (
-    "--model=srn --set=network.width=4 --set=network.res_blocks=1 --set=network.scales=2 "
+    "--model=srn --recipe=quick --set=network.width=4 --set=network.res_blocks=1 --set=network.scales=2 "
     "--set=batch=4 --set=crop=32 --set=ema_momentum=0.9 --set=global_clip_norm=1.0 "
-    "--checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
+    "--cache --checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
 ).split()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return folders(tmp_path_factory.mktemp("pairs"))
 
 
 def start(workdir, *flags, place=None):
@@ -66,13 +71,13 @@ def reached(workdir, step):
 
 
 @pytest.mark.slow
-def test_two_workers_equal_one_process(tmp_path):
+def test_two_workers_equal_one_process(tmp_path, data):
     one, two = tmp_path / "one", tmp_path / "two"
-    code, _, err = end(start(one, "--steps=10"))
+    code, _, err = end(start(one, *data, "--steps=10"))
     assert code == 0, err
     command = [sys.executable, "-m", "restore_tf.commands.train", *FLAGS]
     done = subprocess.run(
-        [*command, f"--workdir={two}", "--steps=10", "--local_workers", "2"],
+        [*command, *data, f"--workdir={two}", "--steps=10", "--local_workers", "2"],
         capture_output=True,
         text=True,
         timeout=240,
@@ -91,12 +96,12 @@ def test_two_workers_equal_one_process(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_stops_the_other_and_a_restart_goes_on(tmp_path):
+def test_a_killed_worker_stops_the_other_and_a_restart_goes_on(tmp_path, data):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for worker in start_two(whole, "--steps=40"):
+    for worker in start_two(whole, *data, "--steps=24"):
         code, _, err = end(worker)
         assert code == 0, err
-    workers = start_two(broken, "--steps=40")
+    workers = start_two(broken, *data, "--steps=24")
     wait_for(reached(broken, 6), workers[0])
     workers[1].kill()
     code, _, err = end(workers[0])
@@ -105,7 +110,7 @@ def test_a_killed_worker_stops_the_other_and_a_restart_goes_on(tmp_path):
     assert "error: another worker is gone" in err, message
     assert "Traceback" not in err
     workers[1].wait()
-    for worker in start_two(broken, "--steps=40"):
+    for worker in start_two(broken, *data, "--steps=24"):
         code, _, err = end(worker)
         assert code == 0, err
     assert_equal_weights(weights(whole), weights(broken), atol=1e-6)
@@ -113,8 +118,8 @@ def test_a_killed_worker_stops_the_other_and_a_restart_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_of_one_worker_stops_both_at_one_step(tmp_path):
-    workers = start_two(tmp_path, "--steps=100000")
+def test_sigterm_of_one_worker_stops_both_at_one_step(tmp_path, data):
+    workers = start_two(tmp_path, *data, "--steps=100000")
     wait_for(reached(tmp_path, 4), workers[0])
     workers[1].send_signal(signal.SIGTERM)
     outcomes = [end(worker) for worker in workers]

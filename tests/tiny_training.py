@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from restore_tf import experiment, inference, strategies, training
 from restore_tf.datasets import sources
@@ -29,6 +30,22 @@ def source(count=6, side=24):
     return sources.MemorySource(
         [f"p{i}" for i in range(count)], zip(blurry.astype(np.uint8), sharp, strict=True)
     )
+
+
+def folders(path, count=6, side=64):
+    """Writes small pairs as two folders; returns the flags of train.py that name them."""
+    random = np.random.default_rng(0)
+    for scene in "ab":  # the second is held out
+        for index in range(count):
+            smooth = random.integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+            sharp = Image.fromarray(smooth).resize((side, side), Image.Resampling.BICUBIC)
+            pictures = {"blurry": sharp.filter(ImageFilter.GaussianBlur(2)), "sharp": sharp}
+            for kind, picture in pictures.items():
+                folder = path / kind / scene
+                folder.mkdir(parents=True, exist_ok=True)
+                picture.save(folder / f"{index}.png")
+    kinds = {"degraded_dir": "blurry", "sharp_dir": "sharp"}
+    return ["--dataset=folder", *(f"--{flag}={path / kind}" for flag, kind in kinds.items())]
 
 
 def run(workdir, recipe=None, training_source=None, strategy="one", callbacks=(), **options):
