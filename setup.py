@@ -19,17 +19,20 @@ CORE = [
     "scipy>=1.13",  # blur kernels, the MATLAB SSIM window, bootstrap intervals
     "scikit-image>=0.26,<0.27",  # metrics, unsharp masking, the photos of the embedded data
     "pillow>=11",  # picture files
+    "psutil>=5.9",  # free memory; TensorFlow Datasets brings it along
     "absl-py>=2",  # command-line flags
     "tqdm>=4.66",  # progress
 ]
 EVAL = ["opencv-python-headless>=5,<6"]  # RealBlur aligns by ECC; 4.x reads 0.006 dB lower
-VIDEO = ["av>=13"]  # frames of videos (PyAV)
+VIDEO = ["av>=17.1"]  # frames of videos (PyAV)
+DEEP = ["pyvips[binary]>=3"]  # 16 bits a channel in colour, which Pillow lacks; 8 MB, LGPL
 CONVERT = ["torch>=2.6"]  # reads PyTorch files older than the zip form; others need nothing
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",  # a hanging pipeline fails its test instead of the whole suite
     "dill>=0.3.8",  # tfds.testing imports it and does not declare it
     "ruff>=0.15",
+    "tifffile",  # a second opinion on our TIFF files; scikit-image brings it along
     "setuptools>=77",  # the wheel test builds without fetching anything
     "wheel>=0.45",
 ]
@@ -48,6 +51,12 @@ setup(
     package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS}
     | {"srn_tf": ["published.json"]},
     install_requires=CORE,
-    extras_require={"eval": EVAL, "video": VIDEO, "convert": CONVERT, "dev": DEV + EVAL + VIDEO},
+    extras_require={
+        "eval": EVAL,
+        "video": VIDEO,
+        "deep": DEEP,
+        "convert": CONVERT,
+        "dev": DEV + EVAL + VIDEO + DEEP,
+    },
     entry_points={"console_scripts": ["restore-tf = restore_tf.commands.cli:main"]},
 )

@@ -21,6 +21,7 @@ from restore_tf.errors import UserError
 from restore_tf.files import atomic_path
 from restore_tf.options import Options, Result
 from restore_tf.phases import phases
+from restore_tf.precision import computing_in
 from restore_tf.run_log import RunLog
 from restore_tf.schedules import learning_rate
 from restore_tf.signals import stop_signals
@@ -55,17 +56,13 @@ def fit(
     if options.accumulate != 1:
         raise UserError("accumulate: needs Keras' TensorFlow backend; leave it at 1.")
     keras.utils.set_random_seed(options.seed)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(options.precision)
-    try:
+    with computing_in(options.precision):
         model = experiments.build(experiment)
         if options.init_from:
             load_weights(options.init_from, model)
         model.compile(optimizer=_optimizer(experiment, model), loss=experiment.loss)
         model.optimizer.build(model.trainable_variables)
-        return _Fit(experiment, workdir, options, model, validation).run(training, callbacks)
-    finally:
-        keras.config.set_dtype_policy(before)
+    return _Fit(experiment, workdir, options, model, validation).run(training, callbacks)
 
 
 class _Fit:

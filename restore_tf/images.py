@@ -1,93 +1,104 @@
-"""Picture files and arrays: reading, writing, and the quiet conversions that go wrong."""
+"""Picture files and arrays: reading, writing, and the quiet conversions that go wrong.
+
+Pillow reads and writes; `deep` does what has 16 bits a channel, `colour` the profiles, `metadata`
+what stands beside the pixels. Whatever of a file cannot be kept is said in a warning that names it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import os
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from restore_tf import colour, decoding, deep, metadata
+from restore_tf.decoding import Picture
 from restore_tf.errors import UserError
 from restore_tf.files import atomic_path
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I", "F")
-_JPEG_QUALITY = 95
+KINDS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+EXTENSIONS = tuple(KINDS)
+JPEG_QUALITY = 95
+MAX_PIXELS = 300_000_000  # 900 MB of 8-bit colours; the largest cameras give 150 million
+_FULL_CHROMA_FROM = 90  # JPEG quality
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A decoded picture file.
+def read_picture(
+    file: str | os.PathLike | bytes, max_pixels: int = MAX_PIXELS, name: str | None = None
+) -> Picture:
+    """Reads a picture file, turned upright by its EXIF orientation, its colours as sRGB.
 
-    Attributes:
-      pixels: (height, width, 3) uint8 for colour, (height, width) uint8 for gray pictures, upright.
-      alpha: (height, width) uint8, or None.
-      icc_profile: the embedded colour profile, or None.
-      exif: the metadata with the orientation reset, or None.
-    """
+    What is converted on the way (another colour space, CMYK) or left behind is said in a warning.
 
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    icc_profile: bytes | None = None
-    exif: Any = None
-
-
-def read_picture(path: str | os.PathLike) -> Picture:
-    """Reads an 8-bit picture file, turned upright by its EXIF orientation.
+    Args:
+      file: path of the file, or what is in it. Its kind is told by what is in it, not by its name.
+      max_pixels: the largest picture that is decoded: small files can claim to be huge.
+      name: what to call the file in messages; its path by default.
 
     Raises:
-      UserError: missing, broken, truncated, animated, deeper than 8 bits, or larger than Pillow's
-        limit against decompression bombs.
+      UserError: missing, broken, truncated, animated, of several pages, larger than `max_pixels`,
+        or of channels that are neither 8 nor 16-bit integers.
     """
-    path = Path(path)
-    try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise UserError(f"{path}: has several frames; expected a still picture.")
-            if image.mode in _DEEP_MODES:
-                raise UserError(f"{path}: has more than 8 bits a channel; convert it to 8 bits.")
-            image = ImageOps.exif_transpose(image)
-            profile, exif = image.info.get("icc_profile"), image.getexif() or None
-            alpha = None
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                alpha = np.asarray(image.getchannel("A"))
-            mode = "L" if image.mode in ("L", "1") else "RGB"
-            return Picture(np.asarray(image.convert(mode)), alpha, profile, exif)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a picture.") from None
-    except UserError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as a picture ({error}).") from None
+    name = name or ("the picture" if isinstance(file, bytes) else str(file))
+    picture = decoding.decode(file, max_pixels, name)
+    pixels, profile = colour.to_srgb(picture.pixels, picture.icc_profile, name)
+    return dataclasses.replace(picture, pixels=pixels, icc_profile=profile)
 
 
 def read_rgb(path: str | os.PathLike) -> np.ndarray:
-    """Returns a picture file's colours alone, (height, width, 3) uint8; gray is repeated."""
-    pixels = read_picture(path).pixels
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+    """Returns a picture file's colours alone, (height, width, 3) uint8; gray is repeated.
+
+    Colours are as stored, whatever the profile: the two pictures of a pair share one, and published
+    protocols compare stored values.
+
+    Raises:
+      UserError: as `read_picture`, or 16 bits a channel.
+    """
+    pixels = decoding.decode(path, MAX_PIXELS, str(path)).pixels
+    if pixels.dtype != np.uint8:
+        raise UserError(f"{path}: has 16 bits a channel; convert it to 8 bits.")
+    return _with_colours(pixels)
 
 
-def write_picture(path: str | os.PathLike, picture: Picture | np.ndarray) -> None:
+def ending(kind: str) -> str:
+    """Returns the usual ending, with its dot, of a format that Pillow calls `kind`."""
+    return next(suffix for suffix, known in KINDS.items() if known == kind)
+
+
+def write_picture(
+    path: str | os.PathLike, picture: Picture | np.ndarray, jpeg_quality: int = JPEG_QUALITY
+) -> None:
     """Writes a picture, in the format of the path's ending, under a temporary name first.
 
     Args:
       path: where to; JPEG, PNG, BMP, TIFF or WebP by its ending.
-      picture: a `Picture`, or pixels (height, width, 3) or (height, width) uint8.
+      picture: a `Picture`, or pixels (height, width, 3) or (height, width), uint8 or uint16.
+      jpeg_quality: as for `encode`.
 
     Raises:
-      UserError: the ending is not that of a known format, or the folder cannot be written to.
+      UserError: the ending is not that of a known format, the format cannot hold the picture, or
+        the folder cannot be written to.
     """
     path = Path(path)
     if not isinstance(picture, Picture):
         picture = Picture(np.asarray(picture))
     if path.suffix.lower() not in EXTENSIONS:
         raise UserError(f"{path}: unknown ending; expected one of {', '.join(EXTENSIONS)}.")
-    data = encode(picture, path.suffix)
+    data = encode(picture, path.suffix, jpeg_quality, str(path))
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
@@ -95,22 +106,75 @@ def write_picture(path: str | os.PathLike, picture: Picture | np.ndarray) -> Non
         raise UserError(f"{path}: cannot be written ({error.strerror}).") from None
 
 
-def encode(picture: Picture, suffix: str) -> bytes:
-    """Returns the bytes of a picture file in the format that belongs to a file name's ending."""
-    image = Image.fromarray(picture.pixels)
-    kind = Image.registered_extensions()[suffix.lower()]
-    if picture.alpha is not None and kind != "JPEG":
-        image.putalpha(Image.fromarray(picture.alpha))
-    options: dict[str, Any] = {}
-    if picture.icc_profile:
-        options["icc_profile"] = picture.icc_profile
-    if picture.exif and kind != "BMP":
-        options["exif"] = picture.exif
-    if kind in ("JPEG", "WEBP"):
-        options["quality"] = _JPEG_QUALITY
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+def encode(
+    picture: Picture, suffix: str, jpeg_quality: int = JPEG_QUALITY, name: str = "the picture"
+) -> bytes:
+    """Returns the bytes of a picture file in the format that belongs to a file name's ending.
+
+    What the format cannot hold (alpha, 16 bits, metadata) is left out or rounded, and said in a
+    warning.
+
+    Args:
+      picture: what to write.
+      suffix: one of `EXTENSIONS`.
+      jpeg_quality: of JPEG and WebP, 1 to 100. From 90 on JPEG keeps the colours at full
+        resolution: halving them, its usual way, would blur red and blue edges again.
+      name: what to call the file in messages.
+
+    Raises:
+      UserError: the format cannot hold a picture of this size.
+    """
+    kind = KINDS[suffix.lower()]
+    planes, profile = _planes(picture, kind, name)
+    options: dict[str, Any] = metadata.save_options(picture.metadata, kind, name)
+    if profile:
+        options["icc_profile"] = profile
+    if kind == "JPEG":
+        full = jpeg_quality >= _FULL_CHROMA_FROM
+        options |= {"quality": jpeg_quality, "subsampling": "4:4:4" if full else "4:2:0"}
+    if kind == "WEBP":
+        # exact: colours under full transparency stay.
+        options |= {"quality": jpeg_quality, "lossless": picture.lossless_webp, "exact": True}
+    try:
+        if planes.dtype == np.uint16:
+            return {"PNG": deep.encode_png, "TIFF": deep.encode_tiff}[kind](planes, options)
+        buffer = io.BytesIO()
+        Image.fromarray(planes).save(buffer, kind, **options)
+        return buffer.getvalue()
+    except (OSError, ValueError, OverflowError, struct.error) as error:
+        raise UserError(f"{name}: cannot be written as {kind} ({error}).") from None
+
+
+def _planes(picture, kind, name):
+    """Returns the channels as the format can hold them, alpha last, and the profile to embed."""
+    pixels, alpha, profile = picture.pixels, picture.alpha, picture.icc_profile
+    if pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
+        warnings.warn(f"{name}: {kind} holds 8 bits a channel; rounded from 16.", stacklevel=4)
+        pixels = _as_type(pixels, np.uint8)
+    if alpha is not None and kind in ("JPEG", "BMP"):
+        if alpha.min() < np.iinfo(alpha.dtype).max:
+            warnings.warn(f"{name}: {kind} cannot hold alpha; left out.", stacklevel=4)
+        alpha = None
+    # WebP has no gray. Of TIFF, Pillow reads no 16-bit gray with alpha.
+    deep_pair = pixels.dtype == np.uint16 and alpha is not None
+    if pixels.ndim == 2 and (kind == "WEBP" or (kind == "TIFF" and deep_pair)):
+        pixels = _with_colours(pixels)
+    if profile and (kind == "BMP" or (pixels.ndim == 3) != (picture.pixels.ndim == 3)):
+        if not colour.inspect(profile).srgb:
+            warnings.warn(f"{name}: {kind} cannot hold its colour profile; left out.", stacklevel=4)
+        profile = None
+    if alpha is not None:
+        alpha = _as_type(alpha, pixels.dtype)
+        pixels = np.dstack([pixels, alpha])
+    return pixels, profile
+
+
+def _with_colours(pixels):
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+
+
+def _as_type(pixels, dtype):
+    return pixels if pixels.dtype == dtype else from_float(to_float(pixels), dtype)
 
 
 def to_float(pixels: np.ndarray) -> np.ndarray:
@@ -135,10 +199,9 @@ def from_float(pixels: np.ndarray, dtype) -> np.ndarray:
 
 
 def before_after(*pictures: np.ndarray, gap: int = 8) -> np.ndarray:
-    """Puts pictures of one height beside each other with white gaps, as one (h, w, 3) uint8."""
+    """Puts uint8 or uint16 pictures of one height side by side, as one (h, w, 3) uint8."""
     columns = []
     for pixels in pictures:
-        if pixels.ndim == 2:
-            pixels = np.repeat(pixels[..., None], 3, axis=-1)
+        pixels = _as_type(_with_colours(pixels), np.uint8)
         columns += [pixels, np.full((pixels.shape[0], gap, 3), 255, np.uint8)]
     return np.concatenate(columns[:-1], axis=1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from restore_tf import checkpoints, experiment
+from restore_tf import checkpoints, experiment, planning
 from restore_tf.errors import UserError
 from restore_tf.images import from_float, to_float
+from restore_tf.precision import computing_in
 
 
 def load_model(
@@ -17,6 +21,7 @@ def load_model(
     checkpoint: str = "best",
     stages: int | None = None,
     local_attention: bool | int | None = None,
+    precision: str = "float32",
 ):
     """Returns the network of a run directory, with its trained weights.
 
@@ -27,6 +32,8 @@ def load_model(
       local_attention: for MPRNet, replace global channel attention by a sliding mean over 1.5
         times what each attention saw in training; True takes the training crop of the recipe, a
         number is that crop's side in pixels.
+      precision: "float32" or "bfloat16": what the layers compute in; images and the last layer are
+        float32 in both.
 
     Raises:
       UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
@@ -38,29 +45,50 @@ def load_model(
         arguments["stages"] = stages
     if local_attention:
         arguments["local_attention"] = recipe.crop if local_attention is True else local_attention
-    model = experiment.build(recipe, **arguments)
+    with computing_in("mixed_bfloat16" if precision == "bfloat16" else precision):
+        model = experiment.build(recipe, **arguments)
     checkpoints.load_weights(workdir, model, checkpoint)
     return model
 
 
-def restore(model, image: np.ndarray) -> np.ndarray:
+def restore(
+    model,
+    image: np.ndarray,
+    *,
+    memory: int | None = None,
+    tile: int | None = None,
+    strength: float = 1.0,
+    ensemble: bool = False,
+    note: Callable[[str], None] = warnings.warn,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
     """Restores one picture of any size.
 
     The picture is padded at the bottom and right to the model's `size_multiple`, in the model's
     way (`padding`), and cropped after. Colour runs through a one-channel model as three planes; a
     gray picture runs through a colour model as three equal channels, whose mean is returned.
 
+    Where the whole picture would take more than the memory there is, it is restored in tiles: SRN
+    with the numbers of the whole picture, MPRNet with blended ones that come close, see `tiling`.
+
     Args:
       model: a `Restorer`.
       image: (height, width, 3), (height, width, 1) or (height, width); uint8, uint16, or float in
         [0, 1], sRGB as stored.
+      memory: bytes that the process may take in all; by default four fifths of what is free.
+      tile: side of the tiles in pixels, with their surroundings, in place of what memory asks for.
+      strength: 1 for the restored picture, 0 for the picture itself, a mix of both between.
+      ensemble: restore all eight flips and rotations and return their mean (self-ensemble): a
+        little better, eight times as slow.
+      note: told in a line what was done otherwise than asked, such as smaller tiles.
+      progress: told (pixels done, pixels in all) while tiles are restored.
 
     Returns:
       The restored picture, of the same shape and type. Integers are clipped and rounded; floats
       are as the network gives them and may lie slightly outside [0, 1].
 
     Raises:
-      UserError: another shape or type.
+      UserError: another shape or type, a strength outside [0, 1], or too little memory.
     """
     image = np.asarray(image)
     if image.ndim not in (2, 3) or 0 in image.shape or image.shape[2:] not in ((), (1,), (3,)):
@@ -68,13 +96,38 @@ def restore(model, image: np.ndarray) -> np.ndarray:
             f"image of shape {image.shape}; expected (height, width), (height, width, 1) or "
             "(height, width, 3)."
         )
-    pixels = to_float(image)
-    planes = pixels.reshape(*pixels.shape[:2], -1)
-    batch = _to_batch(planes, model.channels)
-    height, width = planes.shape[:2]
-    restored = answer(model, pad(batch, model))[:, :height, :width]
-    restored = _from_batch(restored, planes.shape[-1])
-    return from_float(restored.reshape(image.shape), image.dtype)
+    if not 0 <= strength <= 1:
+        raise UserError(f"strength {strength}; expected a number from 0 to 1.")
+    how = {"memory": memory, "tile": tile, "note": note}
+    run = functools.partial(_restore_planes, model, how=how, progress=progress or (lambda *_: None))
+    planes = image.reshape(*image.shape[:2], -1)
+    if strength == 1 and not ensemble:
+        restored = run(planes)
+    else:
+        pixels = to_float(planes)
+        restored = _ensemble(run, pixels) if ensemble else run(pixels)
+        restored = from_float(strength * restored + (1 - strength) * pixels, image.dtype)
+    return restored.reshape(image.shape)
+
+
+def _restore_planes(model, planes, how, progress):
+    """Restores (height, width, channels) of any type; in tiles where memory asks for it."""
+    batch = pad(_to_batch(planes, model.channels), model)
+    to_float(batch[:, :1, :1])  # says in our words that a type is wrong
+    restored = planning.run(model, batch, answer, progress=progress, **how)
+    restored = restored[:, : planes.shape[0], : planes.shape[1]]
+    return _from_batch(restored, planes.shape[-1])
+
+
+def _ensemble(run, pixels):
+    """Mean over the square's eight symmetries, each undone after."""
+    total = 0
+    for turns in range(4):
+        for flipped in (False, True):
+            turned = np.rot90(pixels, turns)
+            restored = run(np.ascontiguousarray(turned[:, ::-1] if flipped else turned))
+            total = total + np.rot90(restored[:, ::-1] if flipped else restored, -turns)
+    return total / 8
 
 
 def _to_batch(planes, channels):
@@ -86,7 +139,10 @@ def _to_batch(planes, channels):
 def _from_batch(batch, channels):
     if batch.shape[-1] == 1:
         return np.moveaxis(batch[..., 0], 0, -1)
-    return batch[0] if channels == batch.shape[-1] else batch[0].mean(axis=-1, keepdims=True)
+    if channels == batch.shape[-1]:
+        return batch[0]
+    gray = to_float(batch[0]).mean(axis=-1, keepdims=True)
+    return from_float(gray, batch.dtype)
 
 
 def pad(batch: np.ndarray, model) -> np.ndarray:

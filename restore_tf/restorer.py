@@ -24,11 +24,14 @@ class Restorer(keras.Model):
       size_multiple: height and width must be multiples of it, in pixels.
       padding: how pictures are padded to that multiple at the bottom and right, as named by
         `numpy.pad`: "edge" or "reflect".
+      bytes_per_pixel: memory that restoring takes, per pixel of the picture, as measured on
+        TensorFlow's CPU.
     """
 
     channels: int = 3
     size_multiple: int = 1
     padding: str = "edge"
+    bytes_per_pixel: float = 1000.0
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

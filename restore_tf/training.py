@@ -19,6 +19,7 @@ from restore_tf.datasets import pairs
 from restore_tf.errors import UserError
 from restore_tf.options import Options, Result
 from restore_tf.phases import phases
+from restore_tf.precision import computing_in
 from restore_tf.run_log import RunLog
 from restore_tf.signals import stop_signals
 from restore_tf.state import State
@@ -96,12 +97,8 @@ def _check(experiment, training, options, replicas):
 
 
 def _build(experiment, options):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(options.precision)
-    try:
+    with computing_in(options.precision):
         model = experiments.build(experiment)
-    finally:
-        keras.config.set_dtype_policy(before)
     for phase in phases(experiment):
         if phase.crop % model.size_multiple:
             raise UserError(

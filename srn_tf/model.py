@@ -278,6 +278,21 @@ class SRN(Restorer):
         restored = self.out_block(shallow)
         return (restored + blurry if self.global_skip else restored), state
 
+    @property
+    def bytes_per_pixel(self):
+        """Memory that restoring takes, by benchmarks/tiles.py."""
+        return 24.0 * self.width
+
+    @property
+    def state_width(self):
+        """Filters of the ConvLSTM's c and h, which are a quarter of the picture's size."""
+        return 4 * self.width
+
+    @property
+    def state_bytes_per_pixel(self):
+        """What c and h take of half a picture's size, per pixel of the picture."""
+        return 2 * 4 * self.state_width / 16 / 4 if self.recurrent else 0.0
+
     def scale_path(self):
         """The convolutions on the longest way through one scale: what `restore_tf.tiling` needs."""
         memory = [self.conv_lstm.conv] if self.recurrent else []

@@ -36,6 +36,29 @@ def test_imports_stay_light(module, absent):
     assert not imported(module) & absent
 
 
+def test_importing_the_packages_touches_modules_only():
+    """No file but Python modules is opened, nothing is written, no process or socket is made."""
+    code = """
+import sys
+seen = []
+def hook(event, arguments):
+    if event.split(".")[0] in ("socket", "subprocess", "os", "shutil", "open"):
+        seen.append((event, str(arguments[0]) if arguments else "", arguments[1:]))
+sys.addaudithook(hook)
+import srn_tf, mprnet_tf, restore_tf
+for event, path, rest in seen:
+    harmless = event in ("os.listdir", "os.scandir") or path.endswith((".py", ".pyc", ".so"))
+    if not harmless or (event == "open" and rest[0] not in (None, "r", "rb")):
+        print(event, path, rest)
+"""
+    assert python(code) == ""
+
+
+@pytest.mark.parametrize("package", ["restore_tf", "srn_tf.model", "mprnet_tf.model"])
+def test_tensorflow_datasets_is_not_imported(package):
+    assert "tensorflow_datasets" not in imported(package)
+
+
 def test_papers_import_nothing_above_them():
     for paper in ("srn_tf", "mprnet_tf"):
         source = (ROOT / paper / "model.py").read_text()

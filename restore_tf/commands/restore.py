@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from absl import flags
+from tqdm import tqdm
 
 from restore_tf import experiment as experiments
-from restore_tf.commands import cli, model_flags
+from restore_tf import images, pipeline
+from restore_tf.commands import cli, model_flags, restore_jobs, restore_pixels, restore_video
 from restore_tf.errors import UserError
 
-USAGE = """Restores pictures, or every picture of a folder, of any size.
-  python restore.py PICTURE_OR_FOLDER … --workdir RUN --output DIR"""
+USAGE = """Restores pictures of any size: files, folders, patterns ("photos/**/*.jpg").
+  python restore.py PICTURE_OR_FOLDER … --workdir RUN --output DIR
+  python restore.py a.jpg --workdir RUN --output sharp.png
+  python restore.py photos --recursive --workdir RUN --suffix _sharp
+  python restore.py - --workdir RUN --output - < a.png > sharp.png
+  python restore.py clip.mp4 --workdir RUN --output sharp.mp4"""
 
 SOME_FAILED = 1
+FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,103 +34,125 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flags():
     values = flags.FlagValues()
     model_flags.define(values)
-    flags.DEFINE_string("output", None, "folder for the restored pictures", flag_values=values)
-    flags.DEFINE_boolean("overwrite", False, "replace existing outputs", flag_values=values)
-    flags.DEFINE_boolean(
-        "strip",
-        False,
-        "also write NAME_before_after.png",
+
+    def switch(name, meaning):
+        flags.DEFINE_boolean(name, False, meaning, flag_values=values)
+
+    flags.DEFINE_string(
+        "output",
+        None,
+        "a folder; a file for a single picture or clip; - for standard output",
+        short_name="o",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "suffix",
+        "",
+        "put into names: NAME_sharp.png; beside the input without --output",
+        flag_values=values,
+    )
+    flags.DEFINE_enum("format", None, FORMATS, "write another format", flag_values=values)
+    flags.DEFINE_integer(
+        "jpeg_quality", images.JPEG_QUALITY, "of JPEG and WebP files", 1, 100, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "max_pixels", images.MAX_PIXELS, "refuse larger pictures", 1, flag_values=values
+    )
+    switch("recursive", "also the sub-folders of folders, kept below --output")
+    switch("overwrite", "replace existing outputs")
+    switch("strip", "also write NAME_before_after.png")
+    restore_pixels.define(values)
+    restore_video.define(values)
     return values
 
 
 def _restore(positional, values):
-    workdir = model_flags.workdir(values)
-    if values.output is None:
-        raise UserError("--output: missing; expected the folder for the restored pictures.")
-    if not positional:
-        raise UserError("no pictures; expected the paths of pictures or folders.")
-    jobs = plan(positional, Path(values.output), values.overwrite, values.strip)
-    experiments.read(workdir)
-    cli.import_tensorflow()
-    from tqdm import tqdm
+    model_flags.workdir(values)
+    if restore_video.are_clips(positional, values):
+        return restore_video.run(positional, values, _restorer)
+    naming = restore_jobs.Naming(values.output, values.suffix, values.format, values.strip)
+    jobs = restore_jobs.plan(positional, naming, values.recursive)
+    failed = [] if values.overwrite else _existing(jobs)
+    left = [job for job in jobs if job not in dict(failed)]
+    if not left:
+        raise failed[0][1]
+    outcomes = _run(left, _restorer(values), values)
+    quiet = None if len(left) > 1 else True  # None: only on a terminal
+    for job, error in tqdm(outcomes, total=len(left), unit="picture", disable=quiet):
+        if error is not None:
+            failed.append((job, error))
+    return _report(jobs, failed, values.output)
 
-    model = model_flags.load(values)
-    Path(values.output).mkdir(parents=True, exist_ok=True)
-    failed = []
-    for job in tqdm(jobs, unit="picture", disable=None):
-        try:
-            _restore_one(model, job)
-        except UserError as error:
-            failed.append(error)
-    print(f"{len(jobs) - len(failed)} of {len(jobs)} pictures restored into {values.output}")
-    for error in failed:
+
+def _restorer(values) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what turns a picture's pixels into restored ones, of the same shape and type.
+
+    Pixels are (height, width, 3) or (height, width), uint8 or uint16.
+    """
+    experiments.read(values.workdir)  # its errors come at once, TensorFlow takes seconds
+    restore_pixels.check(values)
+    cli.import_tensorflow()
+    return restore_pixels.make(model_flags.load(values), values)
+
+
+def _existing(jobs):
+    return [(job, _exists(job)) for job in jobs if job.existing is not None]
+
+
+def _exists(job):
+    return UserError(f"{job.existing}: exists; pass --overwrite or another --output.")
+
+
+def _run(jobs, restore, values):
+    """Yields (job, its UserError or None) while decoding, computing and encoding overlap."""
+
+    def read(job):
+        source = sys.stdin.buffer.read() if job.picture is None else job.picture
+        return images.read_picture(source, values.max_pixels, job.name)
+
+    def compute(picture):
+        return picture, restore(picture.pixels)
+
+    def write(job, result):
+        _write(job, *result, values)
+
+    return pipeline.run(jobs, read, compute, write)
+
+
+def _write(job, picture, restored, values):
+    if job.existing is not None and not values.overwrite:  # it came up meanwhile
+        raise _exists(job)
+    result = dataclasses.replace(picture, pixels=restored)
+    if job.output is None:
+        ending = f".{values.format}" if values.format else images.ending(picture.kind)
+        _write_stream(images.encode(result, ending, values.jpeg_quality, job.name))
+        return
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{job.output.parent}: cannot be made ({error.strerror}).") from None
+    images.write_picture(job.output, result, values.jpeg_quality)
+    if job.strip is not None:
+        images.write_picture(job.strip, images.before_after(picture.pixels, restored))
+
+
+def _write_stream(data):
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise UserError(f"standard output: cannot be written ({error.strerror}).") from None
+
+
+def _report(jobs, failed, output):
+    """Prints what was done and what failed; returns the exit code."""
+    if output != restore_jobs.STREAM:
+        where = "beside the inputs" if output is None else f"into {output}"
+        print(f"{len(jobs) - len(failed)} of {len(jobs)} pictures restored {where}")
+    if failed and len(jobs) > 1:
+        print(f"{len(failed)} of {len(jobs)} pictures failed:", file=sys.stderr)
+    for _, error in failed:
         print(f"error: {error}", file=sys.stderr)
     if failed and len(jobs) == 1:
         return cli.USER_ERROR
     return SOME_FAILED if failed else 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One picture to restore: its file, the output, and the before/after strip or None."""
-
-    picture: Path
-    output: Path
-    strip: Path | None
-
-
-def plan(inputs: Sequence[str], output: Path, overwrite: bool, strip: bool) -> list[Job]:
-    """Lists what is to be done, before anything is.
-
-    Raises:
-      UserError: a missing input, a folder without pictures, two inputs of one name, an output that
-        is an input or, without `overwrite`, exists.
-    """
-    from restore_tf.images import EXTENSIONS
-
-    pictures: list[Path] = []
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in EXTENSIONS]
-            if not found:
-                raise UserError(f"{path}: has no pictures ({', '.join(EXTENSIONS)}).")
-            pictures += found
-        elif not path.exists():
-            raise UserError(f"{path}: no such file or folder.")
-        elif path.suffix.lower() not in EXTENSIONS:
-            raise UserError(f"{path}: unknown ending; expected one of {', '.join(EXTENSIONS)}.")
-        else:
-            pictures.append(path)
-    jobs = []
-    for path in pictures:
-        strip_path = output / f"{path.stem}_before_after.png" if strip else None
-        jobs.append(Job(path, output / path.name, strip_path))
-    _check_outputs(jobs, overwrite)
-    return jobs
-
-
-def _check_outputs(jobs, overwrite):
-    inputs = {job.picture.resolve() for job in jobs}
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        for path in filter(None, (job.output, job.strip)):
-            if path.resolve() in inputs:
-                raise UserError(f"{path}: is an input; choose another --output folder.")
-            if path in taken:
-                raise UserError(f"{job.picture}: would be written to {path}, as {taken[path]} is.")
-            if path.exists() and not overwrite:
-                raise UserError(f"{path}: exists; pass --overwrite or another --output folder.")
-            taken[path] = job.picture
-
-
-def _restore_one(model, job):
-    from restore_tf import images, inference
-
-    picture = images.read_picture(job.picture)
-    restored = inference.restore(model, picture.pixels)
-    images.write_picture(job.output, dataclasses.replace(picture, pixels=restored))
-    if job.strip is not None:
-        images.write_picture(job.strip, images.before_after(picture.pixels, restored))

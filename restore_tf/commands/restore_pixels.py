@@ -1,0 +1,104 @@
+"""The flags of `restore.py` about the pixels themselves: memory, tiles, strength."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from restore_tf.errors import UserError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+_UNLIMITED = 2**60
+
+
+def define(values: flags.FlagValues) -> None:
+    """Defines --memory, --tile, --verify_tiles, --strength and --ensemble."""
+    flags.DEFINE_string(
+        "memory", None, "restore within it, in tiles: 2GB; what is free", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "tile", None, "side of the tiles, in place of --memory", 1, flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "verify_tiles", False, "restore again untiled, print the difference", flag_values=values
+    )
+    flags.DEFINE_float("strength", 1.0, "1: restored, 0: the input", 0, 1, flag_values=values)
+    flags.DEFINE_boolean(
+        "ensemble", False, "mean over 8 flips and rotations: 8 times as slow", flag_values=values
+    )
+
+
+def check(values: flags.FlagValues) -> None:
+    """Raises a UserError for a --memory that is not a size."""
+    if values.memory is not None:
+        _bytes(values.memory)
+
+
+def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function that turns a picture's pixels into restored ones.
+
+    Pixels are (height, width, 3) or (height, width), uint8 or uint16, the same in and out.
+    """
+    from restore_tf import inference
+
+    memory = None if values.memory is None else _bytes(values.memory)
+    restore = functools.partial(
+        inference.restore,
+        model,
+        strength=values.strength,
+        ensemble=values.ensemble,
+    )
+    tiled = functools.partial(restore, memory=memory, tile=values.tile)
+
+    def run(pixels):
+        with _Progress() as progress:
+            if not values.verify_tiles:
+                return tiled(pixels, progress=progress)
+            exact = inference.to_float(pixels)
+            pieces = tiled(exact, progress=progress)
+            whole = restore(exact, memory=_UNLIMITED)
+            _say_difference(pieces, whole)
+            return inference.from_float(pieces, pixels.dtype)
+
+    return run
+
+
+def _say_difference(pieces, whole):
+    difference = np.abs(pieces - whole)
+    tqdm.write(
+        f"tiles differ from the whole picture by at most {255 * difference.max():.3g} of 255 "
+        f"levels, {255 * difference.mean():.3g} on average",
+        file=sys.stderr,
+    )
+
+
+def _bytes(text):
+    """2GB, 1.5 GiB, 800MB or a number of bytes."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?)B?\s*", text.upper())
+    if not found or found[2] not in _UNITS:
+        raise UserError(f"--memory {text}: expected a size such as 2GB or 800MB.")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+class _Progress:
+    """A bar over the pixels of one picture; it comes up with the first tile."""
+
+    def __enter__(self):
+        self._bar = None
+        return self
+
+    def __call__(self, done, total):
+        if self._bar is None:
+            # None: only on a terminal.
+            self._bar = tqdm(total=total, unit="pixel", unit_scale=True, disable=None, leave=False)
+        self._bar.update(done - self._bar.n)
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.close()

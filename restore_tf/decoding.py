@@ -1,0 +1,191 @@
+"""Decoding picture files: what is refused, what becomes 8 or 16-bit channels, and how."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import struct
+import threading
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from restore_tf import colour, deep, metadata
+from restore_tf.errors import UserError
+from restore_tf.metadata import Metadata
+
+# GIF only to say of a misnamed animation what it is. No others: Pillow hands some to programs.
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+_GRAY_MODES = ("1", "L", "LA", "La")
+_COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr")
+_LIMIT_LOCK = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A decoded picture file.
+
+    Attributes:
+      pixels: (height, width, 3) for colour, (height, width) for gray pictures, upright; uint8, or
+        uint16 from a file of 16 bits a channel.
+      alpha: (height, width) of the same type, or None.
+      icc_profile: the colour profile of `pixels`, or None.
+      metadata: EXIF and the like.
+      kind: the format of its file, as Pillow calls it.
+      lossless_webp: the file was a WebP without loss, and is to be written as one.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    icc_profile: bytes | None = None
+    metadata: Metadata = Metadata()
+    kind: str = "PNG"
+    lossless_webp: bool = False
+
+
+def decode(file: str | os.PathLike | bytes, max_pixels: int, name: str) -> Picture:
+    """Decodes a file, turned upright; RGB colours are as stored, CMYK becomes sRGB.
+
+    `images.read_picture` describes the arguments and errors.
+    """
+    with _stream(file, name) as stream:
+        try:
+            with _open(stream, max_pixels, name) as image:
+                return _decode(image, stream, name)
+        except UserError:
+            raise
+        except UnidentifiedImageError:
+            raise UserError(f"{name}: cannot be read as a picture ({_looks(stream)}).") from None
+        except Exception as error:  # decoders raise many kinds on damaged files
+            reason = str(error) or type(error).__name__
+            raise UserError(f"{name}: cannot be read as a picture ({reason}).") from error
+
+
+def _stream(file, name):
+    if isinstance(file, bytes):
+        return io.BytesIO(file)
+    try:
+        return open(file, "rb")
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; expected a picture.") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror}).") from None
+
+
+def _looks(stream):
+    """Says of a file that Pillow does not know what it looks like."""
+    stream.seek(0)
+    head = stream.read(4)
+    if not head:
+        return "it is empty"
+    if head in (b"II*\0", b"MM\0*"):
+        return "a TIFF file of an unusual layout, such as floats; expected 8 or 16-bit gray or RGB"
+    return "neither PNG, JPEG, WebP, TIFF nor BMP, or its start is damaged"
+
+
+def _open(stream, max_pixels, name):
+    # Pillow's own limit is one for the whole process, and half warning, half error.
+    with _LIMIT_LOCK:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(stream, formats=_FORMATS)
+            if image.width * image.height > max_pixels:
+                raise UserError(
+                    f"{name}: has {image.width}x{image.height} pixels, more than --max_pixels "
+                    f"({max_pixels}); raise it if the file is what you think it is."
+                )
+            frames = getattr(image, "n_frames", 1)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    if image.format == "MPO":  # what phones and cameras write: a JPEG with previews behind it
+        warnings.warn(
+            f"{name}: has {frames} pictures in one file; only the first is kept.", stacklevel=5
+        )
+    elif frames > 1:
+        what = "pages" if image.format == "TIFF" else "frames, an animation"
+        raise UserError(f"{name}: has {frames} {what}; expected a single still picture.")
+    return image
+
+
+def _decode(image, stream, name):
+    if image.format == "PNG":
+        image.load()  # EXIF and texts can stand behind the pixels
+    tags = metadata.exif_tags(image, name)
+    _say_unprofiled(image, tags, name)
+    if _is_deep(image, stream, name):
+        return _decode_deep(image, stream, tags, name)
+    if image.mode not in (*_GRAY_MODES, *_COLOUR_MODES, "CMYK"):
+        raise UserError(f"{name}: has {image.mode} pixels; expected gray, palette, RGB or CMYK.")
+    image.load()  # turns TIFF upright, as its tags then say
+    kind = {"MPO": "JPEG", "GIF": "PNG"}.get(image.format, image.format)
+    upright = image.size[::-1] if metadata.orientation(tags) > 4 else image.size
+    beside = metadata.read(image, tags, upright, name)
+    profile = image.info.get("icc_profile")
+    image.info.pop("exif", None)  # read already; Pillow would write it anew, and fail on odd tags
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "CMYK":
+        image, profile = colour.cmyk_to_srgb(image, profile, name)
+    gray, alpha = image.mode in _GRAY_MODES, None
+    if image.has_transparency_data:
+        image = image.convert("LA" if gray else "RGBA")
+        alpha = np.asarray(image.getchannel("A"))
+    pixels = np.asarray(image.convert("L" if gray else "RGB"))
+    return Picture(pixels, alpha, profile, beside, kind, _is_lossless_webp(stream))
+
+
+def _decode_deep(image, stream, tags, name):
+    stream.seek(0)
+    pixels, alpha, cmyk = deep.read(stream.read(), metadata.orientation(tags))
+    profile = image.info.get("icc_profile")
+    if cmyk:
+        warnings.warn(f"{name}: converted from CMYK to sRGB.", stacklevel=6)
+        profile = colour.srgb_profile()
+    beside = metadata.read(image, tags, pixels.shape[1::-1], name)
+    return Picture(pixels, alpha, profile, beside, image.format)
+
+
+def _say_unprofiled(image, tags, name):
+    """Says where a file without a profile describes its colours in a way that is not followed."""
+    if image.info.get("icc_profile"):
+        return
+    if metadata.is_adobe_rgb(tags):
+        warnings.warn(
+            f"{name}: its EXIF says Adobe RGB, but it has no profile; taken as sRGB.", stacklevel=6
+        )
+    gamma = image.info.get("gamma", 1 / 2.2)
+    if "srgb" not in image.info and not 0.4 < gamma < 0.5:
+        warnings.warn(f"{name}: its gamma, {gamma:g}, is not applied; taken as sRGB.", stacklevel=6)
+
+
+def _is_deep(image, stream, name):
+    """Whether a file has 16 bits a channel; a UserError where it has neither 8 nor 16."""
+    if image.format == "PNG":
+        stream.seek(24)  # the bit depth: after the signature, the chunk's head, width and height
+        return stream.read(1) == b"\x10"
+    if image.format != "TIFF":
+        return False
+    bits = set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    formats = set(image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
+    if 0 in image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ()) and image.mode == "RGB":
+        warnings.warn(f"{name}: has a channel of unknown meaning; left out.", stacklevel=6)
+    if formats <= {1, 4} and (bits == {16} or max(bits) <= 8):
+        return bits == {16}
+    kind = "floats" if 3 in formats else "signed integers" if 2 in formats else "integers"
+    raise UserError(
+        f"{name}: has {kind} of {max(bits)} bits; expected 8 or 16-bit integers without sign."
+    )
+
+
+def _is_lossless_webp(stream):
+    """Whether the picture's own chunk is VP8L, by the container format's chunk list."""
+    stream.seek(0)
+    if stream.read(12)[8:] != b"WEBP":
+        return False
+    while len(head := stream.read(8)) == 8:
+        kind, length = struct.unpack("<4sI", head)
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L"
+        stream.seek(length + length % 2, os.SEEK_CUR)
+    return False

@@ -1,0 +1,66 @@
+"""Number formats that networks compute in, and which of them this machine is quick with."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
+_PROBE = 256  # pixels
+
+
+@contextlib.contextmanager
+def computing_in(policy: str):
+    """Within this context layers are made with a Keras dtype policy, such as "mixed_bfloat16"."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def has_bfloat16() -> bool:
+    """Returns whether the processor has instructions for bfloat16; without it is emulated."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return False
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return any(name in flags.split() for name in _INSTRUCTIONS)
+
+
+def faster(load: Callable[[str], keras.Model]) -> tuple[keras.Model, str]:
+    """Chooses between float32 and bfloat16 by measuring.
+
+    Args:
+      load: returns the network in "float32" or "bfloat16".
+
+    Returns:
+      The network in the faster precision, and a line that says why.
+    """
+    if not has_bfloat16():
+        return load("float32"), "float32 (this processor has no bfloat16 instructions)"
+    models = {name: load(name) for name in ("float32", "bfloat16")}
+    times = {name: _seconds(model) for name, model in models.items()}
+    best = min(times, key=times.get)
+    ratio = times["bfloat16"] / times["float32"]
+    return models[best], f"{best} (bfloat16 took {ratio:.2f} of float32's time)"
+
+
+def _seconds(model):
+    from restore_tf.inference import answer
+
+    images = np.zeros((1, _PROBE, _PROBE, model.channels), np.float32)
+    answer(model, images)
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        answer(model, images)
+        times.append(time.perf_counter() - begin)
+    return min(times)

@@ -1,0 +1,310 @@
+"""Restoring video: a whole clip, a stretch of it, or stills out of it.
+
+    restore_video("clip.mp4", "sharp.mp4", restore_pixels)
+    frames_as_images("clip.mp4", "stills", restore_pixels, frames=parse_frames("10-20"))
+
+`restore_pixels` takes and returns (height, width, 3) uint8 RGB; each frame is restored by itself.
+`video_clip` says what happens to colours and turned pictures, `video_writer` what to times, sound
+and the rest of the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from restore_tf import images, video_clip, video_writer
+from restore_tf.errors import UserError
+from restore_tf.files import atomic_path
+from restore_tf.signals import stop_signals
+from restore_tf.video_clip import Clip
+from restore_tf.video_reader import Frame, FrameRanges, Reader, Stretch, parse_frames
+from restore_tf.video_writer import Writer
+
+ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+OUTPUT_ENDINGS = tuple(video_writer.CONTAINERS)
+
+_WAITING = 3  # frames decoded ahead, and restored frames waiting to be written
+_SHORT = 0.25  # seconds missing at the end that are worth a warning
+
+RestorePixels = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What was done.
+
+    Attributes:
+      frames: written.
+      seconds: it took.
+      width: of a frame as seen, in pixels.
+      height: of a frame as seen, in pixels.
+      lost: frames that could not be decoded and are missing.
+      damaged: frames whose holes the decoder filled by guessing.
+      dropped: streams of the source that the output cannot hold.
+    """
+
+    frames: int
+    seconds: float
+    width: int
+    height: int
+    lost: int = 0
+    damaged: int = 0
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames written per second of work."""
+        return self.frames / self.seconds
+
+
+def is_video(path: str | os.PathLike) -> bool:
+    """Whether a path's ending is that of a video."""
+    return Path(path).suffix.lower() in ENDINGS
+
+
+def restore_video(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    restore_pixels: RestorePixels,
+    *,
+    frames: FrameRanges | str | None = None,
+    quality: int | None = None,
+    progress: bool = True,
+) -> Summary:
+    """Restores a video, or a stretch of it, into a new file.
+
+    Frames are decoded, restored and encoded one by one; the memory in use does not depend on the
+    length. Written under a temporary name: after an error, Ctrl-C or SIGTERM nothing is left, and
+    what was at `output` is as it was. A frame that cannot be decoded is left out, with a warning
+    at the end; the others keep their times.
+
+    Args:
+      source: a video.
+      output: .mp4, .mov, .m4v or .mkv (H.264) or .webm (VP9). Replaced if it exists.
+      restore_pixels: (height, width, 3) uint8 to the same; called in this thread.
+      frames: one stretch; it starts at time 0 in the output, with the sound of the same time.
+      quality: the encoder's constant rate factor; smaller is better. None: no visible loss.
+      progress: show frames per second and the time left, on terminals only.
+
+    Raises:
+      UserError: no video, cut short, HDR, frames that do not exist, an output that cannot be
+        written or has an unknown ending, a restore function that changes shape or type.
+      KeyboardInterrupt: SIGINT or SIGTERM came.
+    """
+    source, output = Path(source), Path(output)
+    video_writer.container_for(output, quality)
+    clip = video_clip.probe(source)
+    stretch = _stretch(clip, frames)
+    if stretch is not None and len(stretch.ranges) > 1:
+        raise UserError(
+            f"{output}: a video takes one stretch of frames; give one, or save them as images."
+        )
+    started = time.perf_counter()
+    with (
+        stop_signals() as stop,
+        _temporary(output) as temporary,
+        Reader(clip, stretch) as reader,
+        Writer(temporary, output, clip, reader, stretch, quality) as writer,
+    ):
+        count = _run(reader, restore_pixels, writer.write, stop, _total(clip, stretch), progress)
+        if not count:
+            raise UserError(f"{source}: none of its frames can be decoded; it is damaged.")
+    lost = reader.lost if stretch is None else stretch.count - count
+    _warn_of_losses(clip, reader, lost, writer.uncopied)
+    return Summary(
+        frames=count,
+        seconds=time.perf_counter() - started,
+        width=clip.upright_size[0],
+        height=clip.upright_size[1],
+        lost=lost,
+        damaged=reader.damaged,
+        dropped=tuple(writer.dropped),
+    )
+
+
+def frames_as_images(
+    source: str | os.PathLike,
+    folder: str | os.PathLike,
+    restore_pixels: RestorePixels,
+    *,
+    frames: FrameRanges | str | None = None,
+    suffix: str = ".png",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> list[Path]:
+    """Restores frames of a video into stills, named by frame number: clip_000010.png.
+
+    Args:
+      source: a video.
+      folder: where to; made if missing.
+      restore_pixels: (height, width, 3) uint8 to the same; called in this thread.
+      frames: which; all by default.
+      suffix: the stills' ending, which decides their format.
+      overwrite: replace stills that exist.
+      progress: show frames per second and the time left, on terminals only.
+
+    Returns:
+      The stills' paths. Frames that cannot be decoded are missing, with a warning.
+
+    Raises:
+      UserError: as `restore_video`; also an unknown suffix, or a still that exists.
+      KeyboardInterrupt: SIGINT or SIGTERM came. Finished stills stay.
+    """
+    source, folder = Path(source), Path(folder)
+    if suffix.lower() not in images.EXTENSIONS:
+        raise UserError(
+            f"{suffix}: unknown ending for stills; expected one of {', '.join(images.EXTENSIONS)}."
+        )
+    clip = video_clip.probe(source)
+    stretch = _stretch(clip, "0-" if frames is None else frames)
+
+    def path(number: int) -> Path:
+        return folder / f"{source.stem}_{number:06d}{suffix}"
+
+    for number in itertools.chain.from_iterable(stretch.ranges):
+        if not overwrite and path(number).exists():
+            raise UserError(f"{path(number)}: exists; overwrite it, or choose another folder.")
+    if clip.aspect != 1:
+        warnings.warn(
+            f"{source}: its pixels are not square ({clip.aspect}); stills keep them as stored.",
+            stacklevel=2,
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+
+    def write(frame: Frame) -> None:
+        images.write_picture(path(frame.number), frame.pixels)
+        written.append(path(frame.number))
+
+    with stop_signals() as stop, Reader(clip, stretch, with_others=False) as reader:
+        _run(reader, restore_pixels, write, stop, stretch.count, progress)
+    _warn_of_losses(clip, reader, stretch.count - len(written))
+    return written
+
+
+def _stretch(clip: Clip, frames: FrameRanges | str | None) -> Stretch | None:
+    """Returns the frames asked for, None for all of them, once it is sure that they are there."""
+    if isinstance(frames, str):
+        frames = parse_frames(frames)
+    whole = video_clip.whole_frames(clip)
+    stretch = None
+    if frames is not None:
+        times, end = video_clip.frame_times(clip)
+        stretch = Stretch(frames.within(len(times), clip.path), times, end)
+    if whole is not None and (stretch is None or stretch.ranges[-1].stop > whole[0]):
+        raise UserError(
+            f"{clip.path}: is cut short, only the first {whole[0]} of its {whole[1]} frames are "
+            f"whole; copy it again, or restore those alone, as frames 0-{whole[0] - 1}."
+        )
+    return stretch
+
+
+def _total(clip: Clip, stretch: Stretch | None) -> int | None:
+    return stretch.count if stretch else clip.frames or None
+
+
+@contextlib.contextmanager
+def _temporary(output: Path) -> Iterator[Path]:
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder; expected the name of a video to write.")
+    with contextlib.ExitStack() as stack:
+        try:
+            temporary = stack.enter_context(atomic_path(output))
+        except OSError as error:
+            raise UserError(f"{output}: cannot be written ({error.strerror}).") from None
+        yield temporary
+
+
+def _run(reader, restore_pixels, write, stop, total, progress) -> int:
+    """Restores all of a reader's frames; returns how many."""
+    count = 0
+
+    def work(item):
+        nonlocal count
+        if isinstance(item, Frame):
+            item = item._replace(pixels=restored(restore_pixels, item))
+            count += 1
+            bar.update()
+        return item
+
+    with tqdm(total=total, unit="frame", disable=None if progress else True) as bar:
+        overlap(reader, work, write, lambda: stop.requested)
+    if stop.requested:
+        raise KeyboardInterrupt
+    return count
+
+
+def restored(restore_pixels: RestorePixels, frame: Frame) -> np.ndarray:
+    """Returns a frame's restored pixels; a UserError if their shape or type is another."""
+    pixels = np.asarray(restore_pixels(frame.pixels))
+    if pixels.shape != frame.pixels.shape or pixels.dtype != np.uint8:
+        raise UserError(
+            f"frame {frame.number}: restored to shape {pixels.shape} and type {pixels.dtype}; "
+            f"expected {frame.pixels.shape} and uint8."
+        )
+    return pixels
+
+
+def _warn_of_losses(clip, reader, lost, uncopied=0):
+    losses = {
+        "frames that could not be decoded and are missing": lost,
+        "frames with holes that the decoder filled by guessing": reader.damaged,
+        "packets of sound or subtitles that could not be copied": uncopied,
+    }
+    for what, count in losses.items():
+        if count:
+            warnings.warn(f"{clip.path}: {what}: {count}.", stacklevel=3)
+    if reader.missing_seconds > _SHORT:
+        warnings.warn(
+            f"{clip.path}: ends {reader.missing_seconds:.1f} s before the time that its header "
+            "says; it is cut short.",
+            stacklevel=3,
+        )
+
+
+def overlap(
+    items: Iterable[Any],
+    work: Callable[[Any], Any],
+    write: Callable[[Any], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Runs `work` here while one thread makes the next items and another writes the results.
+
+    At most `_WAITING` items wait on either side. An exception in any of the three ends it all and
+    is raised here, after the threads have ended.
+
+    Args:
+      items: iterated over in a thread.
+      work: takes an item, returns what is to be written.
+      write: called in another thread, in the items' order.
+      stop: asked before each item; true ends the work early.
+    """
+    end, source = object(), iter(items)
+    making, writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    try:
+        made = deque(making.submit(next, source, end) for _ in range(_WAITING))
+        written: deque[Future] = deque()
+        while not stop() and (item := made.popleft().result()) is not end:
+            made.append(making.submit(next, source, end))
+            written.append(writing.submit(write, work(item)))
+            del item  # it would be kept alive while the next one is awaited
+            if len(written) > _WAITING:
+                written.popleft().result()
+        for future in written:
+            future.result()
+    finally:
+        for threads in (making, writing):
+            threads.shutdown(cancel_futures=True)

@@ -1,0 +1,367 @@
+"""What a video file says of itself, and its colours: the part of video that is not streaming.
+
+Pictures are stored as YUV. The way to RGB and back uses the stream's own matrix and range, said
+explicitly, and rounds: PyAV's default conversion takes a shortcut that truncates and darkens 4:2:0
+by about one gray level. A stream without a tag gets the matrix that players assume, BT.709
+from 1280x720 on and BT.601 below, and stays untagged.
+
+Phones film sideways and note the angle. The network sees frames upright, as people do; they are
+stored sideways again, with the note.
+
+Needs PyAV, the extra `video`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restore_tf.errors import UserError
+
+# A file must not make FFmpeg open other files or addresses, as a playlist named clip.mp4 would.
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv",
+}
+
+# The numbers of ITU-T H.273, which FFmpeg uses, and what swscale calls the same matrices.
+_SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_BT709, _BT601 = 1, 6
+_NO_MATRIX = (2, 3)  # unknown, reserved
+_HDR = {16: "PQ", 18: "HLG"}
+_LIMITED, _FULL = 1, 2  # FFmpeg's AVColorRange
+# swscale's SWS_LANCZOS, SWS_FULL_CHR_H_INT and SWS_ACCURATE_RND. Without the last two it takes the
+# shortcut that truncates. Of its filters for 4:2:0 colour, this one changes least there and back.
+_PRECISE = 0x200 | 0x2000 | 0x40000
+
+
+@dataclasses.dataclass(frozen=True)
+class Colour:
+    """A stream's colour tags.
+
+    Attributes:
+      matrix: from YUV to RGB, a number of ITU-T H.273; 2 is unknown.
+      range: 1 limited (16 to 235), 2 full (0 to 255), 0 unknown.
+      primaries: of the RGB colours, a number of H.273.
+      transfer: the curve between light and value, a number of H.273.
+    """
+
+    matrix: int
+    range: int
+    primaries: int
+    transfer: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Orientation:
+    """How stored pixels are turned to be seen: swap the axes first, then flip.
+
+    Attributes:
+      swap: rows become columns.
+      flip_x: left becomes right.
+      flip_y: top becomes bottom.
+      matrix: the display matrix that says so, nine numbers; None where there is none.
+    """
+
+    swap: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+    matrix: tuple[int, ...] | None = None
+
+    def upright(self, pixels: np.ndarray) -> np.ndarray:
+        """Turns stored (height, width, 3) pixels to how they are to be seen; a view."""
+        return self._flipped(pixels.swapaxes(0, 1) if self.swap else pixels)
+
+    def stored(self, pixels: np.ndarray) -> np.ndarray:
+        """Turns upright pixels back; a view."""
+        pixels = self._flipped(pixels)
+        return pixels.swapaxes(0, 1) if self.swap else pixels
+
+    def _flipped(self, pixels):
+        return pixels[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """What a video says of itself.
+
+    Attributes:
+      path: the file.
+      width: in pixels, as stored.
+      height: in pixels, as stored.
+      frames: how many there should be; 0 where the file does not say.
+      rate: mean frames per second; None where the file does not say.
+      time_base: the unit of frame times, in seconds.
+      start: time of the first frame, in time bases.
+      aspect: width of a stored pixel over its height.
+      colour: the tags.
+      chroma: "420", "422" or "444": how finely colour is stored beside brightness.
+      orientation: how it is turned to be seen.
+    """
+
+    path: Path
+    width: int
+    height: int
+    frames: int
+    rate: Fraction | None
+    time_base: Fraction
+    start: int
+    aspect: Fraction
+    colour: Colour
+    chroma: str
+    orientation: Orientation
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height as seen."""
+        size = (self.width, self.height)
+        return size[::-1] if self.orientation.swap else size
+
+    @property
+    def matrix(self) -> int:
+        """The matrix to convert with: the tagged one, or the one that players assume."""
+        known = self.colour.matrix in _SWSCALE_MATRIX
+        return self.colour.matrix if known else _guess(self)
+
+    @property
+    def frame_step(self) -> int:
+        """Mean time from frame to frame, in time bases, at least 1."""
+        return max(1, round(1 / ((self.rate or 25) * self.time_base)))
+
+
+class ColourConverter:
+    """Converts a clip's frames to RGB and back, by the clip's matrix and range."""
+
+    def __init__(self, clip: Clip):
+        self._matrix = _SWSCALE_MATRIX[clip.matrix]
+        self._range = clip.colour.range or _LIMITED
+        self._av = import_av(clip.path)
+        self._reformatter = self._av.video.reformatter.VideoReformatter()
+
+    def to_rgb(self, frame):
+        """Returns an av.VideoFrame as another one, of format rgb24."""
+        source_range = _FULL if frame.format.is_rgb else self._range
+        return self._convert(frame, "rgb24", source_range, _FULL)
+
+    def from_rgb(self, frame, pixel_format: str):
+        """Returns an av.VideoFrame of format rgb24 as another one.
+
+        Make `frame` by `to_rgb`: it remembers where in 4:2:0 the colour samples lie, which PyAV
+        cannot say otherwise, and which would move colours by a quarter of a pixel.
+        """
+        return self._convert(frame, pixel_format, _FULL, self._range)
+
+    def _convert(self, frame, pixel_format, from_range, to_range):
+        return self._reformatter.reformat(
+            frame,
+            format=pixel_format,
+            src_colorspace=self._matrix,
+            dst_colorspace=self._matrix,
+            src_color_range=from_range,
+            dst_color_range=to_range,
+            interpolation=_PRECISE,
+        )
+
+
+def pixels_of(frame) -> np.ndarray:
+    """Returns a view of an av.VideoFrame of format rgb24, (height, width, 3) uint8, writable."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
+    return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
+
+
+def import_av(path: str | os.PathLike):
+    """Returns PyAV; a UserError that says how to install it where it is missing."""
+    try:
+        import av
+    except ImportError:
+        raise UserError(
+            f"{path}: reading a video needs PyAV; pip install 'restore_tf[video]'."
+        ) from None
+    return av
+
+
+@contextlib.contextmanager
+def open_clip(path: Path) -> Iterator[Any]:
+    """Opens a video for reading; FFmpeg's errors inside the block become UserErrors."""
+    av = import_av(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a video.")
+    try:
+        with av.open(
+            f"file:{path}", container_options=_OPEN_OPTIONS, metadata_errors="replace"
+        ) as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise UserError(
+            f"{path}: cannot be read as a video ({error.strerror}); it is cut short, damaged or "
+            "no video. Copy or convert it again."
+        ) from None
+
+
+def video_stream(container, path: Path):
+    """Returns a container's first video stream that is not a cover picture."""
+    streams = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not streams:
+        raise UserError(f"{path}: no video found in it; expected a whole video file.")
+    if streams[0].codec_context is None:
+        raise UserError(f"{path}: no decoder for its video; convert it to H.264 first.")
+    streams[0].thread_type = "AUTO"
+    return streams[0]
+
+
+def is_cover(stream) -> bool:
+    """Whether a stream is one still that stands for the clip, as an album's cover does."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def probe(path: str | os.PathLike) -> Clip:
+    """Reads a video's header and first frame; warns of what restoring cannot do justice to.
+
+    Raises:
+      UserError: no such file, no video, cut short, HDR, an unknown colour matrix.
+    """
+    path = Path(path)
+    with open_clip(path) as container:
+        stream = video_stream(container, path)
+        frame = _first_frame(container, stream, path)
+        clip = _describe(path, stream, frame)
+        _check_pixels(path, frame.format, clip.colour)
+        if frame.interlaced_frame:
+            warnings.warn(
+                f"{path}: is interlaced: every second row is from another time and would need "
+                "restoring of its own. Deinterlace it first.",
+                stacklevel=2,
+            )
+    return clip
+
+
+def _guess(picture) -> int:
+    """The matrix that players assume for a picture's size."""
+    return _BT709 if picture.width * picture.height >= 1280 * 720 else _BT601
+
+
+def _first_frame(container, stream, path):
+    for packet in container.demux(stream):
+        with contextlib.suppress(import_av(path).error.FFmpegError):
+            for frame in packet.decode():
+                return frame
+    raise UserError(f"{path}: no frame can be decoded; it is cut short or damaged.")
+
+
+def _describe(path, stream, frame) -> Clip:
+    rgb = frame.format.is_rgb  # it becomes YUV, and needs tags of its own
+    full = _FULL if frame.format.name.startswith("yuvj") else 0
+    context = stream.codec_context
+    return Clip(
+        path=path,
+        width=frame.width,
+        height=frame.height,
+        frames=stream.frames,
+        rate=stream.average_rate or stream.guessed_rate,
+        time_base=stream.time_base,
+        start=frame.pts or 0,
+        aspect=stream.sample_aspect_ratio or Fraction(1),
+        colour=Colour(
+            matrix=_guess(frame) if rgb else int(frame.colorspace),
+            range=_LIMITED if rgb else int(frame.color_range) or full,
+            primaries=int(context.color_primaries),
+            transfer=int(context.color_trc),
+        ),
+        chroma=_chroma(frame.format),
+        orientation=_orientation(path, frame),
+    )
+
+
+def _chroma(pixel_format) -> str:
+    """The coarsest of the three that holds the source's colour."""
+    if pixel_format.is_rgb:
+        return "444"
+    if len(pixel_format.components) < 3:  # gray
+        return "420"
+    if pixel_format.chroma_width(64) == 64:
+        return "444"
+    return "422" if pixel_format.chroma_height(64) == 64 else "420"
+
+
+def _orientation(path, frame) -> Orientation:
+    """Reads the display matrix (ISO/IEC 14496-12, 6.2.2): x' = a x + c y, y' = b x + d y."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return Orientation()
+    matrix = tuple(np.frombuffer(bytes(data), np.int32).tolist())
+    a, b, _, c, d = matrix[:5]
+    if a == d == 0:
+        return Orientation(swap=True, flip_x=c < 0, flip_y=b < 0, matrix=matrix)
+    if b == c == 0:
+        return Orientation(flip_x=a < 0, flip_y=d < 0, matrix=matrix)
+    warnings.warn(
+        f"{path}: is to be shown turned by {frame.rotation} degrees, no quarter turn; its frames "
+        "are restored as they are stored.",
+        stacklevel=2,
+    )
+    return Orientation(matrix=matrix)
+
+
+def _check_pixels(path, pixel_format, colour):
+    if colour.transfer in _HDR:
+        raise UserError(
+            f"{path}: is HDR ({_HDR[colour.transfer]}), the networks know the standard range; "
+            "convert it to 8-bit BT.709 first."
+        )
+    if colour.matrix not in (*_SWSCALE_MATRIX, *_NO_MATRIX):
+        raise UserError(
+            f"{path}: its colour matrix, number {colour.matrix} of H.273, is not supported; "
+            "convert it to BT.709 first."
+        )
+    bits = max(component.bits for component in pixel_format.components)
+    if bits > 8:
+        warnings.warn(
+            f"{path}: has {bits} bits a channel; it is restored and written in 8.", stacklevel=2
+        )
+    if any(component.is_alpha for component in pixel_format.components):
+        warnings.warn(f"{path}: its transparency is left out.", stacklevel=2)
+
+
+def frame_times(clip: Clip) -> tuple[np.ndarray, int]:
+    """Returns all frames' times of presentation, ascending, and when the last one ends.
+
+    Both in time bases. Reads the whole file but decodes nothing.
+
+    Raises:
+      UserError: the file does not say when its frames are shown.
+    """
+    durations: dict[int, int] = {}
+    with open_clip(clip.path) as container:
+        for packet in container.demux(video_stream(container, clip.path)):
+            if not packet.size or packet.is_discard:
+                continue
+            if packet.pts is None:
+                raise UserError(
+                    f"{clip.path}: does not say when its frames are shown, so they have no order "
+                    "to number them by; convert it to MP4 first."
+                )
+            durations[packet.pts] = packet.duration or 0
+    times = np.array(sorted(durations), np.int64)
+    last = int(times[-1])
+    return times, last + (durations[last] or clip.frame_step)
+
+
+def whole_frames(clip: Clip) -> tuple[int, int] | None:
+    """Returns how many of how many frames lie within a file cut short; None if it is whole.
+
+    MP4, MOV and AVI list where each frame lies, so a copy that broke off is noticed before the
+    work and not at its end. For other files the answer is None.
+    """
+    with open_clip(clip.path) as container:
+        size = clip.path.stat().st_size
+        ends = [e.pos + e.size for e in video_stream(container, clip.path).index_entries]
+    return next(((index, len(ends)) for index, end in enumerate(ends) if end > size), None)

@@ -1,0 +1,206 @@
+"""Exact tiles of SRN, blended tiles of MPRNet, and what fits into memory."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mprnet_tf.model import MPRNet
+from restore_tf import inference, planning, tiling
+from restore_tf.errors import UserError
+from restore_tf.restorer import Restorer
+from srn_tf.model import SRN, VARIANTS
+
+
+def srn(variant="srn", **changes):
+    keras.utils.set_random_seed(1)
+    model = SRN(**{**VARIANTS[variant], "width": 4, "res_blocks": 1, **changes})
+    model.build()
+    return model
+
+
+def noise(*shape, dtype=np.float32):
+    pixels = np.random.default_rng(0).random(shape).astype(np.float32)
+    return pixels if dtype == np.float32 else (255 * pixels).astype(dtype)
+
+
+def test_the_papers_reach_is_188_pixels():
+    assert tiling.reach(SRN().scale_path()) == tiling.Reach(188, 4)
+    assert tiling.reach(SRN(recurrent=False).scale_path()) == tiling.Reach(184, 4)
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_the_reach_is_as_far_as_a_pixel_is_felt(recurrent):
+    model = srn(res_blocks=1, recurrent=recurrent)
+    for variable in model.trainable_variables:  # all positive: nothing cancels, no ReLU is shut
+        variable.assign(np.full(variable.shape, 0.002))
+    radius = tiling.reach(model.scale_path()).radius
+    side = (2 * radius + 40) // 4 * 4
+    image = tf.constant(noise(1, side, side, 3))
+    felt = set()
+    for place in range(side // 2, side // 2 + 4):  # strides make neighbours see differently
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            output = tf.reduce_sum(model.restore_scale(image, image)[0][0, place, place])
+        gradient = tape.gradient(output, image).numpy()
+        felt |= set((np.flatnonzero(gradient.any(axis=(0, 2, 3))) - place).tolist())
+    assert max(map(abs, felt)) <= radius
+    assert max(map(abs, felt)) >= radius - 3
+
+    far = image.numpy()
+    far[0, side // 2 - radius - 1] += 100.0  # a row just beyond the reach
+    whole, unfelt = (model.restore_scale(x, x)[0].numpy()[0, side // 2] for x in (image, far))
+    np.testing.assert_array_equal(unfelt, whole)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("size", [(176, 240), (208, 144)])
+def test_tiles_equal_the_whole_picture(variant, size):
+    model = srn(variant, res_blocks=0)
+    batch = noise(1, *size, model.channels)
+    margin = tiling.reach(model.scale_path()).radius
+    tile = 2 * margin + 24
+    assert tile < min(size)
+    whole = inference.answer(model, batch)
+    tiled = tiling.restore_scales(model, batch, tile)
+    # The same kernels on other shapes may add in another order.
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6 * np.ptp(whole))
+
+
+def test_a_margin_too_small_is_seen(monkeypatch):
+    """The test above can fail: with half the margin the numbers differ."""
+    model = srn(res_blocks=0)
+    batch = noise(1, 176, 240, 3)
+    see = tiling.reach(model.scale_path())
+    monkeypatch.setattr(tiling, "reach", lambda path: tiling.Reach(see.radius // 4, see.alignment))
+    whole = inference.answer(model, batch)
+    tiled = tiling.restore_scales(model, batch, 2 * see.radius + 24)
+    assert np.abs(tiled - whole).max() > 10 * 2e-6 * np.ptp(whole)
+
+
+def test_integers_are_restored_to_the_same_level():
+    model = srn(res_blocks=0, global_skip=True)
+    batch = noise(1, 144, 176, 3, dtype=np.uint8)
+    whole = inference.restore(model, batch[0])
+    tiled = tiling.restore_scales(model, batch, 136)[0]
+    assert tiled.dtype == np.uint8
+    assert np.abs(tiled.astype(int) - whole).max() <= 1
+    assert np.mean(tiled != whole) < 0.001
+
+
+def test_tiles_that_see_nothing_but_surroundings_are_refused():
+    with pytest.raises(UserError, match="sees 188 pixels around each; expected at least 380"):
+        tiling.restore_scales(SRN(), noise(1, 400, 400, 3), 376)
+
+
+@pytest.mark.parametrize(("size", "tile", "margin"), [(100, 100, 8), (100, 40, 8), (96, 40, 16)])
+def test_spans_cover_an_axis_once(size, tile, margin):
+    found = tiling.spans(size, tile, margin)
+    assert [x for span in found for x in range(span.begin, span.end)] == list(range(size))
+    for span in found:
+        assert span.outer_end - span.outer_begin <= tile
+        assert span.outer_begin == max(0, span.begin - margin)
+        assert span.outer_end == size or span.outer_end >= span.end + margin
+
+
+class Local(Restorer):
+    """Adds to each pixel nothing but itself: tiles cannot change it."""
+
+    size_multiple = 4
+    bytes_per_pixel = 100.0
+
+    def call(self, images, training=False):
+        self.check_size(images)
+        return [images * 0.5]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 68), (40, 200)])
+def test_blending_does_not_change_what_tiles_agree_on(size):
+    batch = noise(2, *size, 3)
+    restored, difference = tiling.restore_blended(Local(), batch, 32, 8, inference.answer)
+    np.testing.assert_allclose(restored, batch / 2, atol=1e-6)
+    assert difference < 1e-6
+
+
+@pytest.mark.slow
+def test_blended_tiles_come_close_where_pooling_is_representative():
+    keras.utils.set_random_seed(0)
+    model = MPRNet(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1, reduction=1)
+    smooth = tf.image.resize(noise(1, 12, 16, 3), (192, 256), "bicubic").numpy()
+    whole = inference.answer(model, smooth)
+    errors = []
+    for tile in (64, 160):
+        tiled, _ = tiling.restore_blended(model, smooth, tile, 32, inference.answer)
+        errors.append(np.abs(tiled - whole).mean())
+    assert errors[1] < errors[0] < 0.1 * np.ptp(whole)
+
+
+def test_little_memory_means_tiles(monkeypatch):
+    said = []
+    image = noise(100, 132, 3, dtype=np.uint8)
+    monkeypatch.setattr(planning, "memory_limit", lambda memory: memory)
+    monkeypatch.setattr(planning, "_SMALLEST_BLENDED", 32)
+    restored = inference.restore(Local(), image, memory=700_000, note=said.append)
+    assert np.abs(restored - image / 2).max() <= 0.5
+    assert "they differ by 0.00 of 255 levels" in said[0]
+    said.clear()
+    inference.restore(Local(), image, memory=10**9, note=said.append)
+    assert said == []
+
+
+def test_too_little_memory_is_an_error(monkeypatch):
+    monkeypatch.setattr(planning, "memory_limit", lambda memory: memory)
+    with pytest.raises(UserError, match="132x100 pixels: local needs .* pass a larger --memory"):
+        inference.restore(Local(name="local"), noise(100, 132, 3), memory=1000)
+
+
+def test_running_out_of_memory_tries_smaller_tiles(monkeypatch):
+    said, sizes = [], []
+    monkeypatch.setattr(planning, "memory_limit", lambda memory: 10**9)
+    monkeypatch.setattr(planning, "_SMALLEST_BLENDED", 32)
+
+    def answer(model, images):
+        sizes.append(max(images.shape[1:3]))
+        if sizes[-1] > 64:
+            raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+        return images * 0.5
+
+    monkeypatch.setattr(inference, "answer", answer)
+    image = noise(120, 132, 3)
+    restored = inference.restore(Local(), image, note=said.append)
+    np.testing.assert_allclose(restored, image / 2, atol=1e-6)
+    assert "did not fit into memory" in said[0]
+    assert sizes[0] == 132
+
+
+def test_strength_mixes_with_the_input():
+    image = noise(9, 7, 3)
+    for strength in (0.0, 0.25, 1.0):
+        restored = inference.restore(Local(), image, strength=strength)
+        expected = strength * image / 2 + (1 - strength) * image
+        np.testing.assert_allclose(restored, expected, atol=1e-6)
+    eight_bit = noise(9, 7, dtype=np.uint8)
+    np.testing.assert_array_equal(inference.restore(Local(), eight_bit, strength=0), eight_bit)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_wrong_strength(strength):
+    with pytest.raises(UserError, match="expected a number from 0 to 1"):
+        inference.restore(Local(), noise(8, 8), strength=strength)
+
+
+class LeftNeighbour(Local):
+    """Returns each pixel's left neighbour: every symmetry gives another one."""
+
+    def call(self, images, training=False):
+        self.check_size(images)
+        return [keras.ops.concatenate([images[:, :, :1], images[:, :, :-1]], axis=2)]
+
+
+def test_the_ensemble_is_the_mean_over_flips_and_rotations():
+    image = noise(8, 12, 3)
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    neighbours = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
+    restored = inference.restore(LeftNeighbour(), image, ensemble=True)
+    # Rows and columns at the border are where padding to multiples of 4 differs.
+    np.testing.assert_allclose(restored, np.mean(neighbours, axis=0), atol=1e-6)
