@@ -31,6 +31,7 @@ DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",  # a hanging pipeline fails its test instead of the whole suite
     "dill>=0.3.8",  # tfds.testing imports it and does not declare it
+    "jax>=0.5",  # the other Keras backend that the tests run on
     "ruff>=0.15",
     "tifffile",  # a second opinion on our TIFF files; scikit-image brings it along
     "setuptools>=77",  # the wheel test builds without fetching anything

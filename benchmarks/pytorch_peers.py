@@ -36,7 +36,7 @@ def legacy_upsample2(x):
     """TensorFlow 1's bilinear resize to twice the size: copies, means of neighbours between."""
     batch, channels, height, width = x.shape
     shape = (batch, channels, 2 * height, 2 * width)
-    result = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    result = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     right = torch.cat([x[..., 1:], x[..., -1:]], dim=3)
     result[:, :, ::2, ::2] = x
     result[:, :, ::2, 1::2] = 0.5 * (x + right)
@@ -83,7 +83,8 @@ class SRN(nn.Module):
         stages, state = [], None
         for exponent in reversed(range(self.scales)):
             blurry = images[:, :, :: 2**exponent, :: 2**exponent]
-            previous = legacy_upsample2(stages[-1]) if stages else blurry
+            # No gradient flows through the previous output, as in ours.
+            previous = legacy_upsample2(stages[-1].detach()) if stages else blurry
             restored, state = self._restore_scale(torch.cat([blurry, previous], dim=1), state)
             stages.append(restored)
             if state is not None and exponent:
@@ -309,11 +310,21 @@ class ORSNet(nn.Module):
         """(batch, filters, h, w) -> the same shape."""
         for level in (1, 2, 3):
             x = getattr(self, f"orb{level}")(x)
+            total = 0
             for side, features in (("enc", encoded[level - 1]), ("dec", decoded[level - 1])):
-                if level > 1:
-                    features = getattr(self, f"up_{side}{level - 1}")(features)
-                x = x + getattr(self, f"conv_{side}{level}")(features)
+                for up in self._ups(side, level):
+                    features = up.up[1](features)  # as in ours, all is summed before it is doubled
+                total = total + getattr(self, f"conv_{side}{level}")(features)
+            for up in self._ups("enc", level):
+                total = up.up[0](total)
+            x = x + total
         return x
+
+    def _ups(self, side, level):
+        if level == 1:
+            return []
+        ups = getattr(self, f"up_{side}{level - 1}")
+        return [ups] if isinstance(ups, Up) else list(ups)
 
 
 class MPRNet(nn.Module):

@@ -1,10 +1,12 @@
-"""Prepared TFDS records: writing a set's pairs into them once, reading any pair by its index.
+"""Prepared records: writing a set's pairs into them once, reading any pair by its index.
 
     python -m restore_tf.datasets.records gopro crops --manual_dir GOPRO_Large --data_dir RECORDS
 
-writes `RECORDS/gopro/crops/1.0.0/`. Pictures are stored encoded, as published (PNG or JPEG), and
-handed out undecoded. The file format is ArrayRecord because it can be read at any index: an
-interrupted run resumes at exactly the pair it had reached.
+writes `RECORDS/gopro/crops/1.0.0/` with TensorFlow Datasets. Pictures are stored encoded, as
+published (PNG or JPEG), and handed out undecoded. The file format is ArrayRecord because it can be
+read at any index: an interrupted run resumes at exactly the pair it had reached.
+
+With `--encoding raw` pictures are decoded once and stored as plain pixels: see `raw_records`.
 
 TFDS is imported when records are written or opened, not with this module.
 """
@@ -21,11 +23,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from restore_tf.datasets import pairing
+import numpy as np
+
+from restore_tf.datasets import cropping, pairing, raw_records
 from restore_tf.errors import UserError
 
 NAMES = ("blur_dataset", "gopro", "hide", "realblur", "reds")
 FILE_FORMAT = "array_record"
+ENCODINGS = ("png", "raw")  # as published, and what is cut as PNG; plain pixels
 
 _KEYS = 2**128  # TFDS sorts examples on disk by 128-bit keys, in 1,000 buckets
 
@@ -90,6 +95,24 @@ class Records:
             raise UserError(f"{self._folder}: damaged records ({reason}); {self._again}") from None
         return bytes(example["degraded"]), bytes(example["sharp"])
 
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (degraded, sharp) of pair `index`, each (height, width, 3) uint8.
+
+        Raises:
+          IndexError: there is no such pair.
+          UserError: the records are damaged, or a picture cannot be decoded.
+        """
+        degraded, sharp = self.encoded(index)
+        return cropping.decode(degraded), cropping.decode(sharp)
+
+    def read_crop(self, index: int, draw: Sequence[int], crop: int) -> np.ndarray:
+        """Returns the same crop of both pictures, (2, crop, crop, 3) uint8, see `cropping.corner`.
+
+        Raises:
+          IndexError, UserError: as `read`; the pictures are smaller than the crop.
+        """
+        return np.stack([cropping.cut_file(data, draw, crop) for data in self.encoded(index)])
+
     def _open(self) -> Any:
         import tensorflow_datasets as tfds
 
@@ -112,19 +135,42 @@ class Records:
 
 def is_prepared(data_dir: str | os.PathLike, name: str, config: str) -> bool:
     """Tells whether `data_dir` holds prepared records; looks for their files and opens none."""
+    if raw_records.is_prepared(data_dir, name, config):
+        return True
     return _version_folder(data_dir, name, config) is not None
 
 
-def prepare_command(name: str, config: str, data_dir: str | os.PathLike) -> str:
+def open_records(
+    data_dir: str | os.PathLike, name: str, config: str, split: str
+) -> Records | raw_records.RawRecords:
+    """Opens one split of a prepared set; raw records first, which hold the same and are faster.
+
+    Raises:
+      UserError: see `Records` and `raw_records.RawRecords`.
+    """
+    if not raw_records.is_prepared(data_dir, name, config):
+        return Records(data_dir, name, config, split)
+    again = prepare_command(name, config, data_dir, "raw")
+    return raw_records.RawRecords(data_dir, name, config, split, again)
+
+
+def prepare_command(
+    name: str, config: str, data_dir: str | os.PathLike, encoding: str = "png"
+) -> str:
     """Returns the shell command that prepares these records, for error messages."""
     return (
         f"python -m restore_tf.datasets.records {name} {config}"
         f" --manual_dir PUBLISHED_FOLDER --data_dir {data_dir}"
+        + ("" if encoding == "png" else f" --encoding {encoding}")
     )
 
 
 def prepare(
-    name: str, config: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLike
+    name: str,
+    config: str,
+    manual_dir: str | os.PathLike,
+    data_dir: str | os.PathLike,
+    encoding: str = "png",
 ) -> Path:
     """Writes the records of one config, all splits, and returns their folder.
 
@@ -135,20 +181,27 @@ def prepare(
       name: the data set, one of NAMES.
       config: one of its configs, e.g. "blur".
       manual_dir: the published folder, downloaded and unpacked by hand.
-      data_dir: where records go, as `data_dir/name/config/1.0.0/`.
+      data_dir: where records go, as `data_dir/name/config/1.0.0/`, or `raw/` in place of `1.0.0/`.
+      encoding: one of ENCODINGS.
 
     Raises:
-      UserError: unknown name or config, or the published folder is not as expected.
+      UserError: unknown name, config or encoding, the published folder is not as expected, or the
+        disk is too small for raw records.
     """
     if name not in NAMES:
         raise UserError(f"no data set {name!r} to prepare; use one of: {', '.join(NAMES)}.")
+    if encoding not in ENCODINGS:
+        raise UserError(f"no encoding {encoding!r}; use one of: {', '.join(ENCODINGS)}.")
+    layout = importlib.import_module(f"restore_tf.datasets.{name}.layout")
+    configs = (*layout.CONFIGS, *getattr(layout, "RECORD_CONFIGS", ()))
+    if config not in configs:
+        raise UserError(f"{name} has no config {config!r}; use one of: {', '.join(configs)}.")
     pairing.existing_folder(manual_dir, f"the published folder of {name}")
+    if encoding == "raw":
+        return raw_records.prepare(name, config, layout, manual_dir, data_dir)
     import tensorflow_datasets as tfds
 
     module = importlib.import_module(f"restore_tf.datasets.{name}.{name}_dataset_builder")
-    configs = [known.name for known in module.Builder.BUILDER_CONFIGS]
-    if config not in configs:
-        raise UserError(f"{name} has no config {config!r}; use one of: {', '.join(configs)}.")
     builder = module.Builder(config=config, data_dir=data_dir)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
@@ -212,15 +265,21 @@ def _version_folder(data_dir: str | os.PathLike, name: str, config: str) -> Path
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prepares records from the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m restore_tf.datasets.records", description="Prepares TFDS records of a set."
+        prog="python -m restore_tf.datasets.records", description="Prepares records of a set."
     )
     parser.add_argument("name", help=", ".join(NAMES))
     parser.add_argument("config", help="e.g. blur or crops")
     parser.add_argument("--manual_dir", required=True, help="the published folder, unpacked")
     parser.add_argument("--data_dir", required=True, help="where the records go")
+    parser.add_argument(
+        "--encoding",
+        choices=ENCODINGS,
+        default="png",
+        help="png: as published, crops as PNG; raw: plain pixels, larger and many times faster",
+    )
     given = parser.parse_args(arguments)
     try:
-        folder = prepare(given.name, given.config, given.manual_dir, given.data_dir)
+        folder = prepare(given.name, given.config, given.manual_dir, given.data_dir, given.encoding)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,7 +1,8 @@
 """Where pairs come from: files, prepared records or arrays in memory, all read by index.
 
-Every source has `names`, `len()`, `read(index)` for NumPy and `tensors(index)` for the graph of
-`pairs.training_batches`. Reading by index is what lets a training start at any step.
+Every source has `names`, `len()`, `read(index)` for whole pictures and `crops(index, draw, crop)`
+for the graph of `pairs.training_batches`. Reading by index is what lets a training start at any
+step.
 """
 
 from __future__ import annotations
@@ -12,16 +13,63 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from restore_tf.datasets import pairing
+from restore_tf.datasets import cropping, pairing
+from restore_tf.datasets.python_calls import python_call
 from restore_tf.errors import UserError
-from restore_tf.images import read_rgb
 
 # Data sets read from their published folder layout: datasets/<name>/layout.py.
 FOLDER_LAYOUTS = ("gopro", "reds", "hide", "realblur", "blur_dataset")
 NAMES = (*FOLDER_LAYOUTS, "folder", "synthetic")
 
 
-class FileSource:
+class Source:
+    """What all sources share. A source has `names`, `sizes`, `read` and `read_crop`.
+
+    names: one per pair.
+    sizes: (height, width) of each pair, or None where they are known only after decoding.
+    """
+
+    def __len__(self):
+        return len(self.names)
+
+    def crops(self, index, draw, crop: int):
+        """Returns the same crop of both pictures, as a tensor (2, crop, crop, 3) uint8.
+
+        It is cut before anything becomes a tensor: no more is decoded or copied than is used.
+
+        Args:
+          index: scalar int64 tensor.
+          draw: int32 tensor of shape (2,), see `cropping.corner`.
+          crop: side of the square, in pixels.
+
+        Raises:
+          tf.errors.OpError: when run; the pair cannot be read (named) or is smaller than the crop.
+        """
+        import tensorflow as tf
+
+        def cut(index, draw):
+            try:
+                return self.read_crop(int(index), draw, crop)
+            except UserError as error:
+                raise UserError(f"{self.names[int(index)]}: {error}") from None
+
+        return python_call(cut, [index, draw], (2, crop, crop, 3), tf.uint8)
+
+    def tensors(self, index):
+        """Returns (degraded, sharp) for a scalar int64 tensor, each (height, width, 3) uint8."""
+        import tensorflow as tf
+
+        def read(index):
+            try:
+                return np.stack(self.read(int(index)))
+            except UserError as error:
+                raise tf.errors.InvalidArgumentError(None, None, str(error)) from None
+
+        pair = python_call(read, [index], (2, None, None, 3), tf.uint8)
+        return pair[0], pair[1]
+
+
+class FileSource(Source):
     """Pairs of picture files, decoded when read.
 
     Raises:
@@ -33,51 +81,38 @@ class FileSource:
         self.sizes = pairing.check(self.pairs)
         self.names = [pair.name for pair in self.pairs]
 
-    def __len__(self):
-        return len(self.pairs)
-
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns (degraded, sharp), each (height, width, 3) uint8."""
         pair = self.pairs[index]
-        return read_rgb(pair.degraded), read_rgb(pair.sharp)
+        return cropping.decode(pair.degraded), cropping.decode(pair.sharp)
 
-    def tensors(self, index):
-        """Returns (degraded, sharp) for a scalar int64 tensor, each (height, width, 3) uint8."""
-        import tensorflow as tf
+    def read_crop(self, index: int, draw, crop: int) -> np.ndarray:
+        """Returns the same crop of both, (2, crop, crop, 3) uint8."""
+        pair = self.pairs[index]
+        return np.stack(
+            [cropping.cut_file(path, draw, crop) for path in (pair.degraded, pair.sharp)]
+        )
 
-        paths = tf.constant([[str(pair.degraded), str(pair.sharp)] for pair in self.pairs])
-        return tuple(_decode(tf.io.read_file(path)) for path in tf.unstack(paths[index]))
 
-
-class RecordSource:
-    """Pairs prepared with TensorFlow Datasets (see `records.Records`), decoded when read."""
+class RecordSource(Source):
+    """Prepared pairs, see `records.Records` and `raw_records.RawRecords`."""
 
     def __init__(self, records):
         self.records = records
         self.names = records.names
-        self.sizes = None  # known only after decoding
-
-    def __len__(self):
-        return len(self.records)
+        self.sizes = getattr(records, "sizes", None)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns (degraded, sharp), each (height, width, 3) uint8."""
-        return tuple(_decode(data).numpy() for data in self.records.encoded(index))
+        return self.records.read(index)
 
-    def tensors(self, index):
-        """Returns (degraded, sharp) for a scalar int64 tensor, each (height, width, 3) uint8."""
-        import tensorflow as tf
-
-        encoded = tf.numpy_function(
-            lambda i: self.records.encoded(int(i)), [index], [tf.string, tf.string], stateful=False
-        )
-        return tuple(_decode(tf.ensure_shape(data, ())) for data in encoded)
+    def read_crop(self, index: int, draw, crop: int) -> np.ndarray:
+        """Returns the same crop of both, (2, crop, crop, 3) uint8."""
+        return self.records.read_crop(index, draw, crop)
 
 
-class MemorySource:
+class MemorySource(Source):
     """Decoded pairs kept in RAM, of one size or of many.
-
-    They lie in one flat buffer of bytes, so that a training step copies no more than it uses.
 
     Args:
       names: one per pair.
@@ -86,45 +121,21 @@ class MemorySource:
 
     def __init__(self, names: Sequence[str], arrays: Iterable[tuple[np.ndarray, np.ndarray]]):
         self.names = list(names)
-        pieces, shapes = [], []
-        for pair in arrays:
-            pieces.append(np.stack(pair).reshape(-1))
-            shapes.append(pair[0].shape)
-        self.sizes = [shape[:2] for shape in shapes]
-        self._shapes = np.array(shapes, np.int64)
-        self._offsets = np.cumsum([0] + [piece.size for piece in pieces])
-        self._buffer = np.concatenate(pieces)
-
-    def __len__(self):
-        return len(self.names)
+        self._pairs = [np.stack(pair) for pair in arrays]
+        self.sizes = [pair.shape[1:3] for pair in self._pairs]
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns (degraded, sharp), each (height, width, 3) uint8."""
-        piece = self._buffer[self._offsets[index] : self._offsets[index + 1]]
-        return tuple(piece.reshape(2, *self._shapes[index]))
+        return tuple(self._pairs[index])
 
-    def tensors(self, index):
-        """Returns (degraded, sharp) for a scalar int64 tensor, each (height, width, 3) uint8."""
-        import tensorflow as tf
-
-        with tf.init_scope():  # one tensor beside the graph, not a constant inside it
-            buffer = tf.constant(self._buffer)
-            offsets, shapes = tf.constant(self._offsets), tf.constant(self._shapes)
-        begin, end = offsets[index], offsets[index + 1]
-        pair = tf.reshape(buffer[begin:end], tf.concat([[2], shapes[index]], axis=0))
-        pair = tf.ensure_shape(pair, (2, None, None, 3))
-        return pair[0], pair[1]
+    def read_crop(self, index: int, draw, crop: int) -> np.ndarray:
+        """Returns the same crop of both, (2, crop, crop, 3) uint8."""
+        return cropping.cut(self._pairs[index], draw, crop)
 
 
 def cached(source) -> MemorySource:
     """Decodes every pair of a source into RAM."""
     return MemorySource(source.names, (source.read(index) for index in range(len(source))))
-
-
-def _decode(data):
-    import tensorflow as tf
-
-    return tf.io.decode_image(data, channels=3, expand_animations=False)
 
 
 def default_config(name: str) -> str:
@@ -179,7 +190,7 @@ def open_source(
 
     config = config or layout.CONFIGS[0]
     if records.is_prepared(data_dir, name, config):
-        return RecordSource(records.Records(data_dir, name, config, split))
+        return RecordSource(records.open_records(data_dir, name, config, split))
     return FileSource(layout.find_pairs(data_dir, config, split))
 
 

@@ -117,6 +117,11 @@ class MPRNet(Restorer):
             )
             self.tail = convolution(self.channels, "tail", dtype="float32")
 
+    @property
+    def bytes_per_pixel(self):
+        """Memory that restoring takes, by benchmarks/forward.py at 512x512."""
+        return {1: 2500.0, 2: 4300.0, 3: 5500.0}[self.stages] * self._config["n_feat"] / 96
+
     def call(self, images, training=False):
         """Restores images (batch, height, width, 3); returns one image per stage."""
         self.check_size(images)

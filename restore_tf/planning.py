@@ -87,15 +87,14 @@ def plan(model, batch: np.ndarray, limit: int) -> Plan:
     tile = min(side, max(height, width)) // step * step
     if tile < smallest:
         least = kept + count * smallest**2 * model.bytes_per_pixel
+        import psutil
+
+        total = least + psutil.Process().memory_info().rss
         raise UserError(
-            f"{width}x{height} pixels: {model.name} needs {_gigabytes(least)} more memory for the "
-            f"smallest tiles, and {_gigabytes(max(limit, 0))} may be taken; pass a larger --memory."
+            f"{width}x{height} pixels: do not fit into memory; {model.name} needs "
+            f"{math.ceil(total / 1e8) / 10} GB in all even in its smallest tiles (--memory)."
         )
     return Plan(tile, math.ceil(kept + count * tile**2 * model.bytes_per_pixel))
-
-
-def _gigabytes(count):
-    return f"{count / 1e9:.1f} GB"
 
 
 def run(model, batch, answer, *, memory, tile, note, progress) -> np.ndarray:

@@ -281,7 +281,7 @@ class SRN(Restorer):
     @property
     def bytes_per_pixel(self):
         """Memory that restoring takes, by benchmarks/tiles.py."""
-        return 24.0 * self.width
+        return 27.0 * self.width
 
     @property
     def state_width(self):

@@ -102,10 +102,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+def where_installed(package):
+    missing = importlib.util.find_spec(package) is None
+    marks = pytest.mark.skipif(missing, reason=f"{package} is not installed")
+    return pytest.param(package, marks=marks)
+
+
+@pytest.mark.parametrize("backend", [where_installed("jax"), where_installed("torch")])
 def test_outputs_equal_the_published_behaviour(backend, folder):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
     cases = {name: case[:2] for name, case in CASES.items()}
     child = subprocess.run(
         [sys.executable, "-c", CHILD, json.dumps([str(folder), cases])],

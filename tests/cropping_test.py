@@ -62,14 +62,28 @@ def small_chunks(data, size=100):
     return data[:8] + b"".join(parts[:1] + pieces + parts[1:])
 
 
-def turned(pixels):
+def turned(pixels, behind=False):
     exif = Image.Exif()
     exif[0x0112] = 6
-    return saved("PNG", pixels, exif=exif)
+    data = saved("PNG", pixels, exif=exif)
+    if not behind:
+        return data
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    return data[:start] + data[end:-12] + data[start:end] + data[-12:]
 
 
 def palette(pixels):
     return saved("PNG", Image.fromarray(pixels).quantize(16))
+
+
+@pytest.fixture(params=["libvips", "pillow"])
+def decoder(request, monkeypatch):
+    if request.param == "libvips":
+        pytest.importorskip("pyvips")
+    else:
+        monkeypatch.setattr(cropping, "_vips", lambda: None)
+    return request.param
 
 
 PICTURES = {
@@ -78,6 +92,7 @@ PICTURES = {
     "png_stored": saved("PNG", noise(), compress_level=0),
     "png_interlaced": interlaced(noise()),
     "png_turned_by_exif": turned(noise()),
+    "png_turned_by_exif_behind_its_pixels": turned(noise(), behind=True),
     "png_gray": saved("PNG", noise(SIZE)),
     "png_palette": palette(noise()),
     "png_alpha": saved("PNG", noise((*SIZE, 4))),
@@ -88,12 +103,13 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_crop_of_a_file_is_a_piece_of_the_picture(tmp_path, name):
+def test_a_crop_of_a_file_is_a_piece_of_the_picture(tmp_path, decoder, name):
     path = tmp_path / "picture"
     path.write_bytes(PICTURES[name])
     whole = cropping.decode(path)
     if name in ("png", "png_in_small_chunks", "png_stored", "png_interlaced", "bmp"):
         np.testing.assert_array_equal(whole, noise())
+    assert whole.shape[:2] == (SIZE[::-1] if "turned" in name else SIZE)
     room = np.array(whole.shape[:2]) - 16
     for corner in ((0, 0), (0, room[1]), (room[0], 0), room, room // 2):
         top, left = corner
@@ -101,20 +117,21 @@ def test_a_crop_of_a_file_is_a_piece_of_the_picture(tmp_path, name):
         np.testing.assert_array_equal(found, whole[top : top + 16, left : left + 16])
 
 
-def test_bytes_are_cut_like_files(tmp_path):
+def test_bytes_are_cut_like_files(decoder):
     for name in ("png", "jpeg"):
         found = cropping.cut_file(PICTURES[name], (20, 30), 16)
         np.testing.assert_array_equal(found, cropping.decode(PICTURES[name])[20:36, 30:46])
 
 
-def test_nothing_below_the_crop_is_decoded(tmp_path):
+def test_nothing_far_below_the_crop_is_decoded(tmp_path, decoder):
     path = tmp_path / "picture.png"
-    data = PICTURES["png"]
-    place = len(data) * 3 // 5
+    pixels = noise((400, 300, 3))
+    data = saved("PNG", pixels)
+    place = len(data) * 3 // 4
     path.write_bytes(data[:place] + bytes(1000) + data[place + 1000 :])
-    np.testing.assert_array_equal(cropping.cut_file(path, (4, 30), 16), noise()[4:20, 30:46])
+    np.testing.assert_array_equal(cropping.cut_file(path, (4, 30), 16), pixels[4:20, 30:46])
     with pytest.raises(UserError, match=r"picture\.png: cannot be read as a picture"):
-        cropping.cut_file(path, (34, 30), 16)
+        cropping.cut_file(path, (384, 30), 16)
 
 
 def test_the_corner_is_that_of_paired_crop():

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import shutil
 import warnings
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def test_records_hand_out_the_published_files(tmp_path, name):
             pairs = layout.find_pairs(published, config, split)
             prepared = records.Records(tmp_path, name, config, split)
             assert prepared.names == names(pairs)
-            assert [prepared.stored(index) for index in range(len(prepared))] == [
+            assert [prepared.encoded(index) for index in range(len(prepared))] == [
                 (pair.degraded.read_bytes(), pair.sharp.read_bytes()) for pair in pairs
             ]
 
@@ -200,7 +201,7 @@ def test_unknown_split_and_index(tmp_path, prepared):
     opened = records.Records(tmp_path, "hide", "blur", "test")
     for index in (-1, 3):
         with pytest.raises(IndexError):
-            opened.stored(index)
+            opened.encoded(index)
 
 
 def test_names_without_metadata_are_made_of_split_and_index(tmp_path, prepared):
@@ -215,7 +216,7 @@ def test_damaged_or_missing_shard_is_an_error(tmp_path, prepared):
     place = 150  # inside the first record, which starts after a header of 104 bytes
     shard.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
     with pytest.raises(UserError, match="damaged records .* delete the folder and run: python"):
-        records.Records(tmp_path, "hide", "blur", "test").stored(0)
+        records.Records(tmp_path, "hide", "blur", "test").encoded(0)
     shard.unlink()
     with pytest.raises(UserError, match="no such file; delete the folder and run: python"):
         records.Records(tmp_path, "hide", "blur", "test")
@@ -226,82 +227,108 @@ def published(name):
     return Path(layout.__file__).parent / "dummy_data"
 
 
+@pytest.fixture
+def raw(tmp_path):
+    return records.prepare("hide", "blur", published("hide"), tmp_path, "raw")
+
+
 @pytest.mark.parametrize("config", ["blur", "crops"])
 def test_raw_records_hold_the_same_pixels(tmp_path, config):
     for encoding in records.ENCODINGS:
         records.prepare("gopro", config, published("gopro"), tmp_path / encoding, encoding)
-    for split in ("train", "test"):
+        assert records.is_prepared(tmp_path / encoding, "gopro", config)
+    for split in ("train", "validation", "test"):
         png, raw = (
-            records.Records(tmp_path / encoding, "gopro", config, split)
+            records.open_records(tmp_path / encoding, "gopro", config, split)
             for encoding in records.ENCODINGS
         )
-        assert (png.encoding, raw.encoding) == records.ENCODINGS
         assert png.names == raw.names
-        assert len(png) == len(raw) > 0
-        for index in range(len(raw)):
-            for picture, file in zip(raw.read(index), png.stored(index), strict=True):
-                assert picture.dtype == np.uint8
-                np.testing.assert_array_equal(picture, Image.open(io.BytesIO(file)))
-            for draw in ((0, 0), (32, 48), (123456, 654321)):
-                crop = raw.read_crop(index, draw, 16)
-                np.testing.assert_array_equal(crop, png.read_crop(index, draw, 16))
-                top, left = draw[0] % (48 - 15), draw[1] % (64 - 15)
-                whole = np.stack(raw.read(index))
-                np.testing.assert_array_equal(crop, whole[:, top : top + 16, left : left + 16])
+        assert raw.sizes == [(48, 64)] * len(png)
+        for index in range(len(png)):
+            whole = np.stack([Image.open(io.BytesIO(data)) for data in png.encoded(index)])
+            for opened in (png, raw):
+                np.testing.assert_array_equal(np.stack(opened.read(index)), whole)
+                for draw in ((0, 0), (32, 48), (123456, 654321)):
+                    top, left = draw[0] % (48 - 15), draw[1] % (64 - 15)
+                    expected = whole[:, top : top + 16, left : left + 16]
+                    np.testing.assert_array_equal(opened.read_crop(index, draw, 16), expected)
 
 
-def test_both_encodings_give_the_same_batches(tmp_path):
+def test_files_and_both_encodings_give_the_same_batches(tmp_path):
     from restore_tf.datasets import pairs
 
+    folders = [published("gopro"), tmp_path / "png", tmp_path / "raw"]
+    for data_dir in folders[1:]:
+        records.prepare("gopro", "blur", published("gopro"), data_dir, data_dir.name)
     found = []
-    for encoding in records.ENCODINGS:
-        records.prepare("gopro", "crops", published("gopro"), tmp_path / encoding, encoding)
-        source = sources.open_source("gopro", "crops", "train", data_dir=tmp_path / encoding)
+    for data_dir in folders:
+        source = sources.open_source("gopro", "blur", "train", data_dir=data_dir)
         batches = pairs.training_batches(
             source, crop=16, batch=2, steps=4, seed=1, augment=("flip_rotate",)
         )
         found.append(np.array(list(batches.as_numpy_iterator())))
     assert found[0].shape == (4, 2, 2, 16, 16, 3)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
 
 
-def test_the_other_encoding_is_not_written_over(tmp_path, prepared):
-    with pytest.raises(UserError, match="holds records with the encoding png; delete the folder"):
+def test_raw_records_that_are_there_stay(tmp_path, raw):
+    before = [path.stat().st_mtime_ns for path in raw.iterdir()]
+    assert records.prepare("hide", "blur", published("hide"), tmp_path, "raw") == raw
+    assert before == [path.stat().st_mtime_ns for path in raw.iterdir()]
+
+
+def test_an_interrupted_preparation_leaves_no_raw_records(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("restore_tf.datasets.cropping.decode", stop)
+    with pytest.raises(KeyboardInterrupt):
         records.prepare("hide", "blur", published("hide"), tmp_path, "raw")
+    assert not records.is_prepared(tmp_path, "hide", "blur")
+    assert list((tmp_path / "hide" / "blur").iterdir()) == []
+
+
+def test_a_disk_too_small_for_raw_records_is_an_error(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="0.0 GB free, but these records take 0.0 GB; pass another"):
+        records.prepare("hide", "blur", published("hide"), tmp_path, "raw")
+
+
+def test_damaged_raw_records_are_named_in_one_line(tmp_path, raw):
+    place = raw / "test.raw"
+    whole = place.read_bytes()
+    size = len(whole) // 3
+    place.write_bytes(whole[: size + 5] + bytes([whole[size + 5] ^ 1]) + whole[size + 6 :])
+    opened = records.open_records(tmp_path, "hide", "blur", "test")
+    opened.read(0)
+    with pytest.raises(
+        UserError, match=r"\(test pair 1, .*: wrong checksum\); delete .* raw$"
+    ) as e:
+        opened.read(1)
+    assert "\n" not in str(e.value)
+    place.write_bytes(whole[:-1])
+    with pytest.raises(UserError, match=r"test\.raw: has \d+ bytes, not \d+; delete .* and run:"):
+        records.open_records(tmp_path, "hide", "blur", "test")
+    place.unlink()
+    with pytest.raises(UserError, match=r"test\.raw: no such file; delete"):
+        records.open_records(tmp_path, "hide", "blur", "test")
+    (raw / "index.json").write_text("{")
+    with pytest.raises(
+        UserError, match=r"index\.json: cannot be read .*; delete .* --encoding raw"
+    ):
+        records.open_records(tmp_path, "hide", "blur", "test")
+
+
+def test_unknown_split_index_and_encoding_of_raw_records(tmp_path, raw):
+    with pytest.raises(UserError, match="no split 'train'; use one of: test"):
+        records.open_records(tmp_path, "hide", "blur", "train")
+    for index in (-1, 3):
+        with pytest.raises(IndexError):
+            records.open_records(tmp_path, "hide", "blur", "test").read(index)
     with pytest.raises(UserError, match="no encoding 'jpeg'; use one of: png, raw"):
         records.prepare("hide", "blur", published("hide"), tmp_path, "jpeg")
-
-
-def test_damaged_raw_records_are_named(tmp_path):
-    folder = records.prepare("hide", "blur", published("hide"), tmp_path, "raw")
-    shard = next(folder.glob("*.array_record-*"))
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[:150] + bytes([whole[150] ^ 255]) + whole[151:])
-    opened = records.Records(tmp_path, "hide", "blur", "test")
-    with pytest.raises(
-        UserError, match=r"damaged records \(test pair 0: .*--encoding raw$"
-    ) as raised:
-        opened.read_crop(0, (0, 0), 8)
-    assert "\n" not in str(raised.value)
-
-
-def test_raw_bytes_that_do_not_fill_the_picture_are_named(tmp_path):
-    proto = importlib.import_module("tensorflow_datasets.proto")
-    arrays = importlib.import_module("array_record.python.array_record_module")
-    folder = records.prepare("hide", "blur", published("hide"), tmp_path, "raw")
-    shard = next(folder.glob("*.array_record-*"))
-    reader = arrays.ArrayRecordReader(str(shard))
-    examples = [proto.tf_example_pb2.Example.FromString(data) for data in reader.read_all()]
-    value = examples[1].features.feature["sharp/value"].bytes_list.value
-    value[0] = value[0][:-3]
-    writer = arrays.ArrayRecordWriter(str(shard), "group_size:1")
-    for example in examples:
-        writer.write(example.SerializeToString())
-    writer.close()
-    opened = records.Records(tmp_path, "hide", "blur", "test")
-    assert opened.read_crop(0, (0, 0), 8).shape == (2, 8, 8, 3)
-    with pytest.raises(UserError, match=r"damaged records \(test pair 1: .*reshape"):
-        opened.read(1)
 
 
 def test_keys_grow_and_fill_all_of_the_buckets_tfds_sorts_in():
@@ -331,7 +358,7 @@ def test_prepare_from_the_command_line(tmp_path, capsys):
     assert records.main(["gopro", "blur", *folders]) == 0
     assert len(records.Records(tmp_path / "records", "gopro", "blur", "train")) == 3
     assert records.main(["gopro", "crops", *folders, "--encoding", "raw"]) == 0
-    assert records.Records(tmp_path / "records", "gopro", "crops", "train").encoding == "raw"
+    assert (tmp_path / "records" / "gopro" / "crops" / "raw" / "train.raw").is_file()
     for wrong, message in (
         (["cifar", "blur", *folders], "no data set 'cifar'"),
         (["gopro", "gamma", *folders], "gopro has no config 'gamma'; use one of: blur, blur_gamma"),

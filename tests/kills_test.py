@@ -12,7 +12,8 @@ import pytest
 from tiny_training import assert_equal_weights, folders, weights
 
 FLAGS = (
-    "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=1 --set=network.scales=2 "
+    "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=1 "
+    "--set=network.scales=2 "
     "--set=batch=2 --set=crop=32 --set=ema_momentum=0.9 --steps=300 --checkpoint_every=7 "
     "--validate_every=20 --log_every=5 --validation_pictures=1 --deterministic"
 ).split()

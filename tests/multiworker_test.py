@@ -17,9 +17,10 @@ from restore_tf.errors import UserError
 
 # Enough for a few steps of a light network.
 FLAGS = (
-    "--model=srn --recipe=quick --set=network.width=4 --set=network.res_blocks=1 --set=network.scales=2 "
+    "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=1 "
+    "--set=network.scales=2 "
     "--set=batch=4 --set=crop=32 --set=ema_momentum=0.9 --set=global_clip_norm=1.0 "
-    "--cache --checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
+    "--checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
 ).split()
 
 

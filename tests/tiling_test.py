@@ -150,7 +150,9 @@ def test_little_memory_means_tiles(monkeypatch):
 
 def test_too_little_memory_is_an_error(monkeypatch):
     monkeypatch.setattr(planning, "memory_limit", lambda memory: memory)
-    with pytest.raises(UserError, match="132x100 pixels: local needs .* pass a larger --memory"):
+    with pytest.raises(
+        UserError, match="132x100 pixels: do not fit into memory; local needs [0-9.]+ GB in all"
+    ):
         inference.restore(Local(name="local"), noise(100, 132, 3), memory=1000)
 
 

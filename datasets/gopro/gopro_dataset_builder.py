@@ -63,14 +63,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             return records.keyed(records.whole_pictures(pairs), len(pairs))
         boxes = [layout.crop_boxes(*size) for size in sizes]
         names = [
-            _crop_name(pair, box) for pair, frame in zip(pairs, boxes, strict=True) for box in frame
+            layout.crop_name(pair, box)
+            for pair, frame in zip(pairs, boxes, strict=True)
+            for box in frame
         ]
         records.remember_names(self, split, names)
         return records.keyed(_crops(pairs, boxes), len(names))
-
-
-def _crop_name(pair: pairing.Pair, box: tuple[int, int, int, int]) -> str:
-    return f"{pair.name}_y{box[0]}_x{box[1]}"
 
 
 def _crops(
@@ -82,7 +80,7 @@ def _crops(
             yield {
                 "degraded": _png(degraded, box),
                 "sharp": _png(sharp, box),
-                "name": _crop_name(pair, box),
+                "name": layout.crop_name(pair, box),
             }
 
 

@@ -87,6 +87,11 @@ def crop_boxes(height: int, width: int) -> list[tuple[int, int, int, int]]:
     ]
 
 
+def crop_name(pair: pairing.Pair, box: tuple[int, int, int, int]) -> str:
+    """Returns what a crop is called, e.g. "GOPR0372_07_00/000047_y208_x768"."""
+    return f"{pair.name}_y{box[0]}_x{box[1]}"
+
+
 def _origins(size: int) -> list[int]:
     last = max(size - CROP, 0)
     origins = list(range(0, last + 1, CROP_STEP))

@@ -1,0 +1,76 @@
+"""NumPy functions inside tf.data that let their process end.
+
+When Python shuts down, it stops every other thread that asks for it. An iterator that is still
+alive then, in a global variable say, would wait for ever for the calls under way in its threads. So
+before that, at exit, calls are answered with zeros until no more come: the iterator's buffers are
+full.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+
+import numpy as np
+
+_QUIET = 0.2  # seconds without a call after which no more are expected
+_PATIENCE = 10.0  # seconds to wait for calls under way
+
+
+class _Gate:
+    """Counts the calls under way, and closes at exit."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._last = None
+        self._open = True
+
+    def enter(self) -> bool:
+        """Counts a call in; False where it is too late for it to be made."""
+        with self._lock:
+            if self._last is None:
+                atexit.register(self.close)
+            self._last = time.monotonic()
+            self._under_way += self._open
+            return self._open
+
+    def leave(self) -> None:
+        """Counts a call out."""
+        with self._lock:
+            self._under_way -= 1
+
+    def close(self) -> None:
+        """Lets no more calls in, and waits until none is under way and none has come for a bit."""
+        self._open = False
+        start = time.monotonic()
+        while (now := time.monotonic()) < start + _PATIENCE:
+            if not self._under_way and now > max(start, self._last) + _QUIET:
+                return
+            time.sleep(_QUIET / 10)
+
+
+_gate = _Gate()
+
+
+def python_call(function, inputs, shape, dtype):
+    """Returns what a NumPy function makes of tensors, as a tensor in the graph.
+
+    Args:
+      function: takes the inputs as arrays, returns an array. Pure, and called from many threads.
+      inputs: tensors.
+      shape: of the result, with None where it is not known.
+      dtype: of the result, a TensorFlow type.
+    """
+    import tensorflow as tf
+
+    def call(*arrays):
+        if not _gate.enter():
+            return np.zeros([side or 1 for side in shape], dtype.as_numpy_dtype)
+        try:
+            return np.ascontiguousarray(function(*arrays))
+        finally:
+            _gate.leave()
+
+    return tf.ensure_shape(tf.numpy_function(call, inputs, dtype, stateful=False), shape)

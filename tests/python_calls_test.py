@@ -1,0 +1,32 @@
+"""A process with a live iterator over Python functions must end."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# The iterator stays in a global variable, with slow calls under way when the script ends.
+SCRIPT = """
+import time
+import numpy as np
+import tensorflow as tf
+from restore_tf.datasets.python_calls import python_call
+
+def slow(number):
+    time.sleep(0.05)
+    return np.full((2,), number, np.int64)
+
+dataset = tf.data.Dataset.counter().map(
+    lambda number: python_call(slow, [number], (None,), tf.int64), num_parallel_calls=4
+)
+iterator = iter(dataset.batch(3).prefetch(2))
+print(next(iterator).numpy().tolist())
+"""
+
+
+def test_a_process_with_a_live_iterator_ends():
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[[0, 0], [1, 1], [2, 2]]"
