@@ -6,9 +6,9 @@ the two pictures differently.
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
+from restore_tf.datasets import cropping
 from restore_tf.datasets.python_calls import python_call
 
 
@@ -41,37 +41,28 @@ def flip_rotate(pair, seed):
       pair: (2, side, side, channels), square, of any type.
       seed: int64 tensor of shape (2,).
     """
-    # Drawn from nine: 0 and 8 are both the identity.
-    draw = tf.random.stateless_uniform([], seed, 0, 9, tf.int32) % 8
-    # In NumPy, where it takes a third of the time of TensorFlow's transpose and reverse.
-    return python_call(turn, [pair, draw], pair.shape, pair.dtype)
+    return python_call(cropping.turn, [pair, symmetry_draw(seed)], pair.shape, pair.dtype)
 
 
-def turn(pair: np.ndarray, symmetry: int) -> np.ndarray:
-    """Returns the pair in one of the square's eight symmetries, counted from 0, the identity.
+def symmetry_draw(seed):
+    """Which of the square's symmetries `flip_rotate` takes, see `cropping.turn`.
 
     Args:
-      pair: (2, side, side, channels), square.
-      symmetry: that many quarter turns counterclockwise; from 4 on mirrored left to right as well.
+      seed: int64 tensor of shape (2,).
     """
-    # A pixel moved as one piece is moved twice as fast as by its channels.
-    pixels = np.ascontiguousarray(pair).view(f"V{pair.shape[-1] * pair.itemsize}")[..., 0]
-    pixels = np.rot90(pixels, symmetry % 4, axes=(1, 2))
-    if symmetry >= 4:
-        pixels = pixels[:, :, ::-1]
-    return np.ascontiguousarray(pixels)[..., None].view(pair.dtype)
+    # Drawn from nine: 0 and 8 are both the identity.
+    return tf.random.stateless_uniform([], seed, 0, 9, tf.int32) % 8
 
 
 def saturation(pair, seed):
     """Scales the colour saturation of both pictures by 1 +- 0.2, with probability 1/3 (MPRNet).
 
-    A blend with the gray picture; the factor is uniform and the same for both. Returns float32.
+    A blend with the gray picture; the factor is uniform and the same for both.
 
     Args:
-      pair: (2, height, width, 3), float in [0, 1] or uint8.
+      pair: (2, height, width, 3) float in [0, 1].
       seed: int64 tensor of shape (2,).
     """
-    pair = tf.image.convert_image_dtype(pair, tf.float32)
     draws = tf.random.stateless_uniform([2], seed)
     factor = tf.where(draws[0] < 1 / 3, 0.8 + 0.4 * draws[1], 1.0)
     gray = tf.image.rgb_to_grayscale(pair)

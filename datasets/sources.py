@@ -32,28 +32,29 @@ class Source:
     def __len__(self):
         return len(self.names)
 
-    def crops(self, index, draw, crop: int):
+    def crops(self, index, draw, crop: int, symmetry=0):
         """Returns the same crop of both pictures, as a tensor (2, crop, crop, 3) uint8.
 
-        It is cut before anything becomes a tensor: no more is decoded or copied than is used.
+        It is cut and turned before it becomes a tensor: no more is decoded or copied than is used.
 
         Args:
           index: scalar int64 tensor.
           draw: int32 tensor of shape (2,), see `cropping.corner`.
           crop: side of the square, in pixels.
+          symmetry: scalar int32 tensor, which way both are turned, see `cropping.turn`.
 
         Raises:
           tf.errors.OpError: when run; the pair cannot be read (named) or is smaller than the crop.
         """
         import tensorflow as tf
 
-        def cut(index, draw):
+        def cut(index, draw, symmetry):
             try:
-                return self.read_crop(int(index), draw, crop)
+                return cropping.turn(self.read_crop(int(index), draw, crop), int(symmetry))
             except UserError as error:
                 raise UserError(f"{self.names[int(index)]}: {error}") from None
 
-        return python_call(cut, [index, draw], (2, crop, crop, 3), tf.uint8)
+        return python_call(cut, [index, draw, symmetry], (2, crop, crop, 3), tf.uint8)
 
     def tensors(self, index):
         """Returns (degraded, sharp) for a scalar int64 tensor, each (height, width, 3) uint8."""
