@@ -67,6 +67,17 @@ def test_tiles_equal_the_whole_picture(variant, size):
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6 * np.ptp(whole))
 
 
+@pytest.mark.parametrize("variant", ["srn", "srn_gray"])
+def test_odd_sizes_in_tiles(variant):
+    model = srn(variant, res_blocks=0)
+    image = noise(171, 229, 3)
+    margin = tiling.reach(model.scale_path()).radius
+    whole = inference.restore(model, image, memory=2**50)
+    tiled = inference.restore(model, image, tile=2 * margin + 24)
+    assert tiled.shape == image.shape
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6 * np.ptp(whole))
+
+
 def test_a_margin_too_small_is_seen(monkeypatch):
     """The test above can fail: with half the margin the numbers differ."""
     model = srn(res_blocks=0)

@@ -32,6 +32,7 @@ class Weights(keras.callbacks.Callback):
         self.seen.append([v.numpy() for v in self.model.trainable_variables])
 
 
+@pytest.mark.slow
 @BOTH
 def test_micro_batches_equal_the_whole_batch(tmp_path, strategy):
     recipe = tiny(steps=3, batch=4, recurrent_clip_norm=1e-3, global_clip_norm=1e-2)
@@ -208,6 +209,7 @@ def test_an_overflow_on_one_replica_skips_the_step_on_all(strategy):
     assert not any(np.isnan(v.numpy()).any() for v in model.trainable_variables)
 
 
+@pytest.mark.slow
 def test_early_stopping_after_validations_without_a_new_best(tmp_path):
     recipe = tiny(steps=40, learning_rate=1e-12, end_learning_rate=1e-12)
     result = run(tmp_path, recipe, validate_every=2, early_stopping=3)

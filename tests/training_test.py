@@ -52,6 +52,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
     ]
 
 
+@pytest.mark.slow
 def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     stop_at(tmp_path, 3)
     with open(tmp_path / "metrics.csv", "a") as file:

@@ -85,9 +85,10 @@ def _train(argv, positional, values):
 
     experiment, run = _experiment(values)
     chief = strategies.is_chief(strategy)
-    workdir = _prepare(experiment, run, values, chief)
+    workdir = _workdir(experiment, run, values)
     sources = _sources(experiment, run, values)
     if chief:
+        experiments.write(workdir, experiment, run)
         _announce(experiment, workdir, *sources, strategy)
     result = training.train(experiment, workdir, *sources, _options(values), strategy)
     if chief:
@@ -106,8 +107,9 @@ def _train_by_fit(values):
     from restore_tf import fitting
 
     experiment, run = _experiment(values)
-    workdir = _prepare(experiment, run, values, True)
+    workdir = _workdir(experiment, run, values)
     sources = _sources(experiment, run, values)
+    experiments.write(workdir, experiment, run)
     _announce(experiment, workdir, *sources)
     result = fitting.fit(experiment, workdir, *sources, _options(values))
     _summarise(result, experiment, workdir)
@@ -133,14 +135,12 @@ def _options(values):
     return Options(**{name: getattr(values, name) for name in names})
 
 
-def _prepare(experiment, run, values, writes):
-    """Returns the run directory, with the experiment written into it."""
+def _workdir(experiment, run, values):
+    """Returns the run directory, after a look at what is in it; notes what a run starts from."""
     workdir = Path(values.workdir or _default_workdir(experiment))
     old = _check_resume(workdir, experiment, run, values.resume)
     if values.init_from:
         run["init_from_weights"] = old.get("init_from_weights") or _provenance(values.init_from)
-    if writes:
-        experiments.write(workdir, experiment, run)
     return workdir
 
 
