@@ -64,7 +64,7 @@ def measure(name, precision, arguments):
 
     recipe = recipe_of(name)
     strategy = tf.distribute.get_strategy()
-    source = sources.open_source("synthetic", "defocus", "train")
+    source = sources.cached(sources.open_source("synthetic", "defocus", "train"))
     held_out = sources.open_source("synthetic", "defocus", "validation")
     options = Options(precision=precision, validate_every=10**9, checkpoint_every=10**9)
     state = State(recipe, training._build(recipe, options))

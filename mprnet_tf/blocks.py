@@ -150,9 +150,10 @@ class Up(Block):
         super().__init__(**kwargs)
         self.conv = convolution(filters, "conv", 1)
 
-    def call(self, x):
-        """(batch, h, w, any) -> (batch, 2 h, 2 w, filters)."""
-        return upsample2(self.conv(x))
+    def call(self, x, resize=True):
+        """(batch, h, w, any) -> (batch, 2 h, 2 w, filters), or without `resize` the same size."""
+        x = self.conv(x)
+        return upsample2(x) if resize else x
 
 
 class Encoder(Block):
@@ -323,5 +324,5 @@ def _ups(widths, level, side):
 
 def _convolved(ups, x):
     for up in ups:
-        x = up.conv(x)
+        x = up(x, resize=False)
     return x

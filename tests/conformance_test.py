@@ -145,6 +145,8 @@ def train_one_step(recipe, strategy):
     with strategy.scope():
         model = experiment.build(recipe)
         state = State(recipe, model)
+    # Every variable is saved, under a name of its own.
+    assert len(state.saved()["model"]) == len(model.variables)
     before = [v.numpy() for v in model.trainable_variables]
     batch = images(model)
     dataset = tf.data.Dataset.from_tensors((batch, 1 - batch))
