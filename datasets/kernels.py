@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage, signal, spatial, special
+from scipy import fft, ndimage, special
 
 from restore_tf.errors import UserError
 
@@ -77,6 +77,8 @@ def shake_path(rng: np.random.Generator, length: float) -> np.ndarray:
     Returns:
       (512, 2) float64 offsets (row, column) in pixels at equal times, mean 0.
     """
+    from scipy import signal, spatial  # a second to import, and defocus needs neither
+
     count, burn_in = _DENSITY, _DENSITY // 2
     push = rng.standard_normal((count + burn_in, 2))
     for _ in range(rng.poisson(2.0)):
@@ -199,13 +201,22 @@ def degrade(
         )
     planes = np.moveaxis(sharp, -1, 0).astype(np.float32, order="C")
     light = _brighten(srgb_to_linear(planes), highlights)
-    blurred = signal.fftconvolve(light, kernel[None].astype(np.float32), mode="valid", axes=(1, 2))
+    blurred = _convolve(light, kernel.astype(np.float32))
     np.maximum(blurred, 0.0, out=blurred)
     noise = rng.standard_normal(blurred.shape, dtype=np.float32)
     blurred += noise * np.sqrt(np.float32(shot) * blurred + np.float32(read**2))
     radius = len(kernel) // 2
     inside = slice(radius, sharp.shape[0] - radius), slice(radius, sharp.shape[1] - radius)
     return _encode(blurred), sharp[inside] if highlights == 1.0 else _encode(light[:, *inside])
+
+
+def _convolve(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolves each plane, by FFT, and keeps what does not reach beyond the border."""
+    margin = len(kernel) - 1
+    sides = [fft.next_fast_len(side + margin, real=True) for side in planes.shape[1:]]
+    spectrum = fft.rfft2(planes, sides) * fft.rfft2(kernel, sides)
+    height, width = planes.shape[1:]
+    return fft.irfft2(spectrum, sides)[:, margin:height, margin:width]
 
 
 def _brighten(light: np.ndarray, highlights: float) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The loop: resuming exactly, strategies in numbers, and stopping without losing anything."""
 
-
 import keras
 import numpy as np
 import pytest
