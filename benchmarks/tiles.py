@@ -92,15 +92,16 @@ def restore_one(case):
     }
 
 
-def deviation(name, size, tiles, local_attention):
-    """Prints by how much tiles differ from the whole picture."""
+def deviation(name, run, image, tiles, local_attention):
+    """Prints by how much tiles differ from the whole picture, for a trained run or at random."""
     from restore_tf import inference
 
-    image = picture(*size).astype(np.float32) / 255
+    image = image.astype(np.float32) / 255
+    name = "mprnet" if run and "mprnet" in run else name
     print("| network | attention | tile | PSNR between them, dB | mean | largest, of 255 levels |")
     print("|---|---|---|---|---|---|")
     for crop in [None, *([local_attention] if name.startswith("mprnet") else [])]:
-        model = network(name, crop)
+        model = inference.load_model(run, local_attention=crop) if run else network(name, crop)
         whole = inference.restore(model, image, memory=2**60)
         for tile in tiles:
             tiled = inference.restore(model, image, tile=tile, note=lambda text: None)
@@ -125,6 +126,8 @@ def main():
     parser.add_argument("--size", default="512x768", help="HEIGHTxWIDTH of --deviation")
     parser.add_argument("--tiles", nargs="+", type=int, default=[128, 256, 384, 512])
     parser.add_argument("--local_attention", type=int, default=256)
+    parser.add_argument("--run", help="a trained run for --deviation, in place of random weights")
+    parser.add_argument("--picture", help="its upper left part is used in place of a photo of ours")
     parser.add_argument("--output", help="also write the numbers as JSON")
     parser.add_argument("--case", help=argparse.SUPPRESS)  # the process of one picture
     arguments = parser.parse_args()
@@ -133,8 +136,13 @@ def main():
         return
     if arguments.deviation:
         size = [int(side) for side in arguments.size.split("x")]
+        image = picture(*size)
+        if arguments.picture:
+            from restore_tf.images import read_rgb
+
+            image = read_rgb(arguments.picture)[: size[0], : size[1]]
         for name in arguments.networks:
-            deviation(name, size, arguments.tiles, arguments.local_attention)
+            deviation(name, arguments.run, image, arguments.tiles, arguments.local_attention)
         return
     print("| network | megapixels | tile | s per megapixel, / first | peak GB | s here |")
     print("|---|---|---|---|---|---|")

@@ -260,7 +260,8 @@ def _announce(experiment, workdir, training, validation, strategy=None):
 
         workers = worker_count(strategy)
         print(f"{strategy.num_replicas_in_sync} replicas on {workers} worker{'s'[: workers - 1]}.")
-    print(f"Run directory: {workdir} (curves: tensorboard --logdir {workdir})", flush=True)
+    curves = "" if _other_backend() else f" (curves: tensorboard --logdir {workdir})"
+    print(f"Run directory: {workdir}{curves}", flush=True)
 
 
 def _summarise(result, experiment, workdir):
