@@ -97,6 +97,7 @@ def test_symbolic_sizes(network):
     assert outputs[-1].shape == (None, None, None, model.channels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paper", PAPERS)
 def test_mixed_precision_keeps_images_in_float32(paper):
     recipe = first(paper)

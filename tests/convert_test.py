@@ -91,7 +91,15 @@ def test_the_published_table_names_every_weight():
         assert set(checksums) == set(srn_convert.name_map(model))
 
 
-@pytest.mark.parametrize("more", [["--stages", "1"], ["--stages", "2"], [], ["--local_attention"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--stages", "1"],
+        ["--stages", "2"],
+        pytest.param([], marks=pytest.mark.slow),
+        pytest.param(["--local_attention"], marks=pytest.mark.slow),
+    ],
+)
 def test_restore_takes_stages_and_local_attention(mprnet, more, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (22, 31, 3), np.uint8)
     images.write_picture(tmp_path / "a.png", picture)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from restore_tf.datasets import cropping, sources
+from restore_tf.datasets import cropping, sources, synthetic
 from restore_tf.datasets.augmentation import paired_crop
 from restore_tf.datasets.pairing import Pair
 from restore_tf.errors import UserError
@@ -170,6 +170,21 @@ def test_files_and_memory_give_the_same_crops_on_any_number_of_threads(tmp_path)
     np.testing.assert_array_equal(expected[:, 0], 255 - expected[:, 1])
     np.testing.assert_array_equal(crops(files, 8), expected)
     np.testing.assert_array_equal(crops(sources.cached(files), 8), expected)
+
+
+def test_embedded_pictures_are_made_when_they_are_read(monkeypatch):
+    made = []
+    make = synthetic.Synthetic.__getitem__
+    monkeypatch.setattr(
+        synthetic.Synthetic, "__getitem__", lambda self, i: made.append(i) or make(self, i)
+    )
+    source = sources.open_source("synthetic", "defocus", "train")
+    assert (len(source), source.sizes[0], made) == (480, (192, 192), [])
+    first, again = source.read(7), source.read(7)
+    crop = source.read_crop(7, (50, 60), 64)
+    assert made == [7]
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(crop, np.stack(first)[:, 50:114, 60:124])
 
 
 def test_a_pair_that_cannot_be_read_is_named(tmp_path):

@@ -254,6 +254,20 @@ def test_raw_records_hold_the_same_pixels(tmp_path, config):
                     np.testing.assert_array_equal(opened.read_crop(index, draw, 16), expected)
 
 
+@pytest.mark.parametrize("name", records.NAMES)
+def test_raw_records_of_every_set(tmp_path, name):
+    layout = importlib.import_module(f"restore_tf.datasets.{name}.layout")
+    for config in layout.CONFIGS:
+        records.prepare(name, config, published(name), tmp_path, "raw")
+        for split in layout.SPLITS:
+            pairs = layout.find_pairs(published(name), config, split)
+            opened = records.open_records(tmp_path, name, config, split)
+            assert opened.names == names(pairs)
+            for index, pair in enumerate(pairs):
+                for pixels, path in zip(opened.read(index), pair[1:], strict=True):
+                    np.testing.assert_array_equal(pixels, Image.open(path).convert("RGB"))
+
+
 def test_files_and_both_encodings_give_the_same_batches(tmp_path):
     from restore_tf.datasets import pairs
 

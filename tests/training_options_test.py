@@ -242,6 +242,7 @@ def test_a_plateau_counts_from_the_last_best():
     assert state.validations_since_best.numpy() == 4
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_another_runs_best_weights(tmp_path):
     run(tmp_path / "first", tiny(steps=3))
     frozen = {"learning_rate": 1e-12, "end_learning_rate": 1e-12}

@@ -36,6 +36,7 @@ def test_a_run_leaves_what_the_commands_need(tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
     run(tmp_path / "whole")
     interrupted = tmp_path / "parts"
