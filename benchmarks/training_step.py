@@ -3,7 +3,8 @@
 
 For each case two times of the same step: bare, on a batch that is already in memory, and as
 `restore_tf.training.train` does it, with the data pipeline, the logs, a Keras callback and the
-check of every loss. The two take turns in one process, so that they meet the same machine.
+check of every loss. The two take turns of a few steps in one process, so that they meet the same
+machine.
 Startup is timed apart: a process of its own, from its start to the end of the first step.
 
 Seconds are this machine's; the ratios are what to compare. See README.md beside this file.
@@ -25,6 +26,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras  # noqa: E402
+
+WARM = 2  # steps before the first turn: the first one compiles
+IDLE = 3  # steps at the start of a turn that are not timed
 
 # name: (model, recipe, changes of the network, changes of the recipe)
 CASES = {
@@ -52,8 +58,7 @@ def recipe_of(name):
 
 
 def measure(name, precision, arguments):
-    """Returns median seconds of a bare step and of a step of the loop."""
-    import keras
+    """Returns the median seconds of a bare step, and the median of (loop / bare) over the turns."""
     import tensorflow as tf
 
     from restore_tf import experiment, training
@@ -77,33 +82,48 @@ def measure(name, precision, arguments):
         )
     )
 
-    def bare(count):
-        begin = time.perf_counter()
-        for _ in range(count):
-            step(batch, tf.constant(0.0)).numpy()
-        return (time.perf_counter() - begin) / count
+    def bare():
+        step(batch, tf.constant(0.0)).numpy()
 
-    class Clock(keras.callbacks.Callback):
-        """Times the loop from its second step on: the first one compiles."""
+    turns = _Turns(bare, arguments.steps, arguments.rounds)
+    with tempfile.TemporaryDirectory() as workdir:
+        short = dataclasses.replace(recipe, steps=turns.total, schedule_steps=recipe.steps)
+        experiment.write(workdir, short, {})
+        training.train(short, workdir, source, held_out, options, callbacks=[turns])
+    return [statistics.median(turns.bare), statistics.median(turns.ratios)]
 
-        def on_train_batch_end(self, batch, logs=None):
-            self.times.append(time.perf_counter())
 
-    clock = Clock()
+class _Turns(keras.callbacks.Callback):
+    """Lets the loop and the bare step take turns, a few steps each: a CPU's speed drifts by a third
+    within half a minute, and only what ran side by side can be compared."""
 
-    def loop(count):
-        clock.times = []
-        with tempfile.TemporaryDirectory() as workdir:
-            short = dataclasses.replace(recipe, steps=count + 3, schedule_steps=recipe.steps)
-            experiment.write(workdir, short, {})
-            training.train(short, workdir, source, held_out, options, callbacks=[clock])
-        return (clock.times[-2] - clock.times[1]) / (count - 1)
+    def __init__(self, bare_step, steps, rounds):
+        super().__init__()
+        self.bare_step, self.steps = bare_step, steps
+        self.total = WARM + rounds * (IDLE + steps)
+        self.bare, self.ratios = [], []
+        self._begin, self._done = None, 0
 
-    bare(3)
-    count = max(5, min(arguments.steps, int(arguments.seconds / bare(2))))
-    times = [(bare(count), loop(count)) for _ in range(arguments.rounds)]
-    # The loop compiles a network of its own each round; a bare step on both sides of it is fair.
-    return [statistics.median(column) for column in zip(*times, strict=True)]
+    def on_train_batch_end(self, batch, logs=None):
+        """Takes the times of a turn's end, and lets the bare step have its own."""
+        self._done += 1
+        place = (self._done - WARM) % (IDLE + self.steps)
+        if self._done < WARM:
+            return
+        if place == IDLE:
+            # Batches that were fetched during the other's turn are used up by now.
+            self._begin = time.perf_counter()
+        elif place == 0:
+            loop = time.perf_counter() - self._begin if self._begin else None
+            for _ in range(IDLE):
+                self.bare_step()
+            begin = time.perf_counter()
+            for _ in range(self.steps):
+                self.bare_step()
+            bare = time.perf_counter() - begin
+            if loop:
+                self.bare.append(bare / self.steps)
+                self.ratios.append(loop / bare)
 
 
 def startup():
@@ -128,9 +148,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES, metavar="CASE")
     parser.add_argument("--precisions", nargs="+", default=["float32"])
-    parser.add_argument("--steps", type=int, default=60, help="at most so many steps a round")
-    parser.add_argument("--seconds", type=float, default=20.0, help="a round's steps, about")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=6, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each")
     parser.add_argument("--output", help="also write the numbers as JSON")
     parser.add_argument("--case", help=argparse.SUPPRESS)  # the process of one case
     arguments = parser.parse_args()
@@ -142,7 +161,7 @@ def main():
     print("| case | precision | loop / bare step | s here: bare step |\n|---|---|---|---|")
     for name in arguments.cases:
         for precision in arguments.precisions:
-            own = [f"--{key}={getattr(arguments, key)}" for key in ("steps", "seconds", "rounds")]
+            own = [f"--{key}={getattr(arguments, key)}" for key in ("steps", "rounds")]
             case = json.dumps([name, precision])
             done = subprocess.run(
                 [sys.executable, __file__, *own, f"--case={case}"],
@@ -150,9 +169,9 @@ def main():
                 capture_output=True,
                 text=True,
             )
-            bare, loop = json.loads(done.stdout.strip().splitlines()[-1])
-            results.append({"case": name, "precision": precision, "bare": bare, "loop": loop})
-            print(f"| {name} | {precision} | {loop / bare:.2f} | {bare:.3f} |", flush=True)
+            bare, ratio = json.loads(done.stdout.strip().splitlines()[-1])
+            results.append({"case": name, "precision": precision, "bare": bare, "ratio": ratio})
+            print(f"| {name} | {precision} | {ratio:.2f} | {bare:.3f} |", flush=True)
     times = startup()
     first = times["import tensorflow, keras"]
     print("\n| startup | / import tensorflow, keras | s here |\n|---|---|---|")
