@@ -9,6 +9,8 @@ from setuptools import find_packages, setup
 # `restore_tf/datasets/__init__.py`, which finds them in a checkout, stays out.
 DATASETS = ["restore_tf.datasets"] + [f"restore_tf.datasets.{p}" for p in find_packages("datasets")]
 
+PARTS = ["commands", "export", "serving"]
+
 CORE = [
     "tensorflow>=2.21,<2.22",  # the engine; training, tf.data, tf.distribute
     "keras>=3.15,<3.16",  # the models; minor versions change tf.distribute's behaviour
@@ -26,12 +28,20 @@ CORE = [
 EVAL = ["opencv-python-headless>=5,<6"]  # RealBlur aligns by ECC; 4.x reads 0.006 dB lower
 VIDEO = ["av>=17.1"]  # frames of videos (PyAV)
 DEEP = ["pyvips[binary]>=3"]  # 16 bits a channel in colour, which Pillow lacks; 8 MB, LGPL
+EDGE = ["ai-edge-litert>=2.3,<3"]  # runs TFLite files; tf.lite.Interpreter is leaving TensorFlow
+SERVE = [
+    "tensorflow-serving-api>=2.21,<2.22",  # the stubs of TF Serving's gRPC API, warm-up records
+    "grpcio>=1.70",  # the gRPC client and the stand-in server
+    "requests>=2.32",  # the REST client; TensorFlow brings it along
+]
 CONVERT = ["torch>=2.6"]  # reads PyTorch files older than the zip form; others need nothing
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",  # a hanging pipeline fails its test instead of the whole suite
     "dill>=0.3.8",  # tfds.testing imports it and does not declare it
     "jax>=0.5",  # the other Keras backend that the tests run on
+    "openvino>=2026.1",  # a second runtime that reads our SavedModels
+    "pyyaml>=6",  # reads the deployment files as Docker and Kubernetes do
     "ruff>=0.15",
     "tifffile",  # a second opinion on our TIFF files; scikit-image brings it along
     "setuptools>=77",  # the wheel test builds without fetching anything
@@ -46,18 +56,20 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["*_tf", "*_tf.commands"]) + DATASETS,
+    packages=find_packages(include=["*_tf", *(f"restore_tf.{part}" for part in PARTS)]) + DATASETS,
     package_dir={"restore_tf.datasets": "datasets"},
     # TensorFlow Datasets reads a data set's description and citation from these.
     package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS}
-    | {"srn_tf": ["published.json"]},
+    | {"srn_tf": ["published.json"], "restore_tf.serving": ["templates/*"]},
     install_requires=CORE,
     extras_require={
         "eval": EVAL,
         "video": VIDEO,
         "deep": DEEP,
+        "edge": EDGE,
+        "serve": SERVE,
         "convert": CONVERT,
-        "dev": DEV + EVAL + VIDEO + DEEP,
+        "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE,
     },
     entry_points={"console_scripts": ["restore-tf = restore_tf.commands.cli:main"]},
 )

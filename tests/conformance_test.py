@@ -10,6 +10,7 @@ import tensorflow as tf
 from mprnet_tf import recipes as mprnet
 from restore_tf import experiment, inference, losses, strategies
 from restore_tf.datasets.augmentation import AUGMENTATIONS
+from restore_tf.export import fresh, saved_model
 from restore_tf.state import State
 from restore_tf.training_step import make_step
 from srn_tf import recipes as srn
@@ -95,6 +96,17 @@ def test_symbolic_sizes(network):
     model = experiment.build(network)
     outputs = model(keras.Input((None, None, model.channels)))
     assert outputs[-1].shape == (None, None, None, model.channels)
+
+
+@pytest.mark.slow
+def test_saved_model_in_a_fresh_process(network, tmp_path):
+    model = experiment.build(network)
+    saved_model.write(model, tmp_path / "1")
+    batches = [images(model, 32, 48), images(model, 5, 33, count=1), images(model, 1, 1)]
+    found, _ = fresh.run_saved_model(tmp_path / "1", batches)
+    for batch, restored in zip(batches, found, strict=True):
+        expected = [inference.restore(model, image) for image in batch]
+        np.testing.assert_allclose(restored, expected, atol=1e-5)
 
 
 @pytest.mark.slow

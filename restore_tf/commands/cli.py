@@ -13,7 +13,7 @@ from absl import flags
 
 from restore_tf.errors import UserError
 
-VERBS = ("train", "evaluate", "restore", "convert", "average")
+VERBS = "train evaluate restore export convert average serve client".split()
 USER_ERROR = 2
 INTERRUPTED = 130  # what shells report for SIGINT
 

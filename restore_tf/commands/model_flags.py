@@ -8,6 +8,15 @@ from absl import flags
 
 from restore_tf.errors import UserError
 
+_OF_A_RUN = (
+    "workdir",
+    "checkpoint",
+    "stages",
+    "local_attention",
+    "local_attention_crop",
+    "precision",
+)
+
 
 def define(values: flags.FlagValues) -> None:
     """Defines --workdir, --checkpoint, --stages, --precision and --local_attention(_crop)."""
@@ -38,11 +47,58 @@ def define(values: flags.FlagValues) -> None:
     )
 
 
+def define_tflite(values: flags.FlagValues) -> None:
+    """Defines --tflite, which takes the place of --workdir."""
+    flags.DEFINE_string(
+        "tflite",
+        None,
+        "a TFLite file of export.py, in place of --workdir; runs without TensorFlow",
+        flag_values=values,
+    )
+
+
+def check_tflite(values: flags.FlagValues) -> None:
+    """Raises a UserError for flags that say what a TFLite file was decided on when it was made."""
+    for name in _OF_A_RUN:
+        if values[name].present:
+            raise UserError(
+                f"--{name}: cannot be combined with --tflite; such a file is one network, made by "
+                "export.py."
+            )
+
+
+def load_tflite(values: flags.FlagValues):
+    """Returns the `lite.LiteModel` that --tflite names.
+
+    Raises:
+      UserError: as `LiteModel`, or flags about tiles for a file whose size is fixed.
+    """
+    from restore_tf.lite import LiteModel
+
+    model = LiteModel(values.tflite)
+    for name in ("memory", "tile", "verify_tiles"):
+        if model.size is not None and values[name].present:
+            raise UserError(
+                f"--{name}: {values.tflite} takes {model.size[0]}x{model.size[1]} pixels (height x "
+                "width) at a time and has no other tiles; leave it out."
+            )
+    return model
+
+
 def workdir(values: flags.FlagValues) -> str:
     """Returns --workdir; a UserError where it is missing."""
     if values.workdir is None:
         raise UserError("--workdir: missing; expected the run directory that train.py made.")
     return values.workdir
+
+
+def arguments(values: flags.FlagValues) -> dict:
+    """Returns what `inference.load_model` takes besides the run and the precision."""
+    return {
+        "checkpoint": values.checkpoint,
+        "stages": values.stages,
+        "local_attention": values.local_attention_crop or values.local_attention,
+    }
 
 
 def load(values: flags.FlagValues):
@@ -51,13 +107,7 @@ def load(values: flags.FlagValues):
     from restore_tf.precision import faster
 
     def model(precision):
-        return inference.load_model(
-            workdir(values),
-            values.checkpoint,
-            values.stages,
-            values.local_attention_crop if values.local_attention_crop else values.local_attention,
-            precision,
-        )
+        return inference.load_model(workdir(values), **arguments(values), precision=precision)
 
     if values.precision != "auto":
         return model(values.precision)

@@ -1,0 +1,164 @@
+"""A SavedModel on its way out: written aside, run in a fresh process, compared with the Keras model
+on real crops, and only then put into place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from restore_tf import inference
+from restore_tf.errors import UserError
+from restore_tf.export import fresh, saved_model
+from restore_tf.export.samples import Samples
+
+SAVED_MODELS = "saved_model"
+
+# Share of the image range. The same kernels run in both, but not always with the same blocking.
+_TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
+_SIZES = [(64, 96), (45, 61), (1, 1)]  # a multiple of every network's; an odd one; the least
+_FILE_SIZE = (53, 70)
+
+
+def export_saved_model(
+    model,
+    directory: str | os.PathLike,
+    samples: Samples,
+    *,
+    precision: str = "float32",
+    max_pixels: int = saved_model.MAX_PIXELS,
+    finish: Callable[[Path], Mapping[str, Any]] = lambda path: {},
+) -> dict[str, Any]:
+    """Writes the next version of a SavedModel that was proven equal.
+
+    Args:
+      model: a network with its weights.
+      directory: the export's folder; the SavedModel comes to `saved_model/<version>` in it, with
+        the number after the highest there is, which TF Serving then takes up by itself.
+      samples: what it is compared on.
+      precision: what the network computes in, float32 or bfloat16.
+      max_pixels: as `saved_model.write`'s.
+      finish: adds files to the checked SavedModel; what it returns is kept in the record.
+
+    Returns:
+      The record's entry: path, signatures, operations, sizes, checksums and differences.
+
+    Raises:
+      UserError: it does not run, or gives other numbers; nothing is written then.
+    """
+    versions = Path(directory) / SAVED_MODELS
+    with _staging(directory) as staging:
+        written = staging / "1"
+        saved_model.write(model, written, max_pixels)
+        differences = _compare(model, written, samples)
+        _check(differences, precision)
+        extra = finish(written)
+        entry = {
+            "format": "saved_model",
+            "precision": precision,
+            "signatures": {
+                "serving_default": {
+                    "images": f"float32 (batch, height, width, {model.channels}) in [0, 1]",
+                    "restored": "float32, the same shape",
+                },
+                "serving_bytes": {
+                    "image_bytes": "string (batch,): JPEG or PNG files",
+                    "restored_bytes": "string (batch,): PNG files",
+                },
+            },
+            "max_pixels": max_pixels,
+            "parameters": model.count_params(),
+            "operations": saved_model.operations(written),
+            "differences": differences,
+            **extra,
+            **_files(written),
+        }
+        versions.mkdir(exist_ok=True)
+        place = versions / str(_next_version(versions))
+        os.rename(written, place)  # in one step: TF Serving may be watching
+    return {"path": f"{SAVED_MODELS}/{place.name}", **entry}
+
+
+def _next_version(versions):
+    return 1 + max((int(p.name) for p in versions.iterdir() if p.name.isdigit()), default=0)
+
+
+def _compare(model, directory, samples):
+    """Largest differences between the SavedModel in a fresh process and the Keras model here."""
+    batches = [samples.crops(size, 2, model.channels)[0] for size in _SIZES]
+    pictures = samples.crops(_FILE_SIZE, 2, dtype=np.uint8)[0]
+    files = [_encoded(pictures[0], "PNG"), _encoded(pictures[-1], "JPEG")]
+    restored, encoded = fresh.run_saved_model(directory, batches, files)
+    by_size = {
+        f"{height}x{width}": _largest(
+            found, np.stack([inference.restore(model, image) for image in given])
+        )
+        for (height, width), given, found in zip(_SIZES, batches, restored, strict=True)
+    }
+    levels = [
+        _largest(_decoded(found), inference.restore(model, _decoded(file)))
+        for file, found in zip(files, encoded, strict=True)
+    ]
+    return {
+        "serving_default, largest by height and width, image range 1": by_size,
+        "serving_bytes, largest of 255 levels": max(levels),
+        "compared with": f"the Keras model, on crops of {samples.origin}",
+        "run by": "TensorFlow in a fresh process, as a session, without this package",
+    }
+
+
+def _check(differences, precision):
+    by_size, levels, *_ = differences.values()
+    worst, allowed = max(by_size.values()), _TOLERANCE[precision]
+    # Not above: NaN is above nothing. One level: rounding may fall either way.
+    if not (worst <= allowed and levels <= max(1, 255 * allowed)):
+        raise UserError(
+            f"the SavedModel differs from the Keras model by {worst:.3g} of the image range and "
+            f"{levels:g} of 255 levels (at most {allowed:g} is right); nothing was written."
+        )
+
+
+def _largest(found, expected):
+    return float(np.max(np.abs(found.astype(np.float64) - expected)))
+
+
+def _encoded(pixels, kind):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def _decoded(file):
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+
+
+def _files(directory):
+    """Bytes in all, and the SHA-256 of every file."""
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {
+        "bytes": sum(path.stat().st_size for path in paths),
+        "sha256": {path.relative_to(directory).as_posix(): _sha256(path) for path in paths},
+    }
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _staging(directory) -> Iterator[Path]:
+    """A folder beside the final places, on the same disk, gone at the end."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".export-") as scratch:
+        os.chmod(scratch, 0o755)  # servers often run as another user
+        yield Path(scratch)

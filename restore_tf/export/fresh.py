@@ -1,0 +1,80 @@
+"""Running an exported SavedModel in a process of its own that has TensorFlow and nothing of ours.
+
+A SavedModel that only loads beside the code that wrote it is of no use to a server. The process
+loads it as a TensorFlow 1 session and runs its signatures by their SignatureDef, as
+`tensorflow_model_server` does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from restore_tf.errors import UserError
+
+_OURS = ("restore_tf", "srn_tf", "mprnet_tf", "keras", "tf_keras")
+_PROGRAM = """
+import sys
+ours, directory, given, found = sys.argv[1].split(","), *sys.argv[2:]
+sys.modules.update(dict.fromkeys(ours))  # importing one of them is now an error
+import numpy as np, tensorflow as tf
+given, answers = np.load(given), {}
+with tf.compat.v1.Session(graph=tf.Graph()) as session:
+    signatures = tf.compat.v1.saved_model.load(session, ["serve"], directory).signature_def
+    def run(name, value):
+        (source,), (target,) = signatures[name].inputs.values(), signatures[name].outputs.values()
+        return session.run(target.name, {source.name: value})
+    for key in given.files:
+        if key.startswith("images"):
+            answers[key] = run("serving_default", given[key])
+    files = [given[key].tobytes() for key in given.files if key.startswith("file")]
+    for index, file in enumerate(run("serving_bytes", files) if files else []):
+        answers[f"file{index:04}"] = np.frombuffer(file, np.uint8)
+np.savez(found, **answers)
+"""
+
+
+def run_saved_model(
+    directory: str | os.PathLike, images: Sequence[np.ndarray], files: Sequence[bytes] = ()
+) -> tuple[list[np.ndarray], list[bytes]]:
+    """Runs both signatures of a SavedModel in a fresh process.
+
+    Args:
+      directory: the SavedModel, as `saved_model.write` makes it.
+      images: batches for `serving_default`, each (batch, height, width, channels) float32.
+      files: JPEG or PNG files, for one call of `serving_bytes`.
+
+    Returns:
+      What the signatures gave for each.
+
+    Raises:
+      UserError: the process failed; with the last line that it said.
+    """
+    given = {f"images{i:04}": batch for i, batch in enumerate(images)}
+    given |= {f"file{i:04}": np.frombuffer(file, np.uint8) for i, file in enumerate(files)}
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = [Path(scratch) / name for name in ("given.npz", "found.npz")]
+        np.savez(paths[0], **given)
+        words = [",".join(_OURS), str(Path(directory).resolve()), *map(str, paths)]
+        done = subprocess.run(
+            # -I: neither the current folder nor PYTHONPATH is looked into.
+            [sys.executable, "-I", "-c", _PROGRAM, *words],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=scratch,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["it said nothing"]
+            raise UserError(f"{directory}: does not run in a fresh process ({said[-1][:300]}).")
+        with np.load(paths[1]) as found:
+            restored = [found[key] for key in sorted(found.files) if key.startswith("images")]
+            encoded = [found[key] for key in sorted(found.files) if key.startswith("file")]
+    return restored, [array.tobytes() for array in encoded]

@@ -1,0 +1,79 @@
+"""`export.json`: what an export folder holds, how it was proven, and where the weights are from."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from restore_tf import experiment
+from restore_tf.errors import UserError
+from restore_tf.files import atomic_path
+
+FILE_NAME = "export.json"
+_PACKAGES = ("ai-edge-litert", "tensorflow-serving-api", "openvino")
+
+
+def write(
+    directory: str | os.PathLike,
+    workdir: str | os.PathLike,
+    weights: str,
+    artefacts: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Enters artefacts; those that the folder's record has already, and other paths, stay.
+
+    Args:
+      directory: the export's folder.
+      workdir: the run that was exported; what `experiment.json` says of it is copied.
+      weights: which weights, and how they were run: "best checkpoint, first 2 stages".
+      artefacts: entries with a "path" below `directory`.
+
+    Returns:
+      The record's path.
+    """
+    path = Path(directory) / FILE_NAME
+    run = json.loads((Path(workdir) / experiment.FILE_NAME).read_text(encoding="utf-8"))
+    made = {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "weights": weights,
+        "run": {"workdir": os.fspath(workdir), **run},
+        "environment": _environment(),
+    }
+    entries = {entry["path"]: entry for entry in read(directory)}
+    entries |= {entry["path"]: {**entry, "export": made} for entry in artefacts}
+    content = {"artefacts": [entries[name] for name in sorted(entries)]}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def read(directory: str | os.PathLike) -> list[dict[str, Any]]:
+    """Returns the entries of a folder's record; none where there is no record.
+
+    Raises:
+      UserError: a damaged record.
+    """
+    path = Path(directory) / FILE_NAME
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["artefacts"]
+        return [entry for entry in entries if entry["path"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: damaged ({type(error).__name__}); remove it or pass another --output."
+        ) from None
+
+
+def _environment():
+    found = experiment.environment()
+    for package in _PACKAGES:
+        try:
+            found["versions"][package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

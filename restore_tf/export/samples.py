@@ -1,0 +1,183 @@
+"""Real pictures that an exported file is calibrated and scored on.
+
+Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from restore_tf import images
+from restore_tf.datasets import folder, pairing, sources
+from restore_tf.errors import UserError
+
+EMBEDDED = ("synthetic", "defocus", "validation")
+COUNT = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Degraded pictures, with their sharp ones where those are known.
+
+    Attributes:
+      degraded: pictures (height, width, 3) uint8, of any sizes.
+      sharp: their partners, of the same sizes, or None.
+      origin: where they are from, such as "synthetic/defocus/validation" or a folder.
+    """
+
+    degraded: tuple[np.ndarray, ...]
+    sharp: tuple[np.ndarray, ...] | None
+    origin: str
+
+    def __len__(self) -> int:
+        return len(self.degraded)
+
+    def smaller_than(self, size: tuple[int, int]) -> int:
+        """Returns how many pictures are smaller than `size` and are mirrored to fill a crop."""
+        return sum(any(np.less(picture.shape[:2], size)) for picture in self.degraded)
+
+    def crops(
+        self,
+        size: tuple[int, int],
+        count: int | None = None,
+        channels: int = 3,
+        dtype=np.float32,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Cuts crops, the same ones at every call.
+
+        Crop i is of picture i modulo their number: at first every picture's middle, then places
+        drawn from i. A picture that is smaller is mirrored at its bottom and right until it fills
+        the crop (`smaller_than` counts these). For a one-channel network crop i is one colour
+        plane, as `restore_tf.restore` runs colours through it: red, green and blue in turn.
+
+        Args:
+          size: (height, width) of a crop in pixels.
+          count: how many; as many as there are pictures by default.
+          channels: 3 or 1.
+          dtype: uint8, or a float for [0, 1].
+
+        Returns:
+          (degraded, sharp), each (count, height, width, channels); sharp is None where there are
+          no sharp pictures.
+        """
+        count = len(self) if count is None else count
+        made = []
+        for pictures in (self.degraded, self.sharp):
+            if pictures is None:
+                return made[0], None
+            crops = [self._crop(pictures[i % len(self)], i, size, channels) for i in range(count)]
+            pixels = np.stack(crops)
+            made.append(pixels if dtype == np.uint8 else images.to_float(pixels).astype(dtype))
+        return made[0], made[1]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the samples to a file, for another process to `open`."""
+        arrays = {f"degraded{i:05}": picture for i, picture in enumerate(self.degraded)}
+        arrays |= {f"sharp{i:05}": picture for i, picture in enumerate(self.sharp or ())}
+        np.savez(path, origin=np.array(self.origin), **arrays)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> Samples:
+        """Reads what `save` wrote."""
+        with np.load(path, allow_pickle=False) as found:
+            degraded, sharp = (
+                tuple(found[name] for name in sorted(found.files) if name.startswith(kind))
+                for kind in ("degraded", "sharp")
+            )
+            return cls(degraded, sharp or None, str(found["origin"]))
+
+    def _crop(self, picture, index, size, channels):
+        missing = [max(0, side - have) for side, have in zip(size, picture.shape, strict=False)]
+        picture = np.pad(picture, (*((0, side) for side in missing), (0, 0)), mode="reflect")
+        room = [have - side for have, side in zip(picture.shape, size, strict=False)]
+        if index < len(self):
+            top, left = (side // 2 for side in room)
+        else:
+            top, left = np.random.default_rng(index).integers(0, [side + 1 for side in room])
+        crop = picture[top : top + size[0], left : left + size[1]]
+        return crop if channels == 3 else crop[..., index % 3, None]
+
+
+def load(
+    degraded_dir: str | os.PathLike | None = None,
+    sharp_dir: str | os.PathLike | None = None,
+    count: int = COUNT,
+    note: Callable[[str], None] = lambda text: None,
+) -> Samples:
+    """Reads pictures of two folders, or the embedded ones.
+
+    Of more than `count` pictures those are taken that lie evenly over the list of names: frames of
+    a clip that follow one another are nearly the same.
+
+    Args:
+      degraded_dir: pictures of what the network is to restore, in any format that restore.py
+        reads, its sub-folders included. None for the held-out pictures of the embedded data set,
+        which are mildly out of focus and have sharp partners.
+      sharp_dir: their sharp partners, of the same names (but for the extension) and sizes.
+      count: at most so many pictures.
+      note: told in a line what the pictures may be too few or unfit for.
+
+    Raises:
+      UserError: sharp pictures without degraded ones, a folder that is missing or has no pictures,
+        a picture without a partner, a partner of another size, a broken picture.
+    """
+    if count < 1:
+        raise UserError(f"count {count}: expected at least 1 picture.")
+    if degraded_dir is None:
+        if sharp_dir is not None:
+            raise UserError(f"{sharp_dir}: sharp pictures without degraded ones; give both.")
+        note(
+            "calibrated and scored on the embedded pictures, which are mildly out of focus; "
+            "--calibrate FOLDER takes pictures like those that will be restored."
+        )
+        return _embedded(count)
+    if sharp_dir is None:
+        paths = _evenly(_pictures(degraded_dir), count)
+        return Samples(tuple(_read(path) for path in paths), None, str(degraded_dir))
+    pairs = _evenly(folder.find_pairs(None, degraded_dir, sharp_dir), count)
+    pairing.check(pairs)
+    return Samples(
+        tuple(_read(pair.degraded) for pair in pairs),
+        tuple(_read(pair.sharp) for pair in pairs),
+        f"{degraded_dir}, {sharp_dir}",
+    )
+
+
+def _embedded(count):
+    source = sources.open_source(*EMBEDDED)
+    pairs = [source.read(index) for index in range(min(count, len(source)))]
+    degraded, sharp = zip(*pairs, strict=True)
+    return Samples(degraded, sharp, "/".join(EMBEDDED))
+
+
+def _pictures(directory):
+    root = pairing.existing_folder(directory, "a folder of degraded pictures")
+    found = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in images.EXTENSIONS
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.is_file()
+    )
+    if not found:
+        raise UserError(f"{root}: has no pictures ({', '.join(images.EXTENSIONS)}).")
+    return found
+
+
+def _evenly(items, count):
+    if len(items) <= count:
+        return items
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def _read(path: Path):
+    """(height, width, 3) uint8: 16 bits are rounded, gray is repeated, alpha left out."""
+    pixels = images.read_picture(path).pixels
+    if pixels.dtype != np.uint8:
+        pixels = images.from_float(images.to_float(pixels), np.uint8)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)

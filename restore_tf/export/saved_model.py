@@ -1,0 +1,167 @@
+"""A trained network as a SavedModel that TensorFlow Serving runs, without a line of our code.
+
+Everything between a picture file and the network is part of the graph: decoding, padding, cropping
+and encoding. Two signatures:
+
+- `serving_default`: `images`, float32 (batch, height, width, channels) in [0, 1], of any size ->
+  `restored`, the same shape; not clipped, as the network gives it.
+- `serving_bytes`: `image_bytes`, (batch,) strings that are JPEG or PNG files, of different sizes ->
+  `restored_bytes`, (batch,) strings that are 8-bit PNG files. TF Serving's REST API takes and gives
+  tensors whose names end in `_bytes` as base64.
+
+Pictures run whole: a server has no limit of memory to cut them up for, and `max_pixels` is what
+keeps one request from taking it all.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from restore_tf.errors import UserError
+from restore_tf.restorer import Restorer
+
+MAX_PIXELS = 8_300_000  # a frame of 3840x2160; SRN takes 7 GB for one
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
+
+def write(model: Restorer, directory: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> None:
+    """Writes a network as a SavedModel with both signatures.
+
+    Args:
+      model: a network with its weights.
+      directory: the folder to make; TF Serving wants a number as its name.
+      max_pixels: larger pictures are refused, by the graph itself.
+
+    Raises:
+      UserError: Keras does not run on TensorFlow here.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"KERAS_BACKEND={keras.backend.backend()}: a SavedModel is TensorFlow's; unset it."
+        )
+
+    images = tf.TensorSpec((None, None, None, model.channels), tf.float32, name="images")
+    files = tf.TensorSpec((None,), tf.string, name="image_bytes")
+
+    @tf.function(input_signature=[images])  # the graph holds the network once, for both signatures
+    def restore(images):
+        return _restore(model, images)
+
+    def serving_default(images):
+        _check_size(tf.shape(images), max_pixels)
+        return {"restored": restore(images)}
+
+    def serving_bytes(image_bytes):
+        def restore_file(file):
+            picture = _decode(file, max_pixels)
+            return _encode(_restore_planes(restore, picture, model.channels))
+
+        return {
+            # One picture at a time: they differ in size, and memory stays that of one.
+            "restored_bytes": tf.map_fn(
+                restore_file, image_bytes, fn_output_signature=tf.string, parallel_iterations=1
+            )
+        }
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", serving_default, input_signature=[images])
+    archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[files])
+    archive.write_out(os.fspath(directory), verbose=False)
+
+
+def operations(directory: str | os.PathLike) -> dict[str, int]:
+    """Counts the operations of a SavedModel's graph and of its functions, by name."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = saved_model_pb2.SavedModel()
+    content.ParseFromString((Path(directory) / "saved_model.pb").read_bytes())
+    counts = collections.Counter()
+    for meta_graph in content.meta_graphs:
+        counts.update(node.op for node in meta_graph.graph_def.node)
+        for function in meta_graph.graph_def.library.function:
+            counts.update(node.op for node in function.node_def)
+    return dict(sorted(counts.items()))
+
+
+def _restore(model, images):
+    """Pads, restores and crops (batch, height, width, channels) of any size; the last stage."""
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    for axis in (1, 2):
+        images = tf.gather(images, _positions(tf.shape(images)[axis], model), axis=axis)
+    return model(images, training=False)[-1][:, :height, :width]
+
+
+def _positions(size, model):
+    """Where each row (or column) of the padded picture comes from; as `inference.pad` does it."""
+    multiple = model.size_multiple
+    positions = tf.range(-(-size // multiple) * multiple)
+    if model.padding == "edge":
+        return tf.minimum(positions, size - 1)
+    # Reflection goes back and forth; a single row has only itself.
+    period = tf.maximum(2 * (size - 1), 1)
+    positions %= period
+    return tf.minimum(positions, period - positions)
+
+
+def _restore_planes(restore, picture, channels):
+    """Restores one RGB picture, (height, width, 3); through a gray network as three planes."""
+    if channels == 1:
+        planes = tf.transpose(picture, (2, 0, 1))[..., None]
+        return tf.transpose(restore(planes)[..., 0], (1, 2, 0))
+    return restore(picture[None])[0]
+
+
+def _decode(file, max_pixels):
+    """A JPEG or PNG file as float32 (height, width, 3) in [0, 1]."""
+    is_png = tf.equal(tf.strings.substr(file, 0, len(_PNG)), _PNG)
+    is_jpeg = tf.equal(tf.strings.substr(file, 0, len(_JPEG)), _JPEG)
+    known = tf.debugging.Assert(
+        is_png | is_jpeg, ["image_bytes: not a JPEG or PNG file"], summarize=1
+    )
+    with tf.control_dependencies([known]):
+        is_png = tf.identity(is_png)
+    # The header says how large a picture is before a decoder makes room for it.
+    height, width = tf.cond(
+        is_png, lambda: _png_size(file), lambda: tuple(tf.unstack(_jpeg_size(file)))
+    )
+    with tf.control_dependencies([_check_size([1, height, width], max_pixels)]):
+        is_png = tf.identity(is_png)
+    pixels = tf.cond(
+        is_png,
+        lambda: tf.io.decode_png(file, channels=3),
+        # What Pillow's libjpeg does; the default is faster and differs by a level or two.
+        lambda: tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE"),
+    )
+    return tf.cast(pixels, tf.float32) / 255
+
+
+def _png_size(file):
+    """Height and width of a PNG: two big-endian numbers at bytes 16-23, width first."""
+    digits = tf.cast(tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.uint8), tf.int64)
+    places = tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64)
+    width, height = tf.unstack(tf.reduce_sum(tf.reshape(digits, (2, 4)) * places, axis=1))
+    return height, width
+
+
+def _jpeg_size(file):
+    return tf.cast(tf.image.extract_jpeg_shape(file)[:2], tf.int64)
+
+
+def _check_size(shape, max_pixels):
+    _, height, width = (tf.cast(side, tf.int64) for side in tf.unstack(shape)[:3])
+    allowed = (height > 0) & (width > 0) & (height <= max_pixels // tf.maximum(width, 1))
+    message = f"pictures of 1 to {max_pixels} pixels are taken; height and width here:"
+    return tf.debugging.Assert(allowed, [message, height, width])
+
+
+def _encode(picture):
+    """(height, width, 3) float as an 8-bit PNG file; rounded, never truncated."""
+    pixels = tf.cast(tf.round(tf.clip_by_value(picture, 0, 1) * 255), tf.uint8)
+    return tf.io.encode_png(pixels, compression=1)  # a sixth of the default's time, 5 % larger
