@@ -7,9 +7,15 @@ import signal
 
 
 class StopRequest:
-    """Whether somebody asked for an end; `requested` turns true at the signal."""
+    """Whether somebody asked for an end.
+
+    Attributes:
+      requested: turns true at the signal.
+      number: which signal it was.
+    """
 
     requested = False
+    number: int | None = None
 
 
 @contextlib.contextmanager
@@ -18,7 +24,7 @@ def stop_signals():
     stop = StopRequest()
 
     def request(number, frame):
-        stop.requested = True
+        stop.requested, stop.number = True, number
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     try:

@@ -1,0 +1,164 @@
+"""A client of TensorFlow Serving for the SavedModels of export.py, over gRPC or REST.
+
+    with Client("grpc://localhost:8500", "restore_tf") as client:
+        restored = client.restore(pixels)      # (height, width, 3) or (height, width) uint8
+
+Pictures go out and come back as PNG files, through the signature `serving_bytes`. A server that is
+busy or away for a moment is asked again, with growing pauses. `http://` needs `requests` alone;
+`grpc://` needs tensorflow-serving-api, whose stubs import TensorFlow (some seconds, some 500 MB).
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import threading
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+from restore_tf import images
+from restore_tf.errors import UserError
+from restore_tf.serving import transports
+from restore_tf.serving.transports import ServerError
+
+SIGNATURE = "serving_bytes"
+MAX_MESSAGE = 2**31 - 2**16  # bytes: what protocol buffers hold, less what stands around a picture
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds
+_QUICK = 1  # zlib's level: PNG is for the way only
+
+
+class Client:
+    """Restores pictures on a server. One client may be used by many threads at the same time.
+
+    Attributes:
+      server: its address, as given.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        model_name: str = "restore_tf",
+        *,
+        version: int | None = None,
+        signature: str = SIGNATURE,
+        timeout: float = 120.0,
+        retries: int = 5,
+        max_message: int = MAX_MESSAGE,
+    ):
+        """Connects when first used.
+
+        Args:
+          server: grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT, maybe with a path.
+          model_name: the name that the server gives the model.
+          version: of the model; the server's latest by default.
+          signature: of the SavedModel, `image_bytes` to `restored_bytes`.
+          timeout: seconds for one attempt. Over REST: without a sign of life.
+          retries: further attempts when the server is unavailable, busy or too late.
+          max_message: the largest request, in bytes.
+
+        Raises:
+          UserError: another kind of address, or a missing package.
+        """
+        parts = _address(server)
+        kind = transports.Grpc if parts.scheme == "grpc" else transports.Rest
+        self.server = server
+        self._transport = kind(parts, model_name, version, signature, timeout)
+        self._retries, self._max_message = retries, max_message
+        self._closed = threading.Event()
+
+    def check(self) -> None:
+        """Asks the server for the model.
+
+        Raises:
+          ServerError: the server cannot be reached or does not have it.
+        """
+        self._repeated(self._transport.check)
+
+    def restore(self, pixels: np.ndarray, name: str = "the picture") -> np.ndarray:
+        """Restores one picture.
+
+        Args:
+          pixels: (height, width, 3) or (height, width), uint8, sRGB. Gray goes through a colour
+            network as three equal channels, whose mean is returned, as with `restore_tf.restore`.
+          name: what to call the picture in messages.
+
+        Returns:
+          The restored pixels, of the same shape, uint8.
+
+        Raises:
+          UserError: pixels of another shape or type, or too large a picture.
+          ServerError: the server's error, after the retries.
+        """
+        if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,)):
+            raise UserError(
+                f"{name}: {pixels.dtype} pixels of shape {pixels.shape}; expected uint8, (height, "
+                "width, 3) or (height, width)."
+            )
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG", compress_level=_QUICK)
+        answer = self.restore_file(buffer.getvalue(), name)
+        restored = images.read_picture(answer, name=f"{name}, as {self.server} restored it").pixels
+        if pixels.ndim == 2 and restored.ndim == 3:
+            restored = images.from_float(images.to_float(restored).mean(axis=-1), np.uint8)
+        if restored.shape != pixels.shape:
+            raise ServerError(
+                f"{name}: the server restored {pixels.shape} to {restored.shape}; expected the "
+                "same size: is it a model of export.py?"
+            )
+        return restored
+
+    def restore_file(self, file: bytes, name: str = "the picture") -> bytes:
+        """Sends what is in a JPEG or PNG file; returns the PNG file that comes back.
+
+        Raises:
+          UserError: too large a file.
+          ServerError: the server's error, after the retries.
+        """
+        size = self._transport.message_size(len(file))
+        if size > self._max_message:
+            raise UserError(
+                f"{name}: takes a message of {size} bytes; {self._max_message} can be sent at "
+                "most. Restore it with restore.py, or in parts."
+            )
+        return self._repeated(lambda: self._transport.predict(file))
+
+    def _repeated(self, attempt):
+        """Makes the attempt again, after 0.5, 1, 2, … seconds, while the error is a passing one."""
+        for pause in range(self._retries + 1):
+            try:
+                return attempt()
+            except ServerError as error:
+                if not error.transient or pause == self._retries:
+                    raise
+            seconds = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**pause)
+            # At random times: clients that were refused together would come back together.
+            if self._closed.wait(seconds * random.uniform(0.5, 1)):
+                raise ServerError(f"{self.server}: given up, the client was closed.")
+        raise AssertionError("the last attempt returns or raises")
+
+    def close(self) -> None:
+        """Closes connections; pauses between attempts end at once."""
+        self._closed.set()
+        self._transport.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _address(server):
+    try:
+        parts = urlsplit(server)
+        good = parts.scheme in ("grpc", "http", "https") and parts.hostname and parts.port != 0
+        good = good and not (parts.scheme == "grpc" and (parts.port is None or parts.path))
+    except ValueError:  # a port that is no number
+        good = False
+    if not good:
+        raise UserError(
+            f"--server {server}: expected grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT."
+        )
+    return parts

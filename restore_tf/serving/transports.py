@@ -1,0 +1,219 @@
+"""The two ways of a picture to the server and back: gRPC and REST. `client` builds on them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from urllib.parse import SplitResult, quote
+
+from restore_tf.errors import UserError
+from restore_tf.serving import statuses
+
+_INPUT, _OUTPUT = "image_bytes", "restored_bytes"
+_LONGEST_WORDS = 300  # characters of a server's message that are passed on
+_CONNECT_SECONDS = 10.0
+
+
+class ServerError(UserError):
+    """What a server answered, or that it did not.
+
+    Attributes:
+      transient: the same request may go well a little later.
+    """
+
+    def __init__(self, message: str, transient: bool = False):
+        super().__init__(message)
+        self.transient = transient
+
+
+def _words(text):
+    return " ".join(str(text).split())[:_LONGEST_WORDS]
+
+
+class Grpc:
+    """PredictionService.Predict by the stubs of tensorflow-serving-api."""
+
+    def __init__(
+        self,
+        parts: SplitResult,
+        model_name: str,
+        version: int | None,
+        signature: str,
+        timeout: float,
+    ):
+        """Opens a channel, which connects when first used; see `client.Client`."""
+        try:
+            import grpc
+            from tensorflow_serving.apis import (
+                model_service_pb2_grpc,
+                prediction_service_pb2_grpc,
+            )
+        except ImportError as error:
+            raise UserError(
+                f"grpc:// needs tensorflow-serving-api ({error}): pip install "
+                "'restore_tf[serve]', or use http://."
+            ) from None
+        self._grpc, self._address, self._timeout = grpc, parts.netloc, timeout
+        self._spec = {"name": model_name, "signature_name": signature}
+        self._version = version
+        self._channel = grpc.insecure_channel(
+            parts.netloc,
+            options=[
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+                # By default a channel that failed answers for up to two minutes without trying.
+                ("grpc.initial_reconnect_backoff_ms", 200),
+                ("grpc.min_reconnect_backoff_ms", 200),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+            ],
+        )
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    def message_size(self, file_size: int) -> int:
+        """Returns about how many bytes a request with a file takes."""
+        return file_size
+
+    def check(self) -> None:
+        """Asks for the model's status; a ServerError if there is none."""
+        from tensorflow_serving.apis import get_model_status_pb2
+
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = self._spec["name"]
+        self._fill_version(request)
+        response = self._call(self._models.GetModelStatus, request)
+        available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+        if not any(status.state == available for status in response.model_version_status):
+            raise ServerError(
+                f"grpc://{self._address}: {self._spec['name']} is not available yet.",
+                transient=True,
+            )
+
+    def predict(self, file: bytes) -> bytes:
+        """Returns the restored file of a file; a ServerError if it fails."""
+        from tensorflow.core.framework import types_pb2
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest(output_filter=[_OUTPUT])
+        request.model_spec.name = self._spec["name"]
+        request.model_spec.signature_name = self._spec["signature_name"]
+        self._fill_version(request)
+        tensor = request.inputs[_INPUT]
+        tensor.dtype = types_pb2.DT_STRING
+        tensor.tensor_shape.dim.add(size=1)
+        tensor.string_val.append(file)
+        response = self._call(self._prediction.Predict, request)
+        if _OUTPUT not in response.outputs or len(response.outputs[_OUTPUT].string_val) != 1:
+            raise ServerError(f"grpc://{self._address}: answered without {_OUTPUT}.")
+        return response.outputs[_OUTPUT].string_val[0]
+
+    def _fill_version(self, request):
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+
+    def _call(self, method, request):
+        try:
+            return method(request, timeout=self._timeout)
+        except self._grpc.RpcError as error:
+            code, words = error.code().name, error.details() or ""
+            # gRPC calls a message that the server does not take by the name of a full queue.
+            transient = code in statuses.TRANSIENT and "larger than max" not in words
+            raise ServerError(
+                f"grpc://{self._address}: {code}: {_words(words)}", transient
+            ) from None
+        except ValueError as error:  # the channel is closed
+            raise ServerError(f"grpc://{self._address}: {_words(error)}") from None
+
+    def close(self) -> None:
+        """Closes the channel; calls under way end with an error."""
+        self._channel.close()
+
+
+class Rest:
+    """POST …:predict with JSON and base64."""
+
+    def __init__(
+        self,
+        parts: SplitResult,
+        model_name: str,
+        version: int | None,
+        signature: str,
+        timeout: float,
+    ):
+        """Keeps what requests need; see `client.Client`."""
+        try:
+            import requests
+        except ImportError:
+            raise UserError("http:// needs requests: pip install 'restore_tf[serve]'.") from None
+        self._requests, self._timeout = requests, timeout
+        self._address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        self._model = f"{self._address}/v1/models/{quote(model_name, safe='')}"
+        if version is not None:
+            self._model += f"/versions/{version}"
+        self._signature, self._threads = signature, threading.local()
+
+    def message_size(self, file_size: int) -> int:
+        """Returns about how many bytes a request with a file takes: base64 is a third more."""
+        return (file_size + 2) // 3 * 4
+
+    def check(self) -> None:
+        """Asks for the model's status; a ServerError if there is none."""
+        status = self._call("GET", self._model)
+        try:
+            states = [version["state"] for version in status["model_version_status"]]
+        except (KeyError, TypeError):
+            raise ServerError(f"{self._address}: is not TensorFlow Serving's REST port.") from None
+        if "AVAILABLE" not in states:
+            raise ServerError(f"{self._model}: is not available yet.", transient=True)
+
+    def predict(self, file: bytes) -> bytes:
+        """Returns the restored file of a file; a ServerError if it fails."""
+        instances = [{_INPUT: {"b64": base64.b64encode(file).decode()}}]
+        content = {"signature_name": self._signature, "instances": instances}
+        answer = self._call("POST", f"{self._model}:predict", content)
+        try:
+            return base64.b64decode(answer["predictions"][0]["b64"], validate=True)
+        except (KeyError, TypeError, IndexError, binascii.Error):
+            raise ServerError(f"{self._address}: answered without {_OUTPUT}.") from None
+
+    def _call(self, method, address, content=None):
+        timeout = (min(_CONNECT_SECONDS, self._timeout), self._timeout)
+        try:
+            response = self._session().request(
+                method, address, json=content, timeout=timeout, allow_redirects=False
+            )
+        except self._requests.Timeout:
+            raise ServerError(
+                f"{self._address}: no answer within {self._timeout:g} s.", transient=True
+            ) from None
+        except self._requests.ConnectionError as error:
+            reason = getattr(error.args[0] if error.args else error, "reason", error)
+            raise ServerError(
+                f"{self._address}: cannot be reached ({_words(reason)}).", transient=True
+            ) from None
+        except self._requests.RequestException as error:
+            raise ServerError(f"{self._address}: {_words(error)}") from None
+        return self._content(response)
+
+    def _content(self, response):
+        try:
+            content = response.json()
+        except ValueError:
+            content = None
+        if response.status_code == 200 and content is not None:
+            return content
+        words = content.get("error") if isinstance(content, dict) else response.text
+        raise ServerError(
+            f"{self._address}: {response.status_code}: {_words(words) or 'no message'}",
+            transient=response.status_code in statuses.TRANSIENT_HTTP,
+        )
+
+    def _session(self):
+        # A session is one thread's.
+        if not hasattr(self._threads, "session"):
+            self._threads.session = self._requests.Session()
+        return self._threads.session
+
+    def close(self) -> None:
+        """Does nothing: connections end with their threads."""

@@ -1,0 +1,59 @@
+"""A network of ours from its export to the client: warm-up, stand-in, gRPC and REST."""
+
+import keras
+import numpy as np
+import pytest
+import skimage.data
+import tensorflow as tf
+from conformance_test import tiny
+from tensorflow_serving.apis import prediction_log_pb2
+
+import restore_tf
+from restore_tf import experiment
+from restore_tf.export import saved_model
+from restore_tf.serving import warm_up
+from restore_tf.serving.client import Client
+from restore_tf.serving.stand_in import StandIn
+from restore_tf.serving.transports import ServerError
+
+CAT = skimage.data.chelsea()
+
+
+@pytest.fixture(scope="module", params=["srn", "srn_gray"])
+def exported(request, tmp_path_factory):
+    keras.utils.set_random_seed(1)
+    model = experiment.build(tiny(request.param, "gopro"))
+    folder = tmp_path_factory.mktemp("export") / "saved_model"
+    saved_model.write(model, folder / "1")
+    assert warm_up.write_requests(folder / "1", "net", [(16, 24)], model.channels) == 3
+    return model, folder
+
+
+def test_warm_up_requests_run(exported):
+    model, folder = exported
+    signatures = tf.saved_model.load(str(folder / "1")).signatures
+    records = list(tf.data.TFRecordDataset(str(folder / "1" / warm_up.PLACE)).as_numpy_iterator())
+    assert len(records) == 3
+    for record in records:
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {n: tf.constant(tf.make_ndarray(t)) for n, t in request.inputs.items()}
+        (output,) = signatures[request.model_spec.signature_name](**inputs).values()
+        assert output.shape in [(1,), (1, 16, 24, model.channels)]
+
+
+def test_the_client_gets_what_restore_gives(exported):
+    model, folder = exported
+    pictures = [CAT[:37, :50], CAT[100:101, :9], CAT[:1, :1], CAT[50:90, 60:91, 0]]
+    with StandIn(folder, "net") as server:
+        for address in (
+            f"grpc://127.0.0.1:{server.grpc_port}",
+            f"http://127.0.0.1:{server.rest_port}",
+        ):
+            with Client(address, "net", retries=0) as client:
+                client.check()
+                for pixels in pictures:
+                    expected = restore_tf.restore(model, pixels).astype(int)
+                    restored = client.restore(pixels).astype(int)
+                    assert np.abs(restored - expected).max() <= 1  # rounding may fall either way
+                with pytest.raises(ServerError, match="not a JPEG or PNG file"):
+                    client.restore_file(b"no picture")
