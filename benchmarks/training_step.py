@@ -58,7 +58,8 @@ def recipe_of(name):
 
 
 def measure(name, precision, arguments):
-    """Returns the median seconds of a bare step, and the median of (loop / bare) over the turns."""
+    """Returns medians over the turns: seconds of a bare step ("bare"), loop / bare step of the time
+    that passes ("ratio") and of what the process computes ("cpu_ratio")."""
     import tensorflow as tf
 
     from restore_tf import experiment, training
@@ -90,7 +91,7 @@ def measure(name, precision, arguments):
         short = dataclasses.replace(recipe, steps=turns.total, schedule_steps=recipe.steps)
         experiment.write(workdir, short, {})
         training.train(short, workdir, source, held_out, options, callbacks=[turns])
-    return [statistics.median(turns.bare), statistics.median(turns.ratios)]
+    return {name: statistics.median(values) for name, values in turns.found.items()}
 
 
 class _Turns(keras.callbacks.Callback):
@@ -101,7 +102,7 @@ class _Turns(keras.callbacks.Callback):
         super().__init__()
         self.bare_step, self.steps = bare_step, steps
         self.total = WARM + rounds * (IDLE + steps)
-        self.bare, self.ratios = [], []
+        self.found = {"bare": [], "ratio": [], "cpu_ratio": []}
         self._begin, self._done = None, 0
 
     def on_train_batch_end(self, batch, logs=None):
@@ -112,18 +113,28 @@ class _Turns(keras.callbacks.Callback):
             return
         if place == IDLE:
             # Batches that were fetched during the other's turn are used up by now.
-            self._begin = time.perf_counter()
+            self._begin = _clocks()
         elif place == 0:
-            loop = time.perf_counter() - self._begin if self._begin else None
+            loop = self._begin and _since(self._begin)
             for _ in range(IDLE):
                 self.bare_step()
-            begin = time.perf_counter()
+            begin = _clocks()
             for _ in range(self.steps):
                 self.bare_step()
-            bare = time.perf_counter() - begin
+            bare = _since(begin)
             if loop:
-                self.bare.append(bare / self.steps)
-                self.ratios.append(loop / bare)
+                self.found["bare"].append(bare[0] / self.steps)
+                self.found["ratio"].append(loop[0] / bare[0])
+                self.found["cpu_ratio"].append(loop[1] / bare[1])
+
+
+def _clocks():
+    return time.perf_counter(), time.process_time()
+
+
+def _since(begin):
+    """Seconds that passed, and seconds that the process' threads computed."""
+    return [now - then for now, then in zip(_clocks(), begin, strict=True)]
 
 
 def startup():
@@ -158,7 +169,8 @@ def main():
         print(json.dumps(measure(name, precision, arguments)))
         return
     results = []
-    print("| case | precision | loop / bare step | s here: bare step |\n|---|---|---|---|")
+    print("| case | precision | loop / bare step | the same, CPU time | s here: bare step |")
+    print("|---|---|---|---|---|")
     for name in arguments.cases:
         for precision in arguments.precisions:
             own = [f"--{key}={getattr(arguments, key)}" for key in ("steps", "rounds")]
@@ -169,9 +181,12 @@ def main():
                 capture_output=True,
                 text=True,
             )
-            bare, ratio = json.loads(done.stdout.strip().splitlines()[-1])
-            results.append({"case": name, "precision": precision, "bare": bare, "ratio": ratio})
-            print(f"| {name} | {precision} | {ratio:.2f} | {bare:.3f} |", flush=True)
+            found = json.loads(done.stdout.strip().splitlines()[-1])
+            results.append({"case": name, "precision": precision, **found})
+            cells = [f"{found[key]:.2f}" for key in ("ratio", "cpu_ratio")]
+            print(
+                f"| {name} | {precision} | {' | '.join(cells)} | {found['bare']:.3f} |", flush=True
+            )
     times = startup()
     first = times["import tensorflow, keras"]
     print("\n| startup | / import tensorflow, keras | s here |\n|---|---|---|")
