@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -13,7 +11,7 @@ from absl import flags
 
 from restore_tf.errors import UserError
 
-VERBS = "train evaluate restore export convert average serve client".split()
+VERBS = "train evaluate restore export convert average serve client stream".split()
 USER_ERROR = 2
 INTERRUPTED = 130  # what shells report for SIGINT
 
@@ -61,31 +59,6 @@ def run(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without the lines its libraries print about CPU features and GPU drivers.
-
-    TF_CPP_MIN_LOG_LEVEL does not reach these lines: they come before TensorFlow's log is set up.
-    Set it to 0 to see them.
-    """
-    if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            # Looking for GPUs is what makes CUDA complain on a machine without one.
-            importlib.import_module("tensorflow").config.list_physical_devices()
-        except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

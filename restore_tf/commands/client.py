@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from restore_tf import images
+from restore_tf import images, quiet
 from restore_tf.commands import cli, restore_jobs
 from restore_tf.errors import UserError
 from restore_tf.serving.client import Client
@@ -73,12 +73,12 @@ def _client(positional, values):
         raise failed[0][1]
     if values.server.startswith("grpc://"):
         with contextlib.suppress(ImportError):  # `Client` says what is missing
-            cli.import_tensorflow()  # the stubs do, with lines about CPU features
+            quiet.import_tensorflow()  # the stubs do, with lines about CPU features
     with _connect(values) as client:
         client.check()  # one error for a wrong address, not one for each picture
-        quiet = None if len(left) > 1 else True  # None: only on a terminal
+        silent = None if len(left) > 1 else True  # None: only on a terminal
         outcomes = _run(left, client, values)
-        for job, error in tqdm(outcomes, total=len(left), unit="picture", disable=quiet):
+        for job, error in tqdm(outcomes, total=len(left), unit="picture", disable=silent):
             if error is not None:
                 failed.append((job, error))
     return _report(jobs, failed, values.output)

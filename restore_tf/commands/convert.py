@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 
 from restore_tf import experiment as experiments
+from restore_tf import quiet
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
 
@@ -50,7 +51,7 @@ def _convert(positional, values):
     output = Path(values.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: exists; pass another --output.")
-    cli.import_tensorflow()
+    quiet.import_tensorflow()
     experiment, paper = _experiment(values)
     model = experiments.build(experiment)
     paper.load_checkpoint(model, values.checkpoint)

@@ -12,6 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from restore_tf import experiment as experiments
+from restore_tf import quiet
 from restore_tf.commands import cli, data_flags, model_flags
 from restore_tf.errors import UserError
 
@@ -65,7 +66,7 @@ def _evaluate(positional, values, argv):
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
     experiment, run = experiments.read(model_flags.workdir(values))
-    cli.import_tensorflow()
+    quiet.import_tensorflow()
     from restore_tf import evaluation, inference
 
     dataset, config, source = _source(values, experiment, run)

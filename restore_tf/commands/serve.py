@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from restore_tf import quiet
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
 from restore_tf.signals import stop_signals
@@ -51,7 +52,7 @@ def _serve(positional, values):
         raise UserError(f"{positional[0]}: expected no arguments besides flags.")
     if not values.model_dir:
         raise UserError("--model_dir: missing; expected the saved_model folder of export.py.")
-    cli.import_tensorflow()
+    quiet.import_tensorflow()
     from restore_tf.serving.stand_in import StandIn
 
     server = StandIn(

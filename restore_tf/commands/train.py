@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from restore_tf import experiment as experiments
+from restore_tf import quiet
 from restore_tf.commands import cli, data_flags, local_workers
 from restore_tf.errors import UserError
 from restore_tf.options import Options
@@ -79,7 +80,7 @@ def _train(argv, positional, values):
         return local_workers.run(argv, values.local_workers)
     if _other_backend():
         return _train_by_fit(values)
-    cli.import_tensorflow()
+    quiet.import_tensorflow()
     strategy = _strategy(values)  # TensorFlow wants it before anything else
     from restore_tf import strategies, training
 
