@@ -1,4 +1,8 @@
-"""A trained network applied to pictures of any size."""
+"""A trained network applied to pictures of any size.
+
+Importing this imports no TensorFlow and no Keras: a TFLite file (`lite.LiteModel`) is restored with
+on machines that have neither.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,11 @@ import os
 import warnings
 from collections.abc import Callable
 
-import keras
 import numpy as np
 
-from restore_tf import checkpoints, experiment, planning
+from restore_tf import experiment, planning
 from restore_tf.errors import UserError
 from restore_tf.images import from_float, to_float
-from restore_tf.precision import computing_in
 
 
 def load_model(
@@ -39,6 +41,9 @@ def load_model(
       UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
         without such stages or attention.
     """
+    from restore_tf import checkpoints
+    from restore_tf.precision import computing_in
+
     recipe, _ = experiment.read(workdir)
     arguments = {}
     if stages is not None:
@@ -69,10 +74,11 @@ def restore(
     gray picture runs through a colour model as three equal channels, whose mean is returned.
 
     Where the whole picture would take more than the memory there is, it is restored in tiles: SRN
-    with the numbers of the whole picture, MPRNet with blended ones that come close, see `tiling`.
+    with the numbers of the whole picture (`tiling`), MPRNet with blended ones that come close
+    (`blending`). A TFLite file of one fixed size always gets blended tiles of that size.
 
     Args:
-      model: a `Restorer`.
+      model: a `Restorer` or a `lite.LiteModel`.
       image: (height, width, 3), (height, width, 1) or (height, width); uint8, uint16, or float in
         [0, 1], sRGB as stored.
       memory: bytes that the process may take in all; by default four fifths of what is free.
@@ -146,29 +152,24 @@ def _from_batch(batch, channels):
 
 
 def pad(batch: np.ndarray, model) -> np.ndarray:
-    """Pads (batch, height, width, channels) at the bottom and right to the model's multiple.
+    """Pads (batch, height, width, channels) at the bottom and right to what the model takes.
 
-    Where a picture is smaller than the padding, NumPy goes on reflecting; a single row or column is
+    That is a multiple of its `size_multiple`, and at least its `size` where that is fixed. Where a
+    picture is smaller than the padding, NumPy goes on reflecting; a single row or column is
     repeated.
     """
     multiple = model.size_multiple
-    bottom, right = (-batch.shape[1] % multiple, -batch.shape[2] % multiple)
+    least = model.size or (0, 0)
+    bottom, right = (
+        max(side + -side % multiple, fixed) - side
+        for side, fixed in zip(batch.shape[1:3], least, strict=True)
+    )
     return np.pad(batch, ((0, 0), (0, bottom), (0, right), (0, 0)), mode=model.padding)
 
 
 def answer(model, images: np.ndarray) -> np.ndarray:
     """Runs a batch of padded images and returns the last stage, (batch, height, width, channels).
 
-    On TensorFlow the network is compiled once, for all sizes, and what only the other stages need
-    is left out.
+    Each model knows how it runs best: see `Restorer.run` and `lite.LiteModel.run`.
     """
-    if keras.backend.backend() != "tensorflow":
-        return np.asarray(model.predict_on_batch(images)[-1])  # compiled; keeps no gradients
-    import tensorflow as tf
-
-    compiled = getattr(model, "_compiled_answer", None)
-    if compiled is None:
-        signature = tf.TensorSpec((None, None, None, model.channels), tf.float32)
-        compiled = tf.function(lambda x: model(x, training=False)[-1], input_signature=[signature])
-        model._compiled_answer = compiled
-    return compiled(tf.convert_to_tensor(images)).numpy()
+    return model.run(images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from restore_tf import losses
@@ -21,6 +22,7 @@ class Restorer(keras.Model):
 
     Attributes:
       channels: image channels, 3 (RGB) or 1 (gray; a colour picture runs as three planes).
+      size: the only (height, width) it takes, or None for any; files for devices fix it.
       size_multiple: height and width must be multiples of it, in pixels.
       padding: how pictures are padded to that multiple at the bottom and right, as named by
         `numpy.pad`: "edge" or "reflect".
@@ -29,6 +31,7 @@ class Restorer(keras.Model):
     """
 
     channels: int = 3
+    size: tuple[int, int] | None = None
     size_multiple: int = 1
     padding: str = "edge"
     bytes_per_pixel: float = 1000.0
@@ -46,6 +49,28 @@ class Restorer(keras.Model):
         self.built = True  # first, because the call below asks for it again
         side = self.size_multiple
         self(ops.zeros((1, side, side, self.channels)))
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Restores a batch of padded images, NumPy in and out; returns the last stage.
+
+        On TensorFlow the network is compiled once, for all sizes, and what only the other stages
+        need is left out.
+
+        Args:
+          images: (batch, height, width, channels) float32 in [0, 1], padded to `size_multiple`.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return np.asarray(self.predict_on_batch(images)[-1])  # compiled; keeps no gradients
+        import tensorflow as tf
+
+        compiled = self.__dict__.get("_compiled_run")
+        if compiled is None:
+            signature = tf.TensorSpec((None, None, None, self.channels), tf.float32)
+            compiled = tf.function(
+                lambda x: self(x, training=False)[-1], input_signature=[signature]
+            )
+            self.__dict__["_compiled_run"] = compiled  # as an attribute SavedModels would hold it
+        return compiled(tf.convert_to_tensor(images)).numpy()
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """Prepares for `fit` and `evaluate`, on any of Keras' backends.

@@ -1,17 +1,16 @@
-"""Restoring a picture piece by piece, so that memory stays within a limit.
+"""Restoring a picture piece by piece with the numbers of the whole, so that memory is bounded.
 
 A scale-recurrent network (`restore_scale`, `scale_path`; SRN) is tiled exactly: each scale is cut
 up in its own coordinates, every tile sees as far around itself as the network does, and the
 assembled image and state go on to the next scale. Numbers come out as for the whole picture.
 
-A network that pools over the whole picture (MPRNet) cannot be tiled exactly. It gets tiles that
-overlap and are blended; how far that is from the whole picture depends on the picture.
+What cannot be tiled exactly gets tiles that are blended, see `blending`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -51,11 +50,6 @@ def reach(path) -> Reach:
             spacing *= stride
         widest = max(widest, spacing)
     return Reach(radius, widest)
-
-
-def is_exact(model) -> bool:
-    """Returns whether tiles of this network give the numbers of the whole picture."""
-    return hasattr(model, "scale_path")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,71 +228,3 @@ def _doubled(piece, place):
     piece = legacy_upsample2(keras.ops.convert_to_tensor(piece))
     top, left, height, width = (place[i] for i in range(4))
     return piece[:, top : top + height, left : left + width]
-
-
-def restore_blended(
-    model,
-    batch: np.ndarray,
-    tile: int,
-    overlap: int,
-    run: Callable[[object, np.ndarray], np.ndarray],
-    progress: Callable[[int], None] = lambda pixels: None,
-) -> tuple[np.ndarray, float]:
-    """Restores padded images in overlapping tiles, blended linearly where they overlap.
-
-    Args:
-      model: any `Restorer`.
-      batch: as `restore_scales`'.
-      tile: side of a tile, in pixels; brought down to the model's `size_multiple`.
-      overlap: how many pixels neighbours share.
-      run: restores one tile: (model, float32 images) -> float32 images.
-      progress: told after each tile how many new pixels it gave.
-
-    Returns:
-      The images, of the batch's shape and type, and by how much two tiles differ on average where
-      they overlap, in image units.
-    """
-    multiple = model.size_multiple
-    tile, overlap = (max(multiple, side // multiple * multiple) for side in (tile, overlap))
-    total = np.zeros(batch.shape, np.float32)
-    weight = np.zeros((*batch.shape[1:3], 1), np.float32)
-    difference = shared = 0.0
-    for rows in _starts(batch.shape[1], tile, overlap):
-        for columns in _starts(batch.shape[2], tile, overlap):
-            share = _ramp(rows, batch.shape[1], overlap)[:, None, None]
-            share = share * _ramp(columns, batch.shape[2], overlap)[None, :, None]
-            restored = run(model, to_float(batch[:, rows, columns]))
-            before = weight[rows, columns]
-            again = before[..., 0] > 0
-            if again.any():
-                mean = total[:, rows, columns][:, again] / before[again]
-                difference += float(np.abs(restored[:, again] - mean).sum())
-                shared += mean.size
-            total[:, rows, columns] += share * restored
-            weight[rows, columns] += share
-            progress(batch.shape[0] * int(np.count_nonzero(~again)))
-    total /= weight
-    return from_float(total, batch.dtype), difference / max(shared, 1.0)
-
-
-def _starts(size, tile, overlap) -> Iterator[slice]:
-    """Tiles of one length that cover an axis; the last one ends with it."""
-    if tile >= size:
-        yield slice(0, size)
-        return
-    count = -(-(size - overlap) // max(1, tile - overlap))
-    for index in range(count):
-        begin = min(index * (tile - overlap), size - tile)
-        yield slice(begin, begin + tile)
-
-
-def _ramp(span, size, overlap):
-    """Weights along a tile: rising over the overlap, except at the picture's border."""
-    length = span.stop - span.start
-    rise = (np.arange(length, dtype=np.float32) + 1) / (overlap + 1)
-    weights = np.ones(length, np.float32)
-    if span.start > 0:
-        weights = np.minimum(weights, rise)
-    if span.stop < size:
-        weights = np.minimum(weights, rise[::-1])
-    return weights

@@ -10,7 +10,8 @@ import tensorflow as tf
 from mprnet_tf import recipes as mprnet
 from restore_tf import experiment, inference, losses, strategies
 from restore_tf.datasets.augmentation import AUGMENTATIONS
-from restore_tf.export import fresh, saved_model
+from restore_tf.export import fresh, lite, samples, saved_model
+from restore_tf.lite import LiteModel
 from restore_tf.state import State
 from restore_tf.training_step import make_step
 from srn_tf import recipes as srn
@@ -107,6 +108,26 @@ def test_saved_model_in_a_fresh_process(network, tmp_path):
     for batch, restored in zip(batches, found, strict=True):
         expected = [inference.restore(model, image) for image in batch]
         np.testing.assert_allclose(restored, expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_tflite_gives_keras_numbers(network, tmp_path):
+    """In float32; `lite.export` refuses a file whose numbers differ, with the reason."""
+    experiment.write(tmp_path / "run", network, {})
+    experiment.build(network).save_weights(tmp_path / "run" / "best.weights.h5")
+    rows = lite.export(
+        tmp_path / "run",
+        {},
+        tmp_path / "tflite",
+        sizes=[(32, 48), None],
+        kinds=["float32"],
+        samples=samples.load(count=2),
+    )
+    assert [row["reason"] for row in rows] == [None, None]
+    picture = np.random.default_rng(1).random((21, 45, 3), np.float32)
+    whole = LiteModel(tmp_path / "tflite" / rows[1]["file"])
+    expected = inference.restore(inference.load_model(tmp_path / "run"), picture)
+    np.testing.assert_allclose(inference.restore(whole, picture), expected, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -288,6 +288,16 @@ def test_a_name_that_servers_do_not_take_is_refused_first(run, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
+def test_existing_tflite_files_are_kept(run, tmp_path, capsys):
+    existing = tmp_path / "out" / "tflite" / "srn_any_size_float32.tflite"
+    existing.parent.mkdir(parents=True)
+    existing.write_text("mine")
+    words = ["export.py", f"--workdir={run}", f"--output={tmp_path / 'out'}", "--format=tflite"]
+    assert export.main(words) == 2
+    assert f"{existing}: exists; pass --overwrite" in capsys.readouterr().err
+    assert existing.read_text() == "mine"
+
+
 def test_a_damaged_record_is_said_before_the_work(run, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / record.FILE_NAME).write_text('{"artefacts": [1]}')

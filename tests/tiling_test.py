@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mprnet_tf.model import MPRNet
-from restore_tf import inference, planning, tiling
+from restore_tf import blending, inference, planning, tiling
 from restore_tf.errors import UserError
 from restore_tf.restorer import Restorer
 from srn_tf.model import SRN, VARIANTS
@@ -128,7 +128,9 @@ class Local(Restorer):
 @pytest.mark.parametrize("size", [(64, 64), (100, 68), (40, 200)])
 def test_blending_does_not_change_what_tiles_agree_on(size):
     batch = noise(2, *size, 3)
-    restored, difference = tiling.restore_blended(Local(), batch, 32, 8, inference.answer)
+    restored, difference = blending.restore_blended(
+        Local(), batch, (32, 32), (8, 8), inference.answer
+    )
     np.testing.assert_allclose(restored, batch / 2, atol=1e-6)
     assert difference < 1e-6
 
@@ -141,7 +143,7 @@ def test_blended_tiles_come_close_where_pooling_is_representative():
     whole = inference.answer(model, smooth)
     errors = []
     for tile in (64, 160):
-        tiled, _ = tiling.restore_blended(model, smooth, tile, 32, inference.answer)
+        tiled, _ = blending.restore_blended(model, smooth, (tile, tile), (32, 32), inference.answer)
         errors.append(np.abs(tiled - whole).mean())
     assert errors[1] < errors[0] < 0.1 * np.ptp(whole)
 

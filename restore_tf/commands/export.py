@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from restore_tf import experiment as experiments
+from restore_tf import quiet
 from restore_tf.commands import cli, model_flags
 from restore_tf.errors import UserError
 
@@ -50,6 +51,7 @@ def _flags():
     define("boolean", "plan", False, "say what fits into a frame's time, at --size and --fps")
     define("float", "fps", 30.0, "--plan: frames a second", 0.01)
     define("float", "tops", None, "--plan: the device's, in 8 bits; in place of measuring", 0.001)
+    define("float", "utilisation", None, "--plan --tops: the share of them that is used", 0.001, 1)
     return values
 
 
@@ -75,8 +77,10 @@ def _export(positional, values):
     name = values.name or recipe.model
     deployment.check_name(name)
     tell = _say if "tflite" in values.format else (lambda text: None)
+    if "tflite" in values.format and not values.overwrite:
+        _refuse_existing(output, recipe.model, sizes, values.kinds)
     pictures = samples.load(values.calibrate, values.sharp, note=tell)
-    cli.import_tensorflow()
+    quiet.import_tensorflow()
     entries, refused = [], []
     if "saved_model" in values.format:
         entries.append(_saved_model(output, name, pictures, values))
@@ -89,6 +93,16 @@ def _export(positional, values):
     if entries:
         print(f"{output / record.FILE_NAME} has all figures.")
     return SOME_REFUSED if refused else 0
+
+
+def _refuse_existing(output, model, sizes, kinds):
+    from restore_tf.export import lite
+
+    for size in [*sizes, None]:
+        for kind in lite.kinds_of(size, kinds):
+            path = output / _TFLITE / lite.file_name(model, size, kind)
+            if path.exists():
+                raise UserError(f"{path}: exists; pass --overwrite or another --output.")
 
 
 def _saved_model(output, name, pictures, values):
@@ -147,7 +161,8 @@ def _plan(sizes, values):
         raise UserError(f"--size {','.join(values.size)}: --plan takes one size.")
     from restore_tf.export import budget
 
-    budget.plan(*sizes[0], values.fps, workdir=values.workdir, tops=values.tops)
+    share = {} if values.utilisation is None else {"utilisation": values.utilisation}
+    budget.plan(*sizes[0], values.fps, workdir=values.workdir, tops=values.tops, **share)
     return 0
 
 

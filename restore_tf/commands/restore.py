@@ -11,7 +11,7 @@ from absl import flags
 from tqdm import tqdm
 
 from restore_tf import experiment as experiments
-from restore_tf import images, pipeline
+from restore_tf import images, pipeline, quiet
 from restore_tf.commands import cli, model_flags, restore_jobs, restore_pixels, restore_video
 from restore_tf.errors import UserError
 
@@ -20,6 +20,7 @@ USAGE = """Restores pictures of any size: files, folders, patterns ("photos/**/*
   python restore.py a.jpg --workdir RUN --output sharp.png
   python restore.py photos --recursive --workdir RUN --suffix _sharp
   python restore.py - --workdir RUN --output - < a.png > sharp.png
+  python restore.py photos --tflite srn_256x256_int8.tflite --output DIR
   python restore.py clip.mp4 --workdir RUN --output sharp.mp4"""
 
 SOME_FAILED = 1
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flags():
     values = flags.FlagValues()
     model_flags.define(values)
+    model_flags.define_tflite(values)
 
     def switch(name, meaning):
         flags.DEFINE_boolean(name, False, meaning, flag_values=values)
@@ -67,7 +69,10 @@ def _flags():
 
 
 def _restore(positional, values):
-    model_flags.workdir(values)
+    if values.tflite is None:
+        model_flags.workdir(values)
+    else:
+        model_flags.check_tflite(values)
     if restore_video.are_clips(positional, values):
         return restore_video.run(positional, values, _restorer)
     naming = restore_jobs.Naming(values.output, values.suffix, values.format, values.strip)
@@ -77,8 +82,8 @@ def _restore(positional, values):
     if not left:
         raise failed[0][1]
     outcomes = _run(left, _restorer(values), values)
-    quiet = None if len(left) > 1 else True  # None: only on a terminal
-    for job, error in tqdm(outcomes, total=len(left), unit="picture", disable=quiet):
+    silent = None if len(left) > 1 else True  # None: only on a terminal
+    for job, error in tqdm(outcomes, total=len(left), unit="picture", disable=silent):
         if error is not None:
             failed.append((job, error))
     return _report(jobs, failed, values.output)
@@ -89,9 +94,11 @@ def _restorer(values) -> Callable[[np.ndarray], np.ndarray]:
 
     Pixels are (height, width, 3) or (height, width), uint8 or uint16.
     """
-    experiments.read(values.workdir)  # its errors come at once, TensorFlow takes seconds
     restore_pixels.check(values)
-    cli.import_tensorflow()
+    if values.tflite is not None:
+        return restore_pixels.make(model_flags.load_tflite(values), values)
+    experiments.read(values.workdir)  # its errors come at once, TensorFlow takes seconds
+    quiet.import_tensorflow()
     return restore_pixels.make(model_flags.load(values), values)
 
 

@@ -1,0 +1,93 @@
+"""Restoring a picture in tiles that overlap and are blended: for what cannot be tiled exactly.
+
+A network that pools over the whole picture (MPRNet), and a file whose input has one fixed size
+(TFLite), give each tile an answer of its own. Where tiles overlap their answers are mixed, with
+weights that fall to nothing towards a tile's border: there a network sees least, and no seam can
+show. How far the result is from the whole picture's depends on the picture; by how much tiles
+disagree where they overlap is a hint.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from restore_tf.images import from_float, to_float
+
+
+def restore_blended(
+    model,
+    batch: np.ndarray,
+    tile: tuple[int, int],
+    overlap: tuple[int, int],
+    run: Callable[[object, np.ndarray], np.ndarray],
+    progress: Callable[[int], None] = lambda pixels: None,
+) -> tuple[np.ndarray, float]:
+    """Restores padded images in overlapping tiles, blended linearly where they overlap.
+
+    All tiles have one size. As few as possible are spread evenly, so that neighbours share at least
+    `overlap` and mostly more.
+
+    Args:
+      model: any `Restorer`, or what has its `size_multiple`.
+      batch: (batch, height, width, channels), uint8, uint16 or float, padded to `size_multiple`.
+      tile: (height, width) of a tile in pixels, multiples of the model's `size_multiple`. Where the
+        images are smaller, tiles are as the images.
+      overlap: how many rows and columns neighbours share at least, less than the tile's.
+      run: restores one tile: (model, float32 images) -> float32 images.
+      progress: told after each tile how many new pixels it gave.
+
+    Returns:
+      The images, of the batch's shape and type, and by how much two tiles differ on average where
+      they overlap, in image units.
+    """
+    sides = zip(batch.shape[1:3], tile, overlap, strict=True)
+    down, across = (_spread(*side, model.size_multiple) for side in sides)
+    total = np.zeros(batch.shape, np.float32)
+    weight = np.zeros((*batch.shape[1:3], 1), np.float32)
+    difference = shared = 0.0
+    for rows, row_share in down:
+        for columns, column_share in across:
+            share = row_share[:, None, None] * column_share[None, :, None]
+            restored = run(model, to_float(batch[:, rows, columns]))
+            before = weight[rows, columns]
+            again = before[..., 0] > 0
+            if again.any():
+                mean = total[:, rows, columns][:, again] / before[again]
+                difference += float(np.abs(restored[:, again] - mean).sum())
+                shared += mean.size
+            total[:, rows, columns] += share * restored
+            weight[rows, columns] += share
+            progress(batch.shape[0] * int(np.count_nonzero(~again)))
+    total /= weight
+    return from_float(total, batch.dtype), difference / max(shared, 1.0)
+
+
+def _spread(size, tile, overlap, multiple) -> list[tuple[slice, np.ndarray]]:
+    """Tiles of one length along an axis, spread evenly, each with its weights."""
+    if tile >= size:
+        return [(slice(0, size), np.ones(size, np.float32))]
+    overlap = min(overlap + multiple - 1, tile - 1)  # starts are brought down to the multiple
+    count = -(-(size - overlap) // (tile - overlap))
+    room = size - tile
+    starts = [room * index // (count - 1) // multiple * multiple for index in range(count)]
+    starts[-1] = room
+    shared = [start + tile - following for start, following in itertools.pairwise(starts)]
+    return [
+        (slice(start, start + tile), _ramps(tile, before, after))
+        for start, before, after in zip(starts, [0, *shared], [*shared, 0], strict=True)
+    ]
+
+
+def _ramps(tile, before, after):
+    """Weights that rise over what is shared with the tile before, and fall over what comes after.
+
+    Where two tiles overlap their weights add up to 1.
+    """
+    weights = np.ones(tile, np.float32)
+    for shared, side in ((before, slice(None)), (after, slice(None, None, -1))):
+        rise = (np.arange(shared, dtype=np.float32) + 1) / (shared + 1)
+        weights[side][:shared] = np.minimum(weights[side][:shared], rise)
+    return weights

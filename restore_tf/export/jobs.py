@@ -1,0 +1,93 @@
+"""Functions run in processes of their own, so that a crash or a leak there is not suffered here.
+
+The job is JSON, {"function": name, "arguments": {…}}; so is its answer in answer.json beside it,
+{"result": …} or {"error": line, "user": whether the user can put it right}. No answer: it crashed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from restore_tf.errors import UserError
+
+_HOURS = 2.0  # after which a job counts as hanging
+
+
+class Failed(Exception):
+    """A job that gave no result, for no fault of the user's; the message is a line."""
+
+
+def run(module: str, function: str, scratch: Path, **arguments: Any) -> Any:
+    """Runs a function of a module of `restore_tf.export` that calls `serve`.
+
+    Args:
+      module: the module's name, such as "lite_convert".
+      function: one of those that it serves.
+      scratch: a folder for the job's files.
+      arguments: of the function; what JSON can hold.
+
+    Returns:
+      What the function returned, as JSON holds it.
+
+    Raises:
+      UserError: the function raised one.
+      Failed: it raised anything else, crashed, or did not end.
+    """
+    job, answer = scratch / "job.json", scratch / "answer.json"
+    answer.unlink(missing_ok=True)
+    job.write_text(json.dumps({"function": function, "arguments": arguments}), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "CUDA_VISIBLE_DEVICES": "-1",  # files for CPUs are compared with what a CPU computes
+    }
+    environment.pop("KERAS_BACKEND", None)  # TFLite is made by TensorFlow alone
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", f"restore_tf.export.{module}", str(job)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            timeout=3600 * _HOURS,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{function}: gave no answer within {_HOURS:g} hours") from None
+    if not answer.exists():
+        raise Failed(f"{function}: its process {_ending(done)}")
+    found = json.loads(answer.read_text(encoding="utf-8"))
+    if "result" in found:
+        return found["result"]
+    raise UserError(found["error"]) if found["user"] else Failed(f"{function}: {found['error']}")
+
+
+def serve(path: str, functions: Mapping[str, Callable[..., Any]]) -> int:
+    """Does the job that a file describes and writes its answer; returns the exit code."""
+    job = json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        answer = {"result": functions[job["function"]](**job["arguments"])}
+    except UserError as error:
+        answer = {"error": str(error), "user": True}
+    except Exception as error:  # converters raise many kinds; the caller wants a line
+        traceback.print_exc()
+        lines = [line.strip()[:300] for line in str(error).splitlines() if line.strip()]
+        answer = {"error": ": ".join([type(error).__name__, *lines[:1]]), "user": False}
+    Path(path).with_name("answer.json").write_text(json.dumps(answer), encoding="utf-8")
+    return 0 if "result" in answer else 1
+
+
+def _ending(done):
+    """How a process ended that gave no answer."""
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    last = f" ({said[-1][:300]})" if said else ""
+    if done.returncode < 0:
+        return f"crashed: {signal.Signals(-done.returncode).name}{last}"
+    return f"ended with code {done.returncode}{last}"

@@ -1,0 +1,304 @@
+"""TFLite files of a run: converted, run and scored, and only then written.
+
+Each file is made in a process of its own and run in another (`lite_convert`, `lite_check`): what
+crashes there is a row that says so. A file is refused that
+
+- holds operations that LiteRT does not have, TensorFlow's (Flex) among them;
+- is of fixed size and works out shapes when it runs, which GPU and NPU delegates do not;
+- is of kind int8 or uint8 and computes something in floats;
+- outputs what is not a number, or, in float32, other numbers than the Keras model;
+- loses more than `max_psnr_drop` dB.
+
+Beside NAME.tflite stands NAME.json, its metadata. It is not in the file: the library for that,
+tflite-support, is no longer maintained and does not install beside a current TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restore_tf import experiment, metrics
+from restore_tf.errors import UserError
+from restore_tf.export import jobs
+from restore_tf.export.lite_convert import read_crops
+from restore_tf.export.samples import Samples
+from restore_tf.files import atomic_path
+from restore_tf.lite import KINDS, METADATA_FORMAT
+
+_PIXELS = 2**21  # that a size is calibrated and scored on: 16 crops of 256x256, 2 of 720x1280
+_SIDE = 256  # in pixels, of the crops that a file for any size is run on
+_FLOAT32_ERROR = 1e-4  # of the output's range; XNNPACK adds up in another order
+_RESTORED_MSE = 1e-3  # in image units: 30 dB, what restoring a GoPro frame leaves
+_HIGHEST_PSNR = 200.0  # dB; for equal pictures, whose PSNR JSON cannot hold
+
+
+def export(
+    workdir: str | os.PathLike,
+    load_arguments: Mapping[str, Any],
+    directory: str | os.PathLike,
+    *,
+    sizes: Sequence[tuple[int, int] | None],
+    kinds: Sequence[str],
+    samples: Samples,
+    max_psnr_drop: float = 0.3,
+    note: Callable[[str], None] = lambda text: None,
+) -> list[dict[str, Any]]:
+    """Writes a run's network as TFLite files.
+
+    Args:
+      workdir: the run directory.
+      load_arguments: keyword arguments of `inference.load_model`, all of which JSON can hold.
+      directory: where to write; created if missing. Existing files of the same names are replaced.
+      sizes: (height, width) in pixels of files of fixed size; None for one of any size, which is
+        float32 whatever the kinds: other kinds gain nothing there.
+      kinds: of `lite.KINDS`: "float32"; "float16", weights in 16 bits; "dynamic_int8", weights in
+        8 bits, the rest computed in floats; "int8", all in 8 bits, floats in and out; "uint8", the
+        same with a picture's bytes in and out; "int16x8", values in 16 bits and weights in 8.
+      samples: pictures to calibrate and score on.
+      max_psnr_drop: refuse a file that loses more, in dB. Against sharp pictures where there are
+        any; else the loss that a restoration of 30 dB would suffer from the same error.
+      note: told in a line what was done, and what the caller may not expect.
+
+    Returns:
+      One row for each file, in the order of sizes and kinds, all of which JSON can hold: file,
+      kind, size, written, reason (why it was not written), and as far as it came widened_ranges
+      (see `lite_ranges`), bytes, sha256, operations, input, output, ms (per frame), peak_mb, crops,
+      and what `score` returns.
+
+    Raises:
+      UserError: no run directory, an unknown kind, a size that the network does not take, or
+        ai-edge-litert is not installed.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f"--kinds {kind}: expected some of {', '.join(KINDS)}.")
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        raise UserError(
+            "--format tflite: needs ai_edge_litert, on which every file is tried: pip install "
+            "'restore_tf[edge]'."
+        )
+    recipe, _ = experiment.read(workdir)
+    load_arguments = dict(load_arguments)
+    if load_arguments.pop("precision", "float32") != "float32":
+        note("TFLite has no bfloat16: its files are made from the network in float32.")
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for size in dict.fromkeys(sizes):
+        with tempfile.TemporaryDirectory(prefix="restore_tf_") as scratch:
+            maker = _Maker(Path(scratch), directory, recipe.model, size, max_psnr_drop)
+            wanted = kinds_of(size, kinds)
+            maker.prepare(workdir, load_arguments, wanted, samples, note)
+            for kind in wanted:
+                rows.append(maker.make(kind))
+                note(describe(rows[-1]))
+    return rows
+
+
+def kinds_of(size: tuple[int, int] | None, kinds: Sequence[str]) -> list[str]:
+    """Returns which of the kinds a size is made in, see `export`."""
+    return list(dict.fromkeys(kinds)) if size else ["float32"]
+
+
+def file_name(model: str, size: tuple[int, int] | None, kind: str) -> str:
+    """Returns what a file is called: "srn_256x256_int8.tflite", "srn_any_size_float32.tflite"."""
+    return f"{model}_{'x'.join(map(str, size)) if size else 'any_size'}_{kind}.tflite"
+
+
+class _Maker:
+    """Makes the files of one size."""
+
+    def __init__(self, scratch, directory, model, size, max_psnr_drop):
+        self._scratch, self._directory, self._size = scratch, directory, size
+        self._limit = max_psnr_drop
+        self._model = model
+
+    def prepare(self, workdir, load_arguments, kinds, samples, note):
+        crop = self._size or (_SIDE, _SIDE)
+        count = max(1, min(len(samples), _PIXELS // math.prod(crop)))
+        smaller = samples.smaller_than(crop)
+        if smaller:
+            note(
+                f"{smaller} of {len(samples)} pictures of {samples.origin} are smaller than "
+                f"{crop[0]}x{crop[1]} pixels and were mirrored to fill them; --calibrate FOLDER "
+                "takes larger ones."
+            )
+        samples.save(self._scratch / "samples.npz")
+        try:
+            self._network = jobs.run(
+                "lite_convert",
+                "prepare",
+                self._scratch,
+                workdir=str(workdir),
+                load_arguments=load_arguments,
+                size=self._size,
+                kinds=kinds,
+                crop=crop,
+                count=count,
+                samples=str(self._scratch / "samples.npz"),
+                folder=str(self._scratch),
+            )
+        except jobs.Failed as error:
+            raise UserError(f"{workdir}: cannot be made ready for TFLite ({error}).") from None
+        self._provenance = {
+            "workdir": str(workdir),
+            "load_arguments": load_arguments,
+            "samples": samples.origin,
+            "environment": experiment.environment(),
+        }
+
+    def make(self, kind) -> dict[str, Any]:
+        """Converts, runs and scores one file; writes it if nothing speaks against it."""
+        row = {
+            "file": file_name(self._model, self._size, kind),
+            "kind": kind,
+            "size": self._size and list(self._size),
+            "written": False,
+            "reason": None,
+        }
+        path = self._scratch / row["file"]
+        try:
+            row |= jobs.run(
+                "lite_convert",
+                "convert",
+                self._scratch,
+                folder=str(self._scratch),
+                kind=kind,
+                output=str(path),
+            )
+            row |= {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            _write_json(path.with_suffix(".json"), self._metadata(row))
+            row["reason"] = self._check(path, row)
+        except (jobs.Failed, UserError) as error:
+            row["reason"] = str(error).rstrip(".")
+        if row["reason"] is None:
+            _write_json(path.with_suffix(".json"), self._metadata(row))
+            for name in (path.with_suffix(".json").name, path.name):
+                with atomic_path(self._directory / name) as temporary:
+                    shutil.copyfile(self._scratch / name, temporary)
+            row["written"] = True
+        path.unlink(missing_ok=True)
+        return row
+
+    def _check(self, path, row):
+        """Runs the file and fills in the row; returns why it is refused, or None."""
+        restored = self._scratch / "restored.npy"
+        found = jobs.run(
+            "lite_check",
+            "check",
+            self._scratch,
+            file=str(path),
+            folder=str(self._scratch),
+            restored=str(restored),
+            again=self._size is None,
+        )
+        row |= {name: found[name] for name in _REPORTED}
+        if not found["finite"]:
+            return "it outputs what is not a number"
+        if found["flex"]:
+            return f"it needs TensorFlow's own operations: {', '.join(found['flex'])}"
+        if found["custom"]:
+            return f"it needs operations that LiteRT does not have: {', '.join(found['custom'])}"
+        if self._size and found["dynamic"]:
+            return f"it works out shapes when it runs: {', '.join(found['dynamic'])}"
+        if row["kind"] in ("int8", "uint8") and found["floats"]:
+            return f"it computes in floats: {', '.join(found['floats'])}"
+        degraded, reference, sharp = read_crops(self._scratch)
+        row["crops"] = len(degraded)
+        outputs = np.load(restored, allow_pickle=False)
+        row |= score(reference, outputs, sharp)
+        error = float(np.abs(outputs - reference).max())
+        if row["kind"] == "float32" and error > _FLOAT32_ERROR * max(1.0, np.ptp(reference)):
+            return f"it differs from the Keras model by up to {error:.2g}"
+        if row["psnr_loss"] > self._limit:
+            return (
+                f"it loses {row['psnr_loss']:.2f} dB ({row['loss_of']}), more than "
+                f"--max_psnr_drop {self._limit:g}"
+            )
+        return None
+
+    def _metadata(self, row):
+        """What NAME.json says; `restore_tf.lite.LiteModel` reads it."""
+        return {
+            "format": METADATA_FORMAT,
+            "model": self._model,
+            "kind": row["kind"],
+            "size": row["size"],
+            "input": {
+                "name": "images",
+                "range": [0, 255] if row["kind"] == "uint8" else [0.0, 1.0],
+                "layout": "(1, height, width, channels), sRGB as stored",
+            },
+            "outputs": [{"name": "restored", "label": "the restored image, as the input"}],
+            **self._network,
+            **{name: row[name] for name in ("sha256", *_IN_METADATA) if name in row},
+            "provenance": self._provenance,
+        }
+
+
+_REPORTED = ("operations", "input", "output", "ms", "peak_mb", "bytes_per_pixel")
+_IN_METADATA = ("bytes_per_pixel", "psnr_to_float", "psnr_loss", "loss_of")
+
+
+def score(
+    reference: np.ndarray, restored: np.ndarray, sharp: np.ndarray | None
+) -> dict[str, float | str | None]:
+    """Says how far a file's pictures are from the Keras model's, and what that costs.
+
+    Args:
+      reference: what the Keras model gives, (count, height, width, channels) float, not clipped.
+      restored: what the file gives, the same shape.
+      sharp: the sharp pictures, uint8, or None.
+
+    Returns:
+      All in dB: psnr_to_float, of the file's pictures against the model's, both clipped to [0, 1];
+      psnr_float and psnr, means over the crops of the model's and the file's against sharp ones in
+      8 bits, None without; psnr_loss, and in loss_of what it is measured against. Without sharp
+      pictures the loss is an estimate: an error that has nothing to do with what a restoration of
+      30 dB still does wrong adds to it, 10 log10(1 + MSE / 1e-3).
+    """
+    error = float(np.mean((np.clip(reference, 0, 1) - np.clip(restored, 0, 1)) ** 2))
+    scores = {"psnr_to_float": _psnr(error), "psnr_float": None, "psnr": None}
+    if sharp is None:
+        loss = 10 * math.log10(1 + error / _RESTORED_MSE)
+        return scores | {"psnr_loss": loss, "loss_of": "estimated for a restoration of 30 dB"}
+    for name, pictures in (("psnr_float", reference), ("psnr", restored)):
+        values = [metrics.psnr(*pair) for pair in zip(sharp, pictures, strict=True)]
+        scores[name] = float(np.mean(np.minimum(values, _HIGHEST_PSNR)))
+    loss = scores["psnr_float"] - scores["psnr"]
+    return scores | {"psnr_loss": loss, "loss_of": "against sharp pictures"}
+
+
+def _psnr(error):
+    return -10 * math.log10(error) if error > 10 ** (-_HIGHEST_PSNR / 10) else _HIGHEST_PSNR
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """A row of `export` in a line."""
+    if not row["written"]:
+        return f"{row['file']}: not written, {row['reason']}."
+    return (
+        f"{row['file']}: {row['bytes'] / 1e6:.2f} MB, {row['psnr_to_float']:.1f} dB from the Keras "
+        f"model, loses {row['psnr_loss']:.3f} dB ({row['loss_of']}), {row['ms']:.0f} ms and "
+        f"{row['peak_mb']:.0f} MB a frame."
+    )
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write_json(path, content):
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

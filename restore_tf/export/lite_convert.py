@@ -1,0 +1,222 @@
+"""Making TFLite files, in a process of its own: converting leaks memory and may abort.
+
+    python -m restore_tf.export.lite_convert JOB.json
+
+A job (see `jobs`) is one of two:
+
+- "prepare" loads a run, writes the network as a SavedModel of one input size, cuts the crops that
+  files of this size are calibrated and scored on, and restores them with the Keras model.
+- "convert" makes one TFLite file of such a SavedModel.
+
+What goes wrong silently here, and how that is avoided:
+
+- `TFLiteConverter.from_concrete_functions` on a Keras 3 model gives a file that outputs NaN: its
+  weights are not frozen. Only SavedModels by `keras.export.ExportArchive` are converted.
+- Select-TF (Flex) operations are switched on by Keras' own exporter. Here they stay off.
+- A concatenation in 8 bits has one scale for all it joins, and hands it back to what it joins. The
+  network joins its input with estimates that reach beyond [0, 1], so the input's scale comes out
+  coarser than 1/255. A ReLU on the input, which changes nothing, gives the input its own scale.
+- The range of what is calibrated is what calibration has seen. The first crop is stretched to reach
+  from 0 to 1, so that the input's scale is exactly 1/255 with zero point 0. The output's is set by
+  a fake quantisation: in 8 bits it is clipped to [0, 1].
+- Quantising the same file twice can give two: an operation with an output that nothing uses (the
+  ConvLSTM's split at the coarsest scale) is left in floats now and then. It is tried again.
+- A SavedModel with a fake quantisation anywhere in it counts as trained for 8 bits, and float16 and
+  dynamic-range files of it keep float32 weights. So there are two SavedModels.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restore_tf.errors import UserError
+
+_ENDPOINT = "serving_default"
+_CROPS = "crops.npz"
+_ATTEMPTS = 10
+
+
+def prepare(
+    workdir: str,
+    load_arguments: Mapping[str, Any],
+    size: tuple[int, int] | None,
+    kinds: Sequence[str],
+    crop: tuple[int, int],
+    count: int,
+    samples: str,
+    folder: str,
+) -> dict[str, Any]:
+    """Writes what conversions start from: a SavedModel and the crops with what Keras makes of them.
+
+    Args:
+      workdir, load_arguments: for `inference.load_model`.
+      size: (height, width) of the input, None for any.
+      kinds: what will be converted to, of `lite.KINDS`.
+      crop: (height, width) of the crops.
+      count: how many crops.
+      samples: file of a `samples.Samples`.
+      folder: existing folder to write to.
+
+    Returns:
+      What the network is: channels, size_multiple, padding.
+
+    Raises:
+      UserError: as `load_model`, or a size that the network does not take.
+    """
+    from restore_tf import inference
+    from restore_tf.export.samples import Samples
+
+    model = inference.load_model(workdir, **load_arguments)
+    for side in (*(size or ()), *crop):
+        if side % model.size_multiple:
+            height, width = size or crop
+            raise UserError(
+                f"--size {height}x{width}: {model.name} takes multiples of {model.size_multiple} "
+                "pixels."
+            )
+    degraded, sharp = Samples.open(samples).crops(crop, count, model.channels, np.uint8)
+    pixels = degraded.astype(np.float32) / 255
+    reference = np.stack([inference.restore(model, picture) for picture in pixels])
+    arrays = {"degraded": degraded, "reference": reference}
+    np.savez(Path(folder) / _CROPS, **arrays, **({} if sharp is None else {"sharp": sharp}))
+    for eight_bit in sorted({_is_eight_bit(kind) for kind in kinds}):
+        write_saved_model(model, size, _saved_model(folder, eight_bit), eight_bit)
+    return {
+        "channels": model.channels,
+        "size_multiple": model.size_multiple,
+        "padding": model.padding,
+    }
+
+
+def write_saved_model(
+    model, size: tuple[int, int] | None, path: Path, eight_bit: bool = False
+) -> None:
+    """Writes a network's last stage as a SavedModel for one image at a time.
+
+    Args:
+      model: a `Restorer`.
+      size: (height, width), None for any.
+      path: the folder to make. Its one endpoint takes `images` (1, height, width, channels) and
+        gives `restored`, the same shape.
+      eight_bit: whether to add what conversion to 8 bits needs.
+    """
+    import keras
+    import tensorflow as tf
+
+    def restore(images):
+        if not eight_bit:
+            return {"restored": model(images, training=False)[-1]}
+        restored = model(tf.nn.relu(images), training=False)[-1]
+        return {"restored": tf.quantization.fake_quant_with_min_max_args(restored, 0.0, 1.0, 8)}
+
+    signature = tf.TensorSpec((1, *(size or (None, None)), model.channels), tf.float32, "images")
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(_ENDPOINT, restore, [signature])
+    archive.write_out(str(path), verbose=False)
+
+
+def _is_eight_bit(kind):
+    return kind in ("int8", "uint8")
+
+
+def _saved_model(folder, eight_bit):
+    return Path(folder) / ("saved_model_eight_bit" if eight_bit else "saved_model")
+
+
+def convert(folder: str, kind: str, output: str) -> dict[str, Any]:
+    """Converts a SavedModel that `prepare` left in `folder`.
+
+    Args:
+      folder: as `prepare`'s.
+      kind: one of `lite.KINDS`.
+      output: the file to write.
+
+    Returns:
+      widened_ranges: how many ranges `lite_ranges` widened.
+    """
+    import tensorflow as tf
+
+    path = str(_saved_model(folder, _is_eight_bit(kind)))
+    converter = tf.lite.TFLiteConverter.from_saved_model(path, signature_keys=[_ENDPOINT])
+    sets = tf.lite.OpsSet
+    operations = {
+        "int8": sets.TFLITE_BUILTINS_INT8,
+        "uint8": sets.TFLITE_BUILTINS_INT8,
+        "int16x8": sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+    }
+    converter.target_spec.supported_ops = [operations.get(kind, sets.TFLITE_BUILTINS)]
+    if kind != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if kind == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if kind in operations:
+        crops, _, _ = read_crops(folder)
+        converter.representative_dataset = lambda: _calibration(crops)
+    if _is_eight_bit(kind):
+        content, widened = _in_eight_bits(converter, kind)
+    else:
+        content, widened = converter.convert(), 0
+    Path(output).write_bytes(content)
+    return {"widened_ranges": widened}
+
+
+def _in_eight_bits(converter, kind):
+    """`converter.convert()` in its two halves, with a look at the ranges between them."""
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    from restore_tf.export import lite_ranges
+    from restore_tf.export.lite_check import contents
+
+    converter._experimental_calibrate_only = True  # no public name in TensorFlow 2.21
+    calibrated, widened = lite_ranges.widen(converter.convert())
+    outside = tf.uint8 if kind == "uint8" else tf.float32
+    for _ in range(_ATTEMPTS):
+        content = mlir_quantize(calibrated, input_data_type=outside, output_data_type=outside)
+        if not contents(content).floats:
+            break
+    return content, widened
+
+
+def read_crops(folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Returns what `prepare` left: degraded crops, what Keras makes of them, and sharp ones.
+
+    Degraded and sharp (None where unknown) are (count, height, width, channels) uint8, the
+    restored ones float32, not clipped.
+    """
+    with np.load(Path(folder) / _CROPS, allow_pickle=False) as found:
+        sharp = found["sharp"] if "sharp" in found.files else None
+        return found["degraded"], found["reference"], sharp
+
+
+def _calibration(crops) -> Iterator[dict[str, np.ndarray]]:
+    for index, crop in enumerate(crops):
+        image = crop[None].astype(np.float32) / 255
+        yield {"images": stretched(image) if index == 0 else image}
+
+
+def stretched(image: np.ndarray) -> np.ndarray:
+    """Returns the image with its contrast raised so that it reaches from exactly 0 to exactly 1.
+
+    One of a single value gets its first pixel black and its last one white.
+    """
+    low, high = image.min(), image.max()
+    if low == high:
+        image = image.copy()
+        image.flat[0], image.flat[-1] = 0, 1
+        return image
+    return (image - low) / (high - low)
+
+
+if __name__ == "__main__":
+    from restore_tf.export import jobs
+    from restore_tf.quiet import import_tensorflow
+
+    import_tensorflow()
+    sys.exit(jobs.serve(sys.argv[1], {"prepare": prepare, "convert": convert}))

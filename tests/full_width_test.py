@@ -1,0 +1,33 @@
+"""The published widths, once: exported as SavedModel and TFLite, and found equal."""
+
+import keras
+import pytest
+
+from restore_tf import experiment, inference
+from restore_tf.export import exporting, lite, samples
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "recipe", "parameters"),
+    [("srn", "gopro", 8_061_411), ("srn", "quick", 371_227), ("mprnet", "gopro", 20_127_073)],
+)
+def test_full_width_exports(model, recipe, parameters, tmp_path):
+    keras.utils.set_random_seed(0)
+    made = experiment.load_recipe(model, recipe)
+    experiment.write(tmp_path / "run", made, {})
+    experiment.build(made).save_weights(tmp_path / "run" / "best.weights.h5")
+    network = inference.load_model(tmp_path / "run")
+    pictures = samples.load(count=2)
+    entry = exporting.export_saved_model(network, tmp_path / "out", pictures)
+    assert entry["parameters"] == parameters
+    (row,) = lite.export(
+        tmp_path / "run",
+        {},
+        tmp_path / "out",
+        sizes=[(64, 64)],
+        kinds=["float32"],
+        samples=pictures,
+    )
+    assert row["written"], row["reason"]
+    assert row["bytes"] > 4 * parameters
