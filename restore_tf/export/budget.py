@@ -1,0 +1,294 @@
+"""What fits into a frame's time: which width, scales, stages and precision.
+
+budget.plan(720, 1280, fps=30)            # on this machine, from a measured run
+budget.plan(720, 1280, fps=30, tops=4)    # on a device, an estimate from its data sheet
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+
+from restore_tf import experiment
+from restore_tf.errors import UserError
+from restore_tf.export import budget_rates
+from restore_tf.export.budget_rates import UTILISATION, Device, Machine, Network
+from restore_tf.quiet import import_tensorflow
+
+WIDTHS, SCALES, RES_BLOCKS, STAGES = (8, 16, 24, 32), (1, 2, 3), (1, 2, 3), (1, 2, 3)
+_TASKS = ("rain13k", "sidd", "gopro")  # MPRNet's, narrowest first
+_MEASURED = 2  # networks that are measured at the asked size, at most
+_MULTIPLE = 16  # fixed sizes are padded to it
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What one network takes in one engine.
+
+    Attributes:
+      network: which.
+      engine: and precision.
+      gmac: billions of multiply-adds a frame.
+      ms: a frame, predicted or measured.
+      memory_mb: what running it adds to a process.
+      over: ms as a share of the time there is; at most 1 fits.
+    """
+
+    network: Network
+    engine: str
+    gmac: float
+    ms: float
+    memory_mb: float
+    over: float
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return 1e3 / self.ms
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is time for it."""
+        return self.over <= 1
+
+    def taking(self, ms: float) -> Row:
+        """The same with another time."""
+        return dataclasses.replace(self, ms=ms, over=self.over * ms / self.ms)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The answer.
+
+    Attributes:
+      rows: every network in every engine, the fewest multiply-adds first; predicted.
+      recommended: of those that fit, the one with the most multiply-adds in its fastest engine;
+        where none fits, what comes closest.
+      measured_ms: of the recommended, at the asked size; None for an estimate from TOPS, or where
+        it could not be run.
+    """
+
+    rows: tuple[Row, ...]
+    recommended: Row
+    measured_ms: float | None = None
+
+
+def plan(
+    height: int,
+    width: int,
+    fps: float,
+    *,
+    workdir: str | os.PathLike | None = None,
+    model: str | None = None,
+    tops: float | None = None,
+    utilisation: float = UTILISATION,
+    note: Callable[[str], None] = print,
+) -> Plan:
+    """Says which networks restore frames of a size in time, and which one to take.
+
+    Args:
+      height, width: of a frame, in pixels.
+      fps: frames a second.
+      workdir: a run whose own network is to be in the table; the others are of its family then.
+      model: "srn" or "mprnet", to leave the other family out.
+      tops: int8 operations a second that a device's data sheet names, in 1e12, two for a
+        multiply-add; nothing is measured then.
+      utilisation: the share of `tops` that a network gets out of it.
+      note: told line by line; the table is one of them.
+
+    Raises:
+      UserError: a size, rate, TOPS or utilisation that cannot be, no run directory, or nothing
+        could be measured.
+    """
+    _check(height, width, fps, tops, utilisation)
+    import_tensorflow()  # before a recipe does, less quietly
+    networks = candidates(model, workdir)
+    costs = _count(networks)
+    size = tuple(side + -side % _MULTIPLE for side in (height, width))
+    note(f"{width}x{height} at {fps:g} frames/s: {1e3 / fps:.1f} ms a frame.")
+    if tops is not None:
+        rows = rows_of(networks, costs, Device(tops, utilisation), size, fps)
+        best = recommended(rows)
+        note(
+            f"ESTIMATE from {tops:g} TOPS, of which {utilisation:.0%} are assumed to be used; "
+            "nothing was measured. MB: what layers give out, in 8 bits."
+        )
+        note(table(rows))
+        note(_advice(best))
+        return Plan(tuple(rows), best)
+    machine = Machine({network.family for network in networks})
+    for engine, rate in machine.sustained.items():
+        note(f"{engine}: {rate:.0f} GMAC/s measured here in a small SRN of width 32.")
+    for engine, reason in machine.left_out.items():
+        note(f"{engine}: left out, {reason}.")
+    rows = rows_of(networks, costs, machine, size, fps)
+    note(f"Predicted from short runs on this machine:\n{table(rows)}")
+    best, measured = _measure_best(rows, size, note)
+    note(_advice(measured or best))
+    return Plan(tuple(rows), best, measured and measured.ms)
+
+
+def candidates(model: str | None = None, workdir: str | os.PathLike | None = None) -> list[Network]:
+    """Lists SRN's widths, scales and ResBlocks and MPRNet's three tasks and stages.
+
+    Args: as `plan`'s.
+    """
+    found = []
+    if workdir is not None:
+        recipe, _ = experiment.read(workdir)
+        model = model or recipe.model.split("_")[0]
+        found.append(Network("this run", recipe.model, dict(recipe.network)))
+    if model not in (None, "srn", "mprnet"):
+        raise UserError(f"--model {model}: expected srn or mprnet.")
+    if model in (None, "srn"):
+        for width, scales, blocks in itertools.product(WIDTHS, SCALES, RES_BLOCKS):
+            name = f"SRN width {width}, {_some(scales, 'scale')}, {_some(blocks, 'ResBlock')}"
+            arguments = {"width": width, "scales": scales, "res_blocks": blocks}
+            found.append(Network(name, "srn", arguments))
+    if model in (None, "mprnet"):
+        for task, stages in itertools.product(_TASKS, STAGES):
+            arguments = dict(experiment.load_recipe("mprnet", task).network)
+            name = f"MPRNet n_feat {arguments['n_feat']}, {_some(stages, 'stage')}"
+            found.append(Network(name, "mprnet", arguments | {"stages": stages}))
+    return found
+
+
+def _some(count, noun):
+    return f"{count} {noun}{'s' if count > 1 else ''}"
+
+
+def _check(height, width, fps, tops, utilisation):
+    if min(height, width) < 1:
+        raise UserError(f"--size {height}x{width}: expected sides of at least 1.")
+    if not (fps > 0 and math.isfinite(fps)):
+        raise UserError(f"--fps {fps}: expected a number above 0.")
+    if tops is not None and not (tops > 0 and math.isfinite(tops)):
+        raise UserError(f"--tops {tops}: expected a number above 0.")
+    if not 0 < utilisation <= 1:
+        raise UserError(f"--utilisation {utilisation}: expected a share above 0, at most 1.")
+
+
+def _count(networks):
+    """The `Cost` of each. SRN's scales share their layers: each takes a quarter of the last."""
+    found = []
+    for network in networks:
+        arguments, factor = dict(network.arguments), 1.0
+        if network.family == "srn":
+            factor = sum(4.0**-scale for scale in range(arguments.get("scales", 3)))
+            arguments["scales"] = 1
+        found.append(
+            _counted(network.model, json.dumps(arguments, sort_keys=True)).repeated(factor)
+        )
+    return found
+
+
+@functools.cache
+def _counted(model, arguments):
+    from restore_tf.export import cost
+
+    return cost.count(Network("", model, json.loads(arguments)).build())
+
+
+def rows_of(
+    networks: Sequence[Network], costs: Sequence, times, size: tuple[int, int], fps: float
+) -> list[Row]:
+    """Returns every network in every engine, the fewest multiply-adds first.
+
+    Args:
+      networks, costs: one `cost.Cost` for each.
+      times: a `budget_rates.Machine` or `budget_rates.Device`.
+      size: (height, width) of a frame in pixels.
+      fps: frames a second.
+    """
+    pixels = size[0] * size[1]
+    rows = []
+    for network, cost in zip(networks, costs, strict=True):
+        for engine in times.engines:
+            planes = network.runs_per_picture
+            seconds = pixels * planes * times.seconds(network, cost, engine)
+            taken = pixels * times.bytes_per_pixel(network, cost, engine)
+            gmac = pixels * planes * cost.multiplications / 1e9
+            rows.append(Row(network, engine, gmac, 1e3 * seconds, taken / 1e6, seconds * fps))
+    return sorted(rows, key=lambda row: row.gmac)
+
+
+def recommended(rows: Sequence[Row]) -> Row:
+    """Returns the row with the most multiply-adds that fits, else the one that comes closest.
+
+    More work is better pictures, as a rule; how good they are is for a training to show.
+    """
+    fitting = [row for row in rows if row.fits]
+    if fitting:
+        return max(fitting, key=lambda row: (row.gmac, -row.ms))
+    return min(rows, key=lambda row: row.over)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Returns one line of Markdown for each network: all engines, and by how much it misses."""
+    engines = list(dict.fromkeys(row.engine for row in rows))
+    lines = [["network", "GMAC", *(f"{engine}, ms" for engine in engines), "frames/s", "MB", ""]]
+    for network in dict.fromkeys(row.network.name for row in rows):
+        mine = {row.engine: row for row in rows if row.network.name == network}
+        best = min(mine.values(), key=lambda row: row.ms)
+        verdict = f"fits: {', '.join(engine for engine in engines if mine[engine].fits)}"
+        if not best.fits:
+            verdict = f"{_number(best.over)} times too slow"
+        times = [_number(mine[engine].ms) for engine in engines]
+        cells = [_number(best.fps), f"{best.memory_mb:.0f}", verdict]
+        lines.append([network, f"{best.gmac:.1f}", *times, *cells])
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _number(value):
+    """With three digits, however large."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _measure_best(rows, size, note):
+    """Measures the recommended row at the asked size; where it then does not fit, the next one.
+
+    Returns:
+      The row as predicted, and as measured; None where it could not be.
+    """
+    rows, pixels = list(rows), size[0] * size[1]
+    for attempt in range(_MEASURED):
+        best = recommended(rows)
+        name = f"{best.network.name}, {best.engine}"
+        found, reasons = budget_rates.measure([(best.network, size)], [best.engine])
+        if not found:
+            note(f"{name}: cannot be run at {size[1]}x{size[0]} ({reasons[best.engine]}).")
+            rows.remove(best)
+            continue
+        (run,) = found[best.engine]
+        ms = 1e3 * run.seconds * pixels * best.network.runs_per_picture
+        note(
+            f"{name}: predicted {_number(best.ms)} ms, measured {_number(ms)} ms at "
+            f"{size[1]}x{size[0]}."
+        )
+        measured = best.taking(ms)
+        if run.bytes_per_pixel:
+            taken = run.bytes_per_pixel * pixels / 1e6
+            measured = dataclasses.replace(measured, memory_mb=taken)
+        if measured.fits or not best.fits or attempt == _MEASURED - 1:
+            return best, measured
+        off = ms / best.ms  # what was measured says how far off the others of that engine are
+        rows = [row.taking(row.ms * off) if row.engine == best.engine else row for row in rows]
+    return recommended(rows), None
+
+
+def _advice(best):
+    time = f"{_number(best.ms)} ms a frame, {_number(best.fps)} frames/s"
+    time += f", {best.memory_mb:.0f} MB"
+    if best.fits:
+        return f"Recommended: {best.network.name}, {best.engine}: {time}."
+    factor = math.sqrt(best.over)
+    return (
+        f"Nothing fits. Closest: {best.network.name}, {best.engine}: {time}, "
+        f"{_number(best.over)} times too slow; sides {factor:.2g} times smaller would fit."
+    )

@@ -1,0 +1,253 @@
+"""The frame budget: what is counted, how times follow from it, and what is recommended."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mprnet_tf.model import MPRNet
+from restore_tf.errors import UserError
+from restore_tf.export import budget, budget_rates, cost
+from restore_tf.export.budget_rates import LITE_FLOAT, LITE_INT8, TENSORFLOW, Device, Network, Run
+from srn_tf.model import SRN
+
+
+def srn_by_hand(width, scales, blocks, channels=3):
+    """Multiply-adds per pixel, from the paper's figure 3 and section 3.2, layer by layer."""
+    w = width
+    res_blocks = blocks * 2 * 25  # 5x5, times the square of their width
+    full = 25 * 2 * channels * w + res_blocks * w**2  # blurry and previous go in
+    full += res_blocks * w**2 + 25 * w * channels
+    half = 25 * w * 2 * w + 2 * res_blocks * (2 * w) ** 2 + 16 * 2 * w * w
+    quarter = 25 * 2 * w * 4 * w + 2 * res_blocks * (4 * w) ** 2 + 16 * 4 * w * 2 * w
+    quarter += 9 * (2 * 4 * w) * (4 * 4 * w)  # ConvLSTM: features and state to four gates
+    return (full + half / 4 + quarter / 16) * sum(4.0**-scale for scale in range(scales))
+
+
+def of_graph(model, side):
+    """(multiply-adds, values) per pixel of the convolutions in TensorFlow's own graph."""
+    signature = tf.TensorSpec((1, side, side, model.channels))
+    graph = tf.function(lambda x: model(x)[-1]).get_concrete_function(signature).graph
+    multiplications = values = 0
+    for node in graph.get_operations():
+        if node.type not in ("Conv2D", "Conv2DBackpropInput"):
+            continue
+        output, kernel = node.outputs[0].shape, node.inputs[1].shape
+        pixels = output if node.type == "Conv2D" else node.inputs[2].shape
+        multiplications += math.prod(pixels[:3]) * math.prod(kernel)
+        values += math.prod(output)
+    return multiplications / side**2, values / side**2
+
+
+@pytest.mark.parametrize(("width", "scales", "blocks"), [(32, 3, 3), (8, 1, 1), (5, 2, 2)])
+def test_srn_costs_what_a_hand_count_says(width, scales, blocks):
+    found = cost.count(SRN(width=width, scales=scales, res_blocks=blocks))
+    assert found.multiplications == pytest.approx(srn_by_hand(width, scales, blocks), rel=1e-12)
+
+
+def taps_by_hand(scales, blocks):
+    """Kernel places per pixel: 5x5 at three sizes, the ConvLSTM's 3x3, the transposed 4x4."""
+    full = (2 + 4 * blocks) * 25
+    half = quarter = (1 + 4 * blocks) * 25 + 16
+    return (full + half / 4 + (quarter + 9) / 16) * sum(4.0**-scale for scale in range(scales))
+
+
+def test_taps_by_hand():
+    """The paper's: 14 convolutions of 5x5 at full size, 13 at half and at a quarter."""
+    assert taps_by_hand(1, 3) == 14 * 25 + (13 * 25 + 16) / 4 + (13 * 25 + 16 + 9) / 16
+    assert cost.count(SRN(scales=1, width=4)).taps == taps_by_hand(1, 3)
+
+
+def test_the_papers_srn_at_720p():
+    """benchmarks/README.md: 1,260 GMAC."""
+    assert 1255 < cost.count(SRN()).multiplications * 720 * 1280 / 1e9 < 1265
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: SRN(width=4, scales=2, res_blocks=1, recurrent=False),
+        lambda: MPRNet(8, 4, 4, num_cab=2, stages=1),
+        lambda: MPRNet(8, 4, 4, num_cab=2),
+    ],
+)
+def test_costs_are_those_of_tensorflows_graph(model):
+    model = model()
+    found = cost.count(model)
+    multiplications, values = of_graph(model, 64)
+    assert found.multiplications == pytest.approx(multiplications)
+    assert found.values == pytest.approx(values)
+
+
+def test_a_gray_network_runs_three_times():
+    arguments = {"channels": 1, "width": 4, "scales": 1, "res_blocks": 1}
+    network = Network("gray", "srn_gray", arguments)
+    times = Device(tops=2, utilisation=1)
+    (row,) = budget.rows_of([network], [cost.count(network.build())], times, (16, 32), 30)
+    expected = 3 * 16 * 32 * srn_by_hand(4, 1, 1, channels=1) / 1e9
+    assert row.gmac == pytest.approx(expected) and row.ms == pytest.approx(expected)
+
+
+def test_counting_leaves_the_network_as_it_was():
+    model = SRN(width=4, scales=1, res_blocks=1)
+    images = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
+    before = np.asarray(model(images)[-1])
+    cost.count(model)
+    assert np.array_equal(model(images)[-1], before) and before.any()
+
+
+def test_fit_finds_the_two_constants():
+    costs = [cost.Cost(1e4, 90, 0, 0), cost.Cost(4e5, 400, 0, 0)]
+    seconds = [2e-12 * each.multiplications + 5e-10 * each.values for each in costs]
+    assert budget_rates.fit(costs, seconds) == pytest.approx((2e-12, 5e-10))
+    assert budget_rates.fit(costs, [1e-9, 8e-7]) == pytest.approx((2e-12, 0))  # 800 times as long
+    assert budget_rates.fit(costs, [1e-6, 2e-6]) == pytest.approx((0, 5e-9))  # twice as long
+
+
+def test_candidates():
+    networks = budget.candidates()
+    assert len(networks) == 4 * 3 * 3 + 3 * 3
+    assert len({network.name for network in networks}) == len(networks)
+    assert {network.family for network in budget.candidates("mprnet")} == {"mprnet"}
+    # Scales are not counted one by one.
+    picked = [n for n in networks if n.name == "SRN width 16, 3 scales, 2 ResBlocks"]
+    (found,) = budget._count(picked)
+    assert found.multiplications == pytest.approx(srn_by_hand(16, 3, 2))
+
+
+def test_tops_by_hand():
+    """4 TOPS at half are 1e12 multiply-adds a second."""
+    lines = []
+    plan = budget.plan(720, 1280, 25, model="srn", tops=4, utilisation=0.5, note=lines.append)
+    assert len(plan.rows) == 36 and plan.measured_ms is None
+    for row, (width, scales, blocks) in itertools.product(
+        plan.rows, [(8, 1, 1), (32, 3, 3), (24, 2, 2)]
+    ):
+        if row.network.arguments == {"width": width, "scales": scales, "res_blocks": blocks}:
+            ms = 720 * 1280 * srn_by_hand(width, scales, blocks) / 1e9
+            assert row.ms == pytest.approx(ms) and row.fits == (ms <= 40)
+            assert row.over == pytest.approx(ms / 40) and row.fps == pytest.approx(1e3 / ms)
+    # 34.1 GMAC fit into 40 ms, 43.7 do not.
+    assert plan.recommended.network.name == "SRN width 8, 3 scales, 1 ResBlock"
+    text = "\n".join(lines)
+    assert "ESTIMATE from 4 TOPS, of which 50% are assumed" in text
+    assert "| SRN width 8, 1 scale, 2 ResBlocks | 43.7 | 43.7 | 22.9 |" in text
+    assert "| 1.09 times too slow |" in text and "fits: device int8" in text
+    assert "Recommended: SRN width 8, 3 scales, 1 ResBlock, device int8" in text
+
+
+class Measured:
+    """In place of runs: exact times, but for pictures of the asked size, which take longer."""
+
+    def __init__(self, factor, failing=0, without=()):
+        self.factor, self.failing, self.without = factor, failing, without
+        self.large = []
+
+    def __call__(self, networks, engines):
+        found = {engine: [] for engine in engines}
+        for (network, size), engine in itertools.product(networks, engines):
+            each = cost.count(network.build())
+            seconds = each.multiplications * {TENSORFLOW: 4e-12, LITE_INT8: 1e-12}.get(
+                engine, 3e-12
+            )
+            seconds += each.values * 1e-10
+            if max(size) > 256:
+                self.large.append((network.name, engine, size))
+                seconds *= self.factor
+                if self.failing > 0:
+                    self.failing -= 1
+                    return {}, {engine: "it crashed"}
+            found[engine].append(Run(seconds, 8 * each.taps + 40.0 * network.width))
+        measured = {engine: found[engine] for engine in found if engine not in self.without}
+        return measured, dict.fromkeys(self.without, "not installed")
+
+
+def test_plan_measures_what_it_recommends(monkeypatch):
+    measured, lines = Measured(1.1), []
+    monkeypatch.setattr(budget_rates, "measure", measured)
+    plan = budget.plan(512, 512, 20, model="srn", note=lines.append)
+    # 50 ms are 190,735 ns for each of 262,144 pixels; int8 takes 1e-12 and 1e-10 s.
+    costs = {row.network.name: row for row in plan.rows if row.engine == LITE_INT8}
+    for row in costs.values():
+        arguments = tuple(row.network.arguments[key] for key in ("width", "scales", "res_blocks"))
+        least = 1e3 * 512**2 * srn_by_hand(*arguments) * 1e-12
+        assert least < row.ms < 1.3 * least + 10
+        memory = 8 * taps_by_hand(*arguments[1:]) + 40 * arguments[0]
+        assert row.memory_mb == pytest.approx(memory * 512**2 / 1e6)
+    best = plan.recommended
+    assert best.engine == LITE_INT8 and best.fits
+    assert all(row.gmac <= best.gmac for row in plan.rows if row.fits)
+    assert measured.large[0][1:] == (LITE_INT8, (512, 512))
+    assert plan.measured_ms == pytest.approx(1.1 * best.ms, rel=0.2)
+    text = "\n".join(lines)
+    assert "measured here" in text and "predicted" in text and "Recommended: " in text
+    assert {TENSORFLOW, LITE_FLOAT, LITE_INT8} == {row.engine for row in plan.rows}
+
+
+def test_plan_takes_a_lighter_one_where_the_first_misses_when_measured(monkeypatch):
+    measured, lines = Measured(2.0), []
+    monkeypatch.setattr(budget_rates, "measure", measured)
+    plan = budget.plan(512, 512, 20, model="srn", note=lines.append)
+    assert len(measured.large) == 2
+    first, second = (line for line in lines if "predicted" in line and "measured" in line)
+    assert first != second
+    assert plan.recommended.network.name == measured.large[1][0]
+
+
+def test_what_cannot_be_run_is_said(monkeypatch):
+    measured, lines = Measured(1.0, failing=1, without=[LITE_FLOAT]), []
+    monkeypatch.setattr(budget_rates, "measure", measured)
+    plan = budget.plan(512, 512, 20, model="srn", note=lines.append)
+    assert "LiteRT float32: left out, not installed." in lines
+    assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_INT8}
+    (failed,) = (line for line in lines if "cannot be run at 512x512 (it crashed)" in line)
+    assert not failed.startswith(plan.recommended.network.name + ",")
+    assert plan.measured_ms is not None
+    everything = [TENSORFLOW, LITE_FLOAT, LITE_INT8]
+    monkeypatch.setattr(budget_rates, "measure", Measured(1.0, without=everything))
+    with pytest.raises(UserError, match="nothing could be measured .not installed"):
+        budget.plan(512, 512, 20, model="srn", note=lines.append)
+
+
+def test_nothing_fits_says_by_how_much(monkeypatch):
+    monkeypatch.setattr(budget_rates, "measure", Measured(1.0))
+    lines = []
+    plan = budget.plan(720, 1280, 1000, model="srn", note=lines.append)
+    assert not plan.recommended.fits
+    assert plan.recommended.network.name == "SRN width 8, 1 scale, 1 ResBlock"
+    assert lines[-1].startswith("Nothing fits. Closest: SRN width 8, 1 scale, 1 ResBlock")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((0, 10, 30), "--size 0x10"),
+        ((10, 10, 0), "--fps 0"),
+        ((10, 10, math.inf), "--fps inf"),
+        ((10, 10, 30, {"tops": -1}), "--tops -1"),
+        ((10, 10, 30, {"tops": 4, "utilisation": 1.5}), "--utilisation 1.5"),
+        ((10, 10, 30, {"model": "resnet", "tops": 1}), "--model resnet"),
+        ((10, 10, 30, {"workdir": "missing", "tops": 1}), "missing"),
+    ],
+)
+def test_mistakes(arguments, expected):
+    options = arguments[3] if len(arguments) > 3 else {}
+    with pytest.raises(UserError, match=expected):
+        budget.plan(*arguments[:3], note=lambda line: None, **options)
+
+
+def test_device_times_do_not_depend_on_the_engine():
+    network = Network("n", "srn", {"width": 8})
+    seconds = Device(tops=2, utilisation=1).seconds(network, cost.Cost(1e6, 1, 1, 1), "")
+    assert seconds == pytest.approx(1e-6)
+
+
+@pytest.mark.slow
+def test_a_real_plan():
+    lines = []
+    plan = budget.plan(64, 96, 0.5, model="srn", note=lines.append)
+    assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_FLOAT, LITE_INT8}
+    assert plan.recommended.fits and plan.measured_ms > 0
+    assert all(row.ms > 0 and row.memory_mb > 0 for row in plan.rows)
