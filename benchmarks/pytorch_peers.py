@@ -16,8 +16,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-RES_BLOCKS = 3  # per block of SRN
-
 
 def _same(inputs, filters, kernel_size=5, bias=True):
     return nn.Conv2d(inputs, filters, kernel_size, padding=kernel_size // 2, bias=bias)
@@ -61,9 +59,19 @@ class ResBlock(nn.Module):
 class SRN(nn.Module):
     """Scale-recurrent network; arguments as `srn_tf.model.SRN`'s."""
 
-    def __init__(self, channels=3, recurrent=True, width=32, scales=3):
+    def __init__(
+        self,
+        channels=3,
+        recurrent=True,
+        width=32,
+        scales=3,
+        res_blocks=3,
+        global_skip=False,
+    ):
         super().__init__()
         self.scales = scales
+        self.res_blocks = res_blocks
+        self.global_skip = global_skip
         self.enc1_1 = _same(2 * channels, width)
         self.enc2_1 = _halving(width, 2 * width)
         self.enc3_1 = _halving(2 * width, 4 * width)
@@ -74,7 +82,7 @@ class SRN(nn.Module):
         self.dec1_4 = _doubling(2 * width, width)
         self.dec1_0 = _same(width, channels)
         for level in (1, 2, 3):
-            for number in range(1, RES_BLOCKS + 1):
+            for number in range(1, res_blocks + 1):
                 self.add_module(f"enc{level}_{number + 1}", ResBlock(width * 2 ** (level - 1)))
                 self.add_module(f"dec{level}_{number}", ResBlock(width * 2 ** (level - 1)))
 
@@ -101,16 +109,17 @@ class SRN(nn.Module):
             features, state = self._remember(features, state)
         half = half + F.relu(self.dec2_4(self._decode(features, 3)), inplace=True)
         shallow = shallow + F.relu(self.dec1_4(self._decode(half, 2)), inplace=True)
-        return self.dec1_0(self._decode(shallow, 1)), state
+        restored = self.dec1_0(self._decode(shallow, 1))
+        return (restored + x[:, : x.shape[1] // 2] if self.global_skip else restored), state
 
     def _encode(self, x, level):
         x = F.relu(getattr(self, f"enc{level}_1")(x), inplace=True)
-        for number in range(2, RES_BLOCKS + 2):
+        for number in range(2, self.res_blocks + 2):
             x = getattr(self, f"enc{level}_{number}")(x)
         return x
 
     def _decode(self, x, level):
-        for number in range(RES_BLOCKS, 0, -1):
+        for number in range(self.res_blocks, 0, -1):
             x = getattr(self, f"dec{level}_{number}")(x)
         return x
 
