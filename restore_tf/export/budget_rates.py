@@ -9,10 +9,6 @@ convolutions: a third run says by how much that makes it slower.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +18,7 @@ import numpy as np
 
 from restore_tf import experiment
 from restore_tf.errors import UserError
+from restore_tf.export import jobs
 
 TENSORFLOW, LITE_FLOAT, LITE_INT8 = "TensorFlow float32", "LiteRT float32", "LiteRT int8"
 DEVICE = "device int8"
@@ -40,7 +37,6 @@ _INT8_BYTES = {"srn": 11.0, "mprnet": 20.0}
 _POINTER = 8
 
 _SECONDS = 1.5  # of each run
-_WAIT = 900  # seconds after which a process counts as hanging
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,21 +221,29 @@ def measure(
     """
     kinds = [LITE_KINDS[engine] for engine in engines if engine in LITE_KINDS]
     with tempfile.TemporaryDirectory(prefix="restore_tf_") as folder:
-        jobs = [
+        given = [
             {"model": network.model, "arguments": dict(network.arguments), "size": size}
             for network, size in networks
         ]
         seconds = _SECONDS if TENSORFLOW in engines else 0
         try:
-            prepared = _job("prepare", folder, networks=jobs, kinds=kinds, seconds=seconds)
-        except _Failed as error:
+            prepared = jobs.run(
+                "budget_probe",
+                "prepare",
+                Path(folder),
+                networks=given,
+                kinds=kinds,
+                seconds=seconds,
+                folder=folder,
+            )
+        except jobs.Failed as error:
             return {}, dict.fromkeys(engines, str(error))
         found, reasons = {}, {}
         for engine in engines:
             try:
                 runs = prepared if engine == TENSORFLOW else _run_files(engine, prepared, folder)
                 found[engine] = _runs(networks, runs)
-            except _Failed as error:
+            except jobs.Failed as error:
                 reasons[engine] = str(error)
     return found, reasons
 
@@ -248,9 +252,9 @@ def _run_files(engine, prepared, folder):
     kind, runs = LITE_KINDS[engine], []
     for number, network in enumerate(prepared):
         if kind in network["failed"]:
-            raise _Failed(network["failed"][kind])
+            raise jobs.Failed(network["failed"][kind])
         file = str(Path(folder) / f"{number}_{kind}.tflite")
-        runs.append(_job("run_file", folder, file=file, seconds=_SECONDS))
+        runs.append(jobs.run("budget_probe", "run_file", Path(folder), file=file, seconds=_SECONDS))
     return runs
 
 
@@ -259,32 +263,3 @@ def _runs(networks, found):
         Run(run["seconds"] / (size[0] * size[1]), run.get("bytes_per_pixel", 0.0))
         for (_, size), run in zip(networks, found, strict=True)
     ]
-
-
-class _Failed(Exception):
-    """A process that gave no answer; the message is a line."""
-
-
-def _job(function, folder, **arguments):
-    """Runs a function of `budget_probe` in a process of its own."""
-    job, answer = Path(folder) / "job.json", Path(folder) / "answer.json"
-    answer.unlink(missing_ok=True)
-    job.write_text(json.dumps({"function": function, "arguments": {**arguments, **(
-        {"folder": folder} if function == "prepare" else {})}}), encoding="utf-8")  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    environment |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment.pop("KERAS_BACKEND", None)
-    command = [sys.executable, "-m", "restore_tf.export.budget_probe", str(job)]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=environment,
-            timeout=_WAIT,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise _Failed(f"{function}: gave no answer within {_WAIT} s") from None
-    if not answer.exists():
-        raise _Failed(f"{function}: its process ended with code {done.returncode}")
-    found = json.loads(answer.read_text(encoding="utf-8"))
-    if "error" in found:
-        raise _Failed(f"{function}: {found['error']}")
-    return found["result"]
