@@ -112,22 +112,32 @@ def test_saved_model_in_a_fresh_process(network, tmp_path):
 
 @pytest.mark.slow
 def test_tflite_gives_keras_numbers(network, tmp_path):
-    """In float32; `lite.export` refuses a file whose numbers differ, with the reason."""
-    experiment.write(tmp_path / "run", network, {})
-    experiment.build(network).save_weights(tmp_path / "run" / "best.weights.h5")
-    rows = lite.export(
-        tmp_path / "run",
+    tflite(network, (32, 48), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paper", PAPERS)
+def test_tflite_for_any_size(paper, tmp_path):
+    path = tflite(first(paper), None, tmp_path)
+    picture = np.random.default_rng(1).random((21, 45, 3), np.float32)
+    expected = inference.restore(inference.load_model(tmp_path / "run"), picture)
+    np.testing.assert_allclose(inference.restore(LiteModel(path), picture), expected, atol=1e-4)
+
+
+def tflite(network, size, folder):
+    """Exports in float32; `lite.export` refuses a file whose numbers differ, with the reason."""
+    experiment.write(folder / "run", network, {})
+    experiment.build(network).save_weights(folder / "run" / "best.weights.h5")
+    (row,) = lite.export(
+        folder / "run",
         {},
-        tmp_path / "tflite",
-        sizes=[(32, 48), None],
+        folder / "tflite",
+        sizes=[size],
         kinds=["float32"],
         samples=samples.load(count=2),
     )
-    assert [row["reason"] for row in rows] == [None, None]
-    picture = np.random.default_rng(1).random((21, 45, 3), np.float32)
-    whole = LiteModel(tmp_path / "tflite" / rows[1]["file"])
-    expected = inference.restore(inference.load_model(tmp_path / "run"), picture)
-    np.testing.assert_allclose(inference.restore(whole, picture), expected, atol=1e-4)
+    assert row["reason"] is None
+    return folder / "tflite" / row["file"]
 
 
 @pytest.mark.slow
