@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from restore_tf import images
-from restore_tf.commands import cli, evaluate, restore, train
+from restore_tf.commands import cli, evaluate, pictures, restore, train
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--set", "network.width=4", "--set", "network.res_blocks=1", "--set", "crop=32"]
@@ -164,7 +164,7 @@ def test_a_broken_picture_does_not_stop_the_others(run, tmp_path, capsys):
     images.write_picture(tmp_path / "good.png", np.zeros((8, 8, 3), np.uint8))
     words = ["restore.py", str(tmp_path), "--workdir", str(run), "--output", str(tmp_path / "out")]
     code = restore.main(words)
-    assert "broken.png: cannot be read" in error_of(capsys, code, restore.SOME_FAILED)
+    assert "broken.png: cannot be read" in error_of(capsys, code, pictures.SOME_FAILED)
     assert (tmp_path / "out" / "good.png").is_file()
 
 

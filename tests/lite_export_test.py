@@ -218,9 +218,30 @@ def test_ranges_in_proportion_stay():
         )
         converter._experimental_calibrate_only = True
         calibrated = converter.convert()
-        widened, count = lite_ranges.widen(calibrated)
+        widened, count = lite_ranges.put_right(calibrated)
         assert count == expected
         assert (widened == calibrated) == (not expected)
+
+
+def test_a_transposed_convolution_does_its_relu(tiny_srn):
+    """Its range begins at 0, so 8 bits cut off what is negative; the one ReLU left is the input's.
+
+    An addition after the ReLU writes into its memory, where calibration then finds the sum's range.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(tiny_srn.file("uint8").read_bytes(), 0)
+    (graph,) = model.subgraphs
+    code = [model.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators]
+    names = schema.BuiltinOperator
+    assert code.count(names.RELU) == 1
+    outputs = [
+        graph.tensors[operator.outputs[0]].quantization
+        for operator, found in zip(graph.operators, code, strict=True)
+        if found == names.TRANSPOSE_CONV
+    ]
+    assert len(outputs) == 2 * 2  # D blocks times scales
+    assert [int(output.zeroPoint[0]) for output in outputs] == [-128] * 4
 
 
 def test_the_wrong_converter_is_not_used(tiny_srn, tmp_path, monkeypatch):

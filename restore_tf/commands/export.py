@@ -41,7 +41,7 @@ def _flags():
     define("string", "output", None, "the folder to write to")
     define("list", "format", ["saved_model"], f"of {', '.join(FORMATS)}")
     define("string", "name", None, "the model's name for TF Serving; the network's by default")
-    define("integer", "max_pixels", None, "SavedModel: larger pictures are refused", 1)
+    define("integer", "max_pixels", None, "SavedModel: larger pictures are refused", 64 * 96)
     define("list", "size", ["256x256"], "TFLite: HEIGHTxWIDTH of the files of fixed shape")
     define("list", "kinds", list(KINDS[:-1]), f"TFLite: of {', '.join(KINDS)}")
     define("string", "calibrate", None, "degraded pictures to calibrate and compare on; embedded")
@@ -78,7 +78,7 @@ def _export(positional, values):
     deployment.check_name(name)
     tell = _say if "tflite" in values.format else (lambda text: None)
     if "tflite" in values.format and not values.overwrite:
-        _refuse_existing(output, recipe.model, sizes, values.kinds)
+        _refuse_existing(output, recipe.model, sizes, values)
     pictures = samples.load(values.calibrate, values.sharp, note=tell)
     quiet.import_tensorflow()
     entries, refused = [], []
@@ -95,12 +95,13 @@ def _export(positional, values):
     return SOME_REFUSED if refused else 0
 
 
-def _refuse_existing(output, model, sizes, kinds):
+def _refuse_existing(output, model, sizes, values):
     from restore_tf.export import lite
 
+    given = model_flags.arguments(values)
     for size in [*sizes, None]:
-        for kind in lite.kinds_of(size, kinds):
-            path = output / _TFLITE / lite.file_name(model, size, kind)
+        for kind in lite.kinds_of(size, values.kinds):
+            path = output / _TFLITE / lite.file_name(model, size, kind, given)
             if path.exists():
                 raise UserError(f"{path}: exists; pass --overwrite or another --output.")
 

@@ -46,15 +46,22 @@ def export_saved_model(
         the number after the highest there is, which TF Serving then takes up by itself.
       samples: what it is compared on.
       precision: what the network computes in, float32 or bfloat16.
-      max_pixels: as `saved_model.write`'s.
+      max_pixels: as `saved_model.write`'s; at least the 64x96 of a crop that it is tried on.
       finish: adds files to the checked SavedModel; what it returns is kept in the record.
 
     Returns:
       The record's entry: path, signatures, operations, sizes, checksums and differences.
 
     Raises:
-      UserError: it does not run, or gives other numbers; nothing is written then.
+      UserError: it does not run, or gives other numbers, or `max_pixels` is too small to try it;
+        nothing is written then.
     """
+    least = max(height * width for height, width in _SIZES)
+    if max_pixels < least:
+        raise UserError(
+            f"max_pixels {max_pixels}: expected at least {least}, the pixels of the largest crop "
+            "that the SavedModel is tried on."
+        )
     versions = Path(directory) / SAVED_MODELS
     with _staging(directory) as staging:
         written = staging / "1"

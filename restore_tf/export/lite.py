@@ -111,9 +111,26 @@ def kinds_of(size: tuple[int, int] | None, kinds: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(kinds)) if size else ["float32"]
 
 
-def file_name(model: str, size: tuple[int, int] | None, kind: str) -> str:
-    """Returns what a file is called: "srn_256x256_int8.tflite", "srn_any_size_float32.tflite"."""
-    return f"{model}_{'x'.join(map(str, size)) if size else 'any_size'}_{kind}.tflite"
+def file_name(
+    model: str,
+    size: tuple[int, int] | None,
+    kind: str,
+    load_arguments: Mapping[str, Any] | None = None,
+) -> str:
+    """Returns what a file is called: "srn_256x256_int8.tflite", "srn_any_size_float32.tflite".
+
+    Early exits and local attention of one run do not take each other's names:
+    "mprnet_2_stages_local_attention_256x256_int8.tflite".
+    """
+    given = load_arguments or {}
+    parts = [model]
+    if given.get("stages"):
+        parts.append(f"{given['stages']}_stages")
+    crop = given.get("local_attention")
+    if crop:
+        parts.append("local_attention" + ("" if crop is True else f"_{crop}"))
+    parts += ["x".join(map(str, size)) if size else "any_size", kind]
+    return "_".join(parts) + ".tflite"
 
 
 class _Maker:
@@ -161,7 +178,7 @@ class _Maker:
     def make(self, kind) -> dict[str, Any]:
         """Converts, runs and scores one file; writes it if nothing speaks against it."""
         row = {
-            "file": file_name(self._model, self._size, kind),
+            "file": file_name(self._model, self._size, kind, self._provenance["load_arguments"]),
             "kind": kind,
             "size": self._size and list(self._size),
             "written": False,

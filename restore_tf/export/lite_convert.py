@@ -175,7 +175,7 @@ def _in_eight_bits(converter, kind):
     from restore_tf.export.lite_check import contents
 
     converter._experimental_calibrate_only = True  # no public name in TensorFlow 2.21
-    calibrated, widened = lite_ranges.widen(converter.convert())
+    calibrated, widened = lite_ranges.put_right(converter.convert())
     outside = tf.uint8 if kind == "uint8" else tf.float32
     for _ in range(_ATTEMPTS):
         content = mlir_quantize(calibrated, input_data_type=outside, output_data_type=outside)

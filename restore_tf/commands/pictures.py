@@ -1,0 +1,120 @@
+"""What `restore.py` and `restore-tf client` share: from the words of a command to files, a report
+and an exit code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from restore_tf import images
+from restore_tf.commands import cli, restore_jobs
+from restore_tf.commands.restore_jobs import Job
+from restore_tf.errors import UserError
+
+SOME_FAILED = 1  # exit code
+FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
+
+
+def define(values: flags.FlagValues, output: str) -> None:
+    """Defines the flags that say which pictures there are and how they are written.
+
+    Args:
+      values: the command's flags.
+      output: the help of --output.
+    """
+
+    def number(name, default, highest, meaning):
+        flags.DEFINE_integer(name, default, meaning, 1, highest, flag_values=values)
+
+    def switch(name, meaning):
+        flags.DEFINE_boolean(name, False, meaning, flag_values=values)
+
+    flags.DEFINE_string("output", None, output, short_name="o", flag_values=values)
+    meaning = "put into names: NAME_sharp.png; beside the input without --output"
+    flags.DEFINE_string("suffix", "", meaning, flag_values=values)
+    flags.DEFINE_enum("format", None, FORMATS, "write another format", flag_values=values)
+    number("jpeg_quality", images.JPEG_QUALITY, 100, "of JPEG and WebP files")
+    number("max_pixels", images.MAX_PIXELS, None, "refuse larger pictures")
+    switch("recursive", "also the sub-folders of folders, kept below --output")
+    switch("overwrite", "replace existing outputs")
+
+
+def run(
+    positional: Sequence[str],
+    values: flags.FlagValues,
+    restore_all: Callable[[list[Job]], Iterable[tuple[Job, UserError | None]]],
+    strip: bool = False,
+) -> int:
+    """Has pictures restored and reports: what was done to standard output, what failed to the
+    standard error.
+
+    Args:
+      positional: files, folders, patterns, see `restore_jobs.plan`.
+      values: the flags that `define` made.
+      restore_all: restores the pictures that are not there yet, yielding each with its error.
+      strip: whether before/after strips are wanted.
+
+    Returns:
+      The exit code: 0, `SOME_FAILED`, or `cli.USER_ERROR` where there was a single picture.
+
+    Raises:
+      UserError: as `restore_jobs.plan` and `restore_all`, or every output exists.
+    """
+    naming = restore_jobs.Naming(values.output, values.suffix, values.format, strip)
+    jobs = restore_jobs.plan(positional, naming, values.recursive)
+    failed = [] if values.overwrite else [(job, _exists(job)) for job in jobs if job.existing]
+    left = [job for job in jobs if job not in dict(failed)]
+    if not left:
+        raise failed[0][1]
+    silent = None if len(left) > 1 else True  # None: only on a terminal
+    for job, error in tqdm(restore_all(left), total=len(left), unit="picture", disable=silent):
+        if error is not None:
+            failed.append((job, error))
+    return _report(jobs, failed, values.output)
+
+
+def save(job: Job, picture: images.Picture, pixels: np.ndarray, values: flags.FlagValues) -> None:
+    """Writes a restored picture, and its strip where one is wanted.
+
+    Args:
+      job: says where to; not to standard output.
+      picture: the degraded one, whose metadata are kept.
+      pixels: the restored ones.
+      values: the flags that `define` made.
+
+    Raises:
+      UserError: it exists and --overwrite was not given, or it cannot be written.
+    """
+    if job.existing is not None and not values.overwrite:  # it came up meanwhile
+        raise _exists(job)
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{job.output.parent}: cannot be made ({error.strerror}).") from None
+    restored = dataclasses.replace(picture, pixels=pixels)
+    images.write_picture(job.output, restored, values.jpeg_quality)
+    if job.strip is not None:
+        images.write_picture(job.strip, images.before_after(picture.pixels, pixels))
+
+
+def _exists(job):
+    return UserError(f"{job.existing}: exists; pass --overwrite or another --output.")
+
+
+def _report(jobs, failed, output):
+    if output != restore_jobs.STREAM:
+        where = "beside the inputs" if output is None else f"into {output}"
+        print(f"{len(jobs) - len(failed)} of {len(jobs)} pictures restored {where}")
+    if failed and len(jobs) > 1:
+        print(f"{len(failed)} of {len(jobs)} pictures failed:", file=sys.stderr)
+    for _, error in failed:
+        print(f"error: {error}", file=sys.stderr)
+    if failed and len(jobs) == 1:
+        return cli.USER_ERROR
+    return SOME_FAILED if failed else 0
