@@ -835,7 +835,7 @@ def tables(results: dict) -> str:
         engines = [found.get(engine, {}) for engine in ENGINES]
         couples = [(found.get(ours, {}), found.get(peer, {})) for ours, peer in pairs]
         shares = [_share(work, entry, best.get(dtype)) for entry in engines]
-        times.append([*head, *(forward._ratio(*couple, "median") for couple in couples), *shares])
+        times.append([*head, *(forward._ratio(*couple) for couple in couples), *shares])
         memory.append([*head, *(forward._ratio(*couple, "memory_mb") for couple in couples)])
         cells = [f"{gmacs:.1f}", *map(_milliseconds, engines)]
         cells += [forward._cell(entry, "memory_mb", "{:.0f}") for entry in engines]

@@ -349,7 +349,8 @@ def _measure_all(args, save):
 
 def _merged(rounds):
     seconds = [second for measured in rounds for second in measured["seconds"]]
-    merged = {"seconds": seconds, "fastest": min(seconds)}  # as in forward.py
+    # The fastest: other programs and a throttled processor only ever add to it.
+    merged = {"seconds": seconds, "fastest": min(seconds)}
     for key in ("busy", "peak_mb", "memory_mb", "load_seconds"):
         known = [measured[key] for measured in rounds if measured[key] is not None]
         merged[key] = max(known, default=None)
@@ -405,7 +406,7 @@ def tables(entries: list[dict]) -> str:
         cells = [entry["network"], f"{height}x{width}", entry["engine"].replace("_", " ")]
         if "fastest" in entry:
             cells.append(f"{1e3 * entry['fastest'] / (height * width / 1e6):.0f}")
-            cells.append(forward._ratio(entry, first))
+            cells.append(forward._ratio(entry, first, "fastest"))
             cells += [forward._cell(entry, key, "{:.0f}") for key in ("peak_mb", "memory_mb")]
             cells.append(forward._ratio(entry, first, "memory_mb"))
             cells.append(forward._cell(entry, "file_mb", "{:.1f}"))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Forward time and peak memory of the networks on this machine's CPU, beside two yardsticks.
 
-Engines, each in a process of its own for every network, size and type of numbers:
+Engines, for every network, size and type of numbers:
 
 - tensorflow: what `restore_tf.restore` runs, with read-back into NumPy.
 - pytorch: the same network in PyTorch's stock layers (pytorch_peers.py), eager, channels_last.
@@ -9,6 +9,8 @@ Engines, each in a process of its own for every network, size and type of number
 - convolutions: the network's convolutions alone, one after another in one tf.function, each on
   its real shapes. Biases, activations, attention, resizing and all else are left out.
 
+For memory each engine has a process of its own. For time they take turns in one: a processor's
+speed drifts by a third within a minute, and only what ran side by side can be compared.
 Seconds are this machine's; the ratios are what to compare, on a machine that does nothing else.
 See README.md beside this file.
 """
@@ -24,6 +26,7 @@ import itertools
 import json
 import math
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -181,39 +184,63 @@ def _multiplications(convolution):
 
 
 def measure(case: dict) -> dict:
-    """Times one engine on one network in this process, and reads its peak memory.
+    """Reads the peak memory of one engine on one network in this process.
 
     The baseline of `memory_mb` is taken once everything is imported, built and has run on the
     smallest picture. Linux keeps the peak per process since its start, and ru_maxrss even across
     exec, so the kernel's own mark is reset first.
 
     Returns:
-      seconds of each run, memory_mb above the baseline, peak_mb of the whole process (None where
-      there is no /proc).
+      memory_mb above the baseline, peak_mb of the whole process (None where there is no /proc).
     """
     _set_threads(case)
     run = globals()[f"{case['engine']}_engine"](case)
-    channels = _channels(case)
     if case["engine"] != "convolutions":
-        run(np.zeros((1, 16, 16, channels), np.float32))
-    images = np.random.default_rng(0).random((1, *case["size"], channels), np.float32)
+        run(_images(case, (16, 16)))
+    images = _images(case, case["size"])
     before, baseline = _memory("VmHWM"), _memory("VmRSS")
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    run(images)  # warm-up: memory is taken, kernels are chosen
-    seconds = []
-    while not seconds or (len(seconds) < case["runs"] and sum(seconds) < case["seconds"]):
-        start = time.perf_counter()
-        run(images)
-        seconds.append(time.perf_counter() - start)
+    run(images)
+    run(images)
     after = _memory("VmHWM")
     return {
-        "seconds": seconds,
         "memory_mb": None if after is None else after - baseline,
         "peak_mb": None if after is None else max(before, after),
-        "gmacs": getattr(run, "gmacs", None),
-        "convolutions": getattr(run, "count", None),
     }
+
+
+def take_turns(case: dict) -> dict:
+    """Times engines on one network, one run after the other, in this process.
+
+    Returns:
+      By engine: seconds of each run, and of "convolutions" gmacs and convolutions, their number.
+    """
+    engines = case["engines"]
+    for engine in engines:
+        _set_threads({**case, "engine": engine})
+    runs = {engine: globals()[f"{engine}_engine"](case) for engine in engines}
+    images = _images(case, case["size"])
+    found = {
+        engine: {
+            "seconds": [],
+            "gmacs": getattr(run, "gmacs", None),
+            "convolutions": getattr(run, "count", None),
+        }
+        for engine, run in runs.items()
+    }
+    for turn in range(1 + case["turns"]):
+        for engine, run in runs.items():
+            start = time.perf_counter()
+            run(images)
+            if turn:  # the first warms up: memory is taken, kernels are chosen
+                found[engine]["seconds"].append(time.perf_counter() - start)
+    return found
+
+
+def _images(case, size):
+    random = np.random.default_rng(0)
+    return random.random((1, *size, _channels(case)), np.float32)
 
 
 def _set_threads(case):
@@ -270,9 +297,11 @@ def check(case: dict) -> dict:
 
 
 def _start(case):
-    """Runs `measure` or `check` in a process of its own; None if that failed."""
+    """Runs `measure`, `take_turns` or `check` in a process of its own; None if that failed."""
     command = [sys.executable, str(Path(__file__).resolve()), "--child", json.dumps(case)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    # PyTorch's threads would wait for work busily, on TensorFlow's time.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode == 0:
         return json.loads(result.stdout.splitlines()[-1])
@@ -336,7 +365,7 @@ def _check_peers(networks, small):
     differences = {}
     for network in networks:
         case = {"network": network, "size": CHECK_SIZE, "dtype": "float32", "small": small}
-        found = _start({**case, "engine": "check"})
+        found = _start({**case, "engine": "check", "work": "check"})
         if found is None or not found["difference"] <= TOLERANCE:
             sys.exit(f"{network}: PyTorch is not the same network as ours ({found}); not timed.")
         print(f"{network}: PyTorch and TensorFlow differ by {found['difference']:.1e} of the range")
@@ -345,33 +374,27 @@ def _check_peers(networks, small):
 
 
 def _measure_all(args, engines, save):
-    """Runs every case; engines take turns. Returns one entry per case and engine."""
+    """Runs every case. Returns one entry per case and engine."""
     entries = []
     for network, size, dtype in itertools.product(args.networks, args.sizes, args.dtypes):
         case = {"network": network, "size": size, "dtype": dtype, "small": args.small}
-        case |= {"runs": args.runs, "seconds": args.seconds, "threads": args.threads}
-        found = {engine: [] for engine in engines}
-        for _, engine in itertools.product(range(args.rounds), engines):
-            print(f"measuring {_label({**case, 'engine': engine})}", file=sys.stderr)
+        case["threads"] = args.threads
+        measuring_memory = [engine for engine in engines if engine != "convolutions"]
+        found = {engine: {**case, "engine": engine} for engine in engines}
+        for engine in measuring_memory:
+            print(f"memory of {_label(found[engine])}", file=sys.stderr)
+            found[engine] |= _start({**found[engine], "work": "measure"}) or {}
+        if args.turns:
+            turns = {**case, "engine": " and ".join(engines), "turns": args.turns}
+            print(f"time of {_label(turns)}", file=sys.stderr)
             busy = _busy_share()
-            measured = _start({**case, "engine": engine})
-            found[engine].append(measured and {**measured, "busy": busy})
-        for engine, rounds in found.items():
-            rounds = [measured for measured in rounds if measured]
-            if rounds:
-                entries.append({**case, "engine": engine, **_merged(rounds)})
+            times = _start({**turns, "engines": engines, "work": "take_turns"}) or {}
+            for engine, measured in times.items():
+                found[engine] |= {**measured, "busy": busy}
+                found[engine]["median"] = statistics.median(measured["seconds"])
+        entries += found.values()
         save(entries)
     return entries
-
-
-def _merged(rounds):
-    seconds = [second for measured in rounds for second in measured["seconds"]]
-    # The fastest: other programs and a throttled processor only ever add to it.
-    merged = {**rounds[0], "seconds": seconds, "fastest": min(seconds)}
-    merged["busy"] = max(measured["busy"] for measured in rounds)
-    if merged["peak_mb"] is not None:
-        merged |= {key: max(m[key] for m in rounds) for key in ("memory_mb", "peak_mb")}
-    return merged
 
 
 def tables(entries: list[dict]) -> str:
@@ -423,7 +446,7 @@ def tables(entries: list[dict]) -> str:
         ]
         ratios.append(head + cells)
         cells = [_cell(bare, "gmacs", "{:.1f}"), _cell(bare, "convolutions", "{}")]
-        cells += [_cell(entry, "fastest", "{:.3f}") for entry in (ours, torch, bare)]
+        cells += [_cell(entry, "median", "{:.3f}") for entry in (ours, torch, bare)]
         cells += [_cell(entry, "memory_mb", "{:.0f}") for entry in (ours, torch)]
         cells += [_cell(entry, "peak_mb", "{:.0f}") for entry in (ours, torch)]
         absolutes.append(head + cells)
@@ -441,7 +464,7 @@ def _cell(entry, key, form):
     return "–" if entry.get(key) is None else form.format(entry[key])
 
 
-def _ratio(above, below, key="fastest"):
+def _ratio(above, below, key="median"):
     return f"{above[key] / below[key]:.2f}" if above.get(key) and below.get(key) else "–"
 
 
@@ -468,13 +491,7 @@ def _parse(argv):
     dtypes = ["float32", "bfloat16"]
     parser.add_argument("--dtypes", choices=dtypes, default=dtypes, **several)
     parser.add_argument("--engines", choices=ENGINES, default=ENGINES, **several)
-    parser.add_argument(
-        "--rounds", type=int, default=2, help="processes of each engine; engines take turns"
-    )
-    parser.add_argument("--runs", type=int, default=5, help="timed runs of each process, at most")
-    parser.add_argument(
-        "--seconds", type=float, default=60, help="a process starts no run after so many seconds"
-    )
+    parser.add_argument("--turns", type=int, default=7, help="timed runs of each; 0: only memory")
     parser.add_argument(
         "--threads", type=int, default=0, help="of each process; 0 for the framework's choice"
     )
@@ -494,8 +511,8 @@ def main(argv: list[str] | None = None) -> None:
     args = _parse(argv)
     sys.path.insert(0, str(ROOT))  # wherever it is started from
     if args.child:
-        work = check if args.child["engine"] == "check" else measure
-        print(json.dumps(work(args.child)))
+        work = {"check": check, "measure": measure, "take_turns": take_turns}
+        print(json.dumps(work[args.child["work"]](args.child)))
         return
     engines = list(args.engines)
     machine = environment()
@@ -510,7 +527,7 @@ def main(argv: list[str] | None = None) -> None:
         args, engines, save=lambda entries: _save(args.output, {**results, "measurements": entries})
     )
     print(f"\n{tables(entries)}")
-    busy = max((entry["busy"] for entry in entries), default=0)
+    busy = max((entry.get("busy", 0) for entry in entries), default=0)
     if busy > BUSY:
         print(
             f"\nOther processes used up to {busy:.0%} of the CPU: DO NOT USE THESE NUMBERS. "

@@ -58,8 +58,8 @@ def recipe_of(name):
 
 
 def measure(name, precision, arguments):
-    """Returns medians over the turns: seconds of a bare step ("bare"), loop / bare step of the time
-    that passes ("ratio") and of what the process computes ("cpu_ratio")."""
+    """Returns quartiles over the turns: seconds of a bare step ("bare"), loop / bare step of the
+    time that passes ("ratio") and of what the process computes ("cpu_ratio")."""
     import tensorflow as tf
 
     from restore_tf import experiment, training
@@ -91,7 +91,7 @@ def measure(name, precision, arguments):
         short = dataclasses.replace(recipe, steps=turns.total, schedule_steps=recipe.steps)
         experiment.write(workdir, short, {})
         training.train(short, workdir, source, held_out, options, callbacks=[turns])
-    return {name: statistics.median(values) for name, values in turns.found.items()}
+    return {name: statistics.quantiles(values, n=4) for name, values in turns.found.items()}
 
 
 class _Turns(keras.callbacks.Callback):
@@ -137,6 +137,11 @@ def _since(begin):
     return [now - then for now, then in zip(_clocks(), begin, strict=True)]
 
 
+def _quartiles(values):
+    low, median, high = values
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
+
+
 def startup():
     """Returns seconds of a whole process that does one step, and of imports alone."""
 
@@ -161,6 +166,7 @@ def main():
     parser.add_argument("--precisions", nargs="+", default=["float32"])
     parser.add_argument("--steps", type=int, default=6, help="of a turn")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each")
+    parser.add_argument("--no-startup", action="store_true", help="leave the startup out")
     parser.add_argument("--output", help="also write the numbers as JSON")
     parser.add_argument("--case", help=argparse.SUPPRESS)  # the process of one case
     arguments = parser.parse_args()
@@ -169,6 +175,7 @@ def main():
         print(json.dumps(measure(name, precision, arguments)))
         return
     results = []
+    print("Medians, in brackets the quartiles.\n")
     print("| case | precision | loop / bare step | the same, CPU time | s here: bare step |")
     print("|---|---|---|---|---|")
     for name in arguments.cases:
@@ -183,13 +190,12 @@ def main():
             )
             found = json.loads(done.stdout.strip().splitlines()[-1])
             results.append({"case": name, "precision": precision, **found})
-            cells = [f"{found[key]:.2f}" for key in ("ratio", "cpu_ratio")]
-            print(
-                f"| {name} | {precision} | {' | '.join(cells)} | {found['bare']:.3f} |", flush=True
-            )
-    times = startup()
-    first = times["import tensorflow, keras"]
-    print("\n| startup | / import tensorflow, keras | s here |\n|---|---|---|")
+            cells = [_quartiles(found[key]) for key in ("ratio", "cpu_ratio", "bare")]
+            print(f"| {name} | {precision} | {' | '.join(cells)} |", flush=True)
+    times = {} if arguments.no_startup else startup()
+    if times:
+        first = times["import tensorflow, keras"]
+        print("\n| startup | / import tensorflow, keras | s here |\n|---|---|---|")
     for what, seconds in times.items():
         print(f"| {what} | {seconds / first:.2f} | {seconds:.1f} |")
     if arguments.output:
