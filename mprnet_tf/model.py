@@ -21,6 +21,8 @@ README.md beside it lists what differs from the paper.
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -30,8 +32,8 @@ from mprnet_tf.blocks import (
     Encoder,
     ORSNet,
     ShallowFeatures,
+    SharedPReLU,
     convolution,
-    shared_prelu,
 )
 from restore_tf.restorer import Restorer
 
@@ -95,7 +97,7 @@ class MPRNet(Restorer):
         self.stages = stages
         widths = [n_feat + level * scale_unetfeats for level in range(3)]
         quarter, half, whole = _windows(local_attention)
-        self.prelu = shared_prelu()
+        self.prelu = SharedPReLU(name="prelu")
         shared = {"reduction": reduction, "prelu": self.prelu}
 
         self.shallow1 = ShallowFeatures(n_feat, window=quarter, name="shallow1", **shared)
@@ -147,6 +149,19 @@ class MPRNet(Restorer):
         x = self.merge3(ops.concatenate([self.shallow3(images), attended], axis=-1))
         x = self.orsnet(x, encoded, decoded)
         return [*outputs, restored2, self.tail(x) + images]
+
+    def constants(self):
+        """The PReLU's alpha."""
+        return (float(ops.convert_to_numpy(self.prelu.alpha).item()),)
+
+    @contextlib.contextmanager
+    def taken_as_constants(self):
+        """See `Restorer`; the PReLU becomes a leaky ReLU."""
+        (self.prelu.slope,) = self.constants()
+        try:
+            yield
+        finally:
+            self.prelu.slope = None
 
     def get_config(self):
         """The constructor's arguments, for Keras' serialisation."""

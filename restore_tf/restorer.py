@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import ops
@@ -54,7 +57,7 @@ class Restorer(keras.Model):
         """Restores a batch of padded images, NumPy in and out; returns the last stage.
 
         On TensorFlow the network is compiled once, for all sizes, and what only the other stages
-        need is left out.
+        need is left out; again where `constants` change.
 
         Args:
           images: (batch, height, width, channels) float32 in [0, 1], padded to `size_multiple`.
@@ -63,14 +66,30 @@ class Restorer(keras.Model):
             return np.asarray(self.predict_on_batch(images)[-1])  # compiled; keeps no gradients
         import tensorflow as tf
 
-        compiled = self.__dict__.get("_compiled_run")
-        if compiled is None:
+        constants = self.constants()
+        known, compiled = self.__dict__.get("_compiled_run", (None, None))
+        if compiled is None or known != constants:
             signature = tf.TensorSpec((None, None, None, self.channels), tf.float32)
-            compiled = tf.function(
+            function = tf.function(
                 lambda x: self(x, training=False)[-1], input_signature=[signature]
             )
-            self.__dict__["_compiled_run"] = compiled  # as an attribute SavedModels would hold it
+            with self.taken_as_constants():
+                compiled = function.get_concrete_function()
+            # As an attribute SavedModels would hold it.
+            self.__dict__["_compiled_run"] = constants, compiled
         return compiled(tf.convert_to_tensor(images)).numpy()
+
+    def constants(self) -> tuple[float, ...]:
+        """Those of the weights, as they are now, that `taken_as_constants` writes into graphs."""
+        return ()
+
+    @contextlib.contextmanager
+    def taken_as_constants(self) -> Iterator[None]:
+        """Graphs that are traced inside hold `constants` as numbers: for inference and export.
+
+        A graph can do with a number what it cannot do with a weight, which could be anything.
+        """
+        yield
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """Prepares for `fit` and `evaluate`, on any of Keras' backends.

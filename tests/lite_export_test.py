@@ -130,11 +130,11 @@ def test_float32_gives_keras_numbers(tiny_srn):
 
 
 @pytest.mark.slow
-def test_mprnets_shared_prelu_is_one_operation(tiny_mprnet):
+def test_mprnets_prelu_is_one_operation_that_8_bits_have(tiny_mprnet):
     operations = equals_keras(tiny_mprnet).operations
     applied = sum(isinstance(layer, CAB) for layer in tiny_mprnet.model._flatten_layers())
-    assert operations["PRELU"] == applied
-    assert not {"NEG", "ABS", "MAXIMUM", "SELECT_V2"} & set(operations)
+    assert operations["LEAKY_RELU"] == applied
+    assert not {"PRELU", "NEG", "ABS", "MAXIMUM", "SELECT_V2"} & set(operations)
 
 
 @pytest.mark.slow
@@ -448,10 +448,10 @@ def test_in_processes_of_their_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_mprnet_in_eight_bits_and_not_in_sixteen(tmp_path):
+def test_mprnet_in_eight_bits_and_in_sixteen(tmp_path):
+    """Its PReLU, as a leaky ReLU: TFLite has none in 16 bits."""
     make_run(tmp_path / "run", "mprnet")
     rows, _ = export(tmp_path / "run", tmp_path / "out", ("uint8", "int16x8"), max_psnr_drop=1e9)
-    assert rows[0]["written"]
-    assert rows[0]["psnr_to_float"] > 25
-    assert not rows[1]["written"]
-    assert "PRELU" in rows[1]["reason"]
+    for row in rows:
+        assert row["written"], row["reason"]
+        assert row["psnr_to_float"] > 25, row["kind"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mprnet_tf.blocks import ChannelAttention, Down, Up, _sliding_mean
+from mprnet_tf.blocks import CAB, ChannelAttention, Down, Up, _sliding_mean
 from mprnet_tf.convert import load_checkpoint, load_state_dict, name_map
 from mprnet_tf.model import TASKS, MPRNet
 from restore_tf import layers, losses
@@ -90,6 +90,20 @@ def test_one_prelu_serves_the_network():
     assert len(alphas) == 1
     assert alphas[0].shape == (1, 1, 1)
     assert float(alphas[0].numpy().item()) == 0.25
+
+
+def test_alpha_is_a_number_for_inference_and_never_an_old_one():
+    model = small()
+    image = np.random.default_rng(0).random((1, 16, 24, 3), np.float32)
+    for alpha in (0.25, -0.5, 1.5):  # below 0 and above 1 too: PReLU has no bounds
+        model.prelu.alpha.assign(np.full((1, 1, 1), alpha))
+        np.testing.assert_allclose(model.run(image), model(image)[-1], atol=1e-6)
+        (_, compiled) = model.__dict__["_compiled_run"]
+        operations = [node.type for node in compiled.graph.get_operations()]
+        applied = sum(isinstance(layer, CAB) for layer in model._flatten_layers())
+        assert operations.count("LeakyRelu") == applied
+        assert "Neg" not in operations
+    assert model.prelu.slope is None  # training has the weight
 
 
 def test_initialisation_is_pytorchs():

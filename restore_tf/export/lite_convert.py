@@ -117,8 +117,9 @@ def write_saved_model(
     signature = tf.TensorSpec((1, *(size or (None, None)), model.channels), tf.float32, "images")
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(_ENDPOINT, restore, [signature])
-    archive.write_out(str(path), verbose=False)
+    with model.taken_as_constants():
+        archive.add_endpoint(_ENDPOINT, restore, [signature])
+        archive.write_out(str(path), verbose=False)
 
 
 def _is_eight_bit(kind):

@@ -71,9 +71,10 @@ def write(model: Restorer, directory: str | os.PathLike, max_pixels: int = MAX_P
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serving_default", serving_default, input_signature=[images])
-    archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[files])
-    archive.write_out(os.fspath(directory), verbose=False)
+    with model.taken_as_constants():
+        archive.add_endpoint("serving_default", serving_default, input_signature=[images])
+        archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[files])
+        archive.write_out(os.fspath(directory), verbose=False)
 
 
 def operations(directory: str | os.PathLike) -> dict[str, int]:
