@@ -53,6 +53,7 @@ def load_model(
     with computing_in("mixed_bfloat16" if precision == "bfloat16" else precision):
         model = experiment.build(recipe, **arguments)
     checkpoints.load_weights(workdir, model, checkpoint)
+    model.settled = True
     return model
 
 

@@ -38,6 +38,7 @@ class Restorer(keras.Model):
     size_multiple: int = 1
     padding: str = "edge"
     bytes_per_pixel: float = 1000.0
+    settled: bool = False  # loaded to restore, not in training: `run` may use `constants`
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -66,14 +67,14 @@ class Restorer(keras.Model):
             return np.asarray(self.predict_on_batch(images)[-1])  # compiled; keeps no gradients
         import tensorflow as tf
 
-        constants = self.constants()
+        constants = self.constants() if self.settled else None
         known, compiled = self.__dict__.get("_compiled_run", (None, None))
         if compiled is None or known != constants:
             signature = tf.TensorSpec((None, None, None, self.channels), tf.float32)
             function = tf.function(
                 lambda x: self(x, training=False)[-1], input_signature=[signature]
             )
-            with self.taken_as_constants():
+            with self.taken_as_constants() if self.settled else contextlib.nullcontext():
                 compiled = function.get_concrete_function()
             # As an attribute SavedModels would hold it.
             self.__dict__["_compiled_run"] = constants, compiled
