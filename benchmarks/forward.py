@@ -219,7 +219,7 @@ def take_turns(case: dict) -> dict:
     engines = case["engines"]
     for engine in engines:
         _set_threads({**case, "engine": engine})
-    runs = {engine: globals()[f"{engine}_engine"](case) for engine in engines}
+    runs = {name: globals()[f"{name}_engine"]({**case, "engine": name}) for name in engines}
     images = _images(case, case["size"])
     found = {
         engine: {

@@ -165,11 +165,13 @@ def main():
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=CASES, metavar="CASE")
     parser.add_argument("--precisions", nargs="+", default=["float32"])
     parser.add_argument("--steps", type=int, default=6, help="of a turn")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each, at least 2")
     parser.add_argument("--no-startup", action="store_true", help="leave the startup out")
     parser.add_argument("--output", help="also write the numbers as JSON")
     parser.add_argument("--case", help=argparse.SUPPRESS)  # the process of one case
     arguments = parser.parse_args()
+    if arguments.rounds < 2:
+        parser.error("--rounds: expected at least 2; quartiles need several turns.")
     if arguments.case:
         name, precision = json.loads(arguments.case)
         print(json.dumps(measure(name, precision, arguments)))

@@ -21,8 +21,6 @@ README.md beside it lists what differs from the paper.
 
 from __future__ import annotations
 
-import contextlib
-
 import keras
 from keras import ops
 
@@ -154,14 +152,9 @@ class MPRNet(Restorer):
         """The PReLU's alpha."""
         return (float(ops.convert_to_numpy(self.prelu.alpha).item()),)
 
-    @contextlib.contextmanager
-    def taken_as_constants(self):
-        """See `Restorer`; the PReLU becomes a leaky ReLU."""
-        (self.prelu.slope,) = self.constants()
-        try:
-            yield
-        finally:
-            self.prelu.slope = None
+    def use_constants(self, values):
+        """See `Restorer`; a PReLU of known alpha is a leaky ReLU."""
+        self.prelu.slope = values[0] if values else None
 
     def get_config(self):
         """The constructor's arguments, for Keras' serialisation."""

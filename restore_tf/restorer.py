@@ -31,6 +31,8 @@ class Restorer(keras.Model):
         `numpy.pad`: "edge" or "reflect".
       bytes_per_pixel: memory that restoring takes, per pixel of the picture, as measured on
         TensorFlow's CPU.
+      settled: whether the weights are there to restore with, as `inference.load_model` says, not in
+        training: then `run` takes `constants` as numbers.
     """
 
     channels: int = 3
@@ -38,7 +40,7 @@ class Restorer(keras.Model):
     size_multiple: int = 1
     padding: str = "edge"
     bytes_per_pixel: float = 1000.0
-    settled: bool = False  # loaded to restore, not in training: `run` may use `constants`
+    settled: bool = False
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -81,8 +83,11 @@ class Restorer(keras.Model):
         return compiled(tf.convert_to_tensor(images)).numpy()
 
     def constants(self) -> tuple[float, ...]:
-        """Those of the weights, as they are now, that `taken_as_constants` writes into graphs."""
+        """Those of the weights, as they are now, that a graph gains from holding as numbers."""
         return ()
+
+    def use_constants(self, values: tuple[float, ...]) -> None:
+        """Computes with `values`, as `constants` gave them, not the weights; () undoes it."""
 
     @contextlib.contextmanager
     def taken_as_constants(self) -> Iterator[None]:
@@ -90,7 +95,11 @@ class Restorer(keras.Model):
 
         A graph can do with a number what it cannot do with a weight, which could be anything.
         """
-        yield
+        self.use_constants(self.constants())
+        try:
+            yield
+        finally:
+            self.use_constants(())
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """Prepares for `fit` and `evaluate`, on any of Keras' backends.

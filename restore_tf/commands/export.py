@@ -24,6 +24,7 @@ FORMATS = ("saved_model", "tflite")
 KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "int16x8")
 SOME_REFUSED = 1
 _TFLITE = "tflite"  # folder of its files
+_LEAST_PIXELS = 64 * 96  # exporting.LEAST_MAX_PIXELS, which takes TensorFlow to read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def _flags():
     define("string", "output", None, "the folder to write to")
     define("list", "format", ["saved_model"], f"of {', '.join(FORMATS)}")
     define("string", "name", None, "the model's name for TF Serving; the network's by default")
-    define("integer", "max_pixels", None, "SavedModel: larger pictures are refused", 64 * 96)
+    define("integer", "max_pixels", None, "SavedModel: larger pictures are refused", _LEAST_PIXELS)
     define("list", "size", ["256x256"], "TFLite: HEIGHTxWIDTH of the files of fixed shape")
     define("list", "kinds", list(KINDS[:-1]), f"TFLite: of {', '.join(KINDS)}")
     define("string", "calibrate", None, "degraded pictures to calibrate and compare on; embedded")

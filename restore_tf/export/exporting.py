@@ -27,6 +27,7 @@ SAVED_MODELS = "saved_model"
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 _SIZES = [(64, 96), (45, 61), (1, 1)]  # a multiple of every network's; an odd one; the least
 _FILE_SIZE = (53, 70)
+LEAST_MAX_PIXELS = max(height * width for height, width in _SIZES)
 
 
 def export_saved_model(
@@ -56,11 +57,10 @@ def export_saved_model(
       UserError: it does not run, or gives other numbers, or `max_pixels` is too small to try it;
         nothing is written then.
     """
-    least = max(height * width for height, width in _SIZES)
-    if max_pixels < least:
+    if max_pixels < LEAST_MAX_PIXELS:
         raise UserError(
-            f"max_pixels {max_pixels}: expected at least {least}, the pixels of the largest crop "
-            "that the SavedModel is tried on."
+            f"--max_pixels {max_pixels}: expected at least {LEAST_MAX_PIXELS}, the pixels of the "
+            "largest crop that the SavedModel is tried on."
         )
     versions = Path(directory) / SAVED_MODELS
     with _staging(directory) as staging:
@@ -72,16 +72,7 @@ def export_saved_model(
         entry = {
             "format": "saved_model",
             "precision": precision,
-            "signatures": {
-                "serving_default": {
-                    "images": f"float32 (batch, height, width, {model.channels}) in [0, 1]",
-                    "restored": "float32, the same shape",
-                },
-                "serving_bytes": {
-                    "image_bytes": "string (batch,): JPEG or PNG files",
-                    "restored_bytes": "string (batch,): PNG files",
-                },
-            },
+            "signatures": _signatures(model),
             "max_pixels": max_pixels,
             "parameters": model.count_params(),
             "operations": saved_model.operations(written),
@@ -93,6 +84,20 @@ def export_saved_model(
         place = versions / str(_next_version(versions))
         os.rename(written, place)  # in one step: TF Serving may be watching
     return {"path": f"{SAVED_MODELS}/{place.name}", **entry}
+
+
+def _signatures(model):
+    """What `saved_model.write`'s signatures take and give, in words."""
+    return {
+        "serving_default": {
+            "images": f"float32 (batch, height, width, {model.channels}) in [0, 1]",
+            "restored": "float32, the same shape",
+        },
+        "serving_bytes": {
+            "image_bytes": "string (batch,): JPEG or PNG files",
+            "restored_bytes": "string (batch,): PNG files",
+        },
+    }
 
 
 def _next_version(versions):
