@@ -13,6 +13,7 @@ Seconds are this machine's; the ratios are what to compare. See README.md beside
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -60,34 +61,19 @@ def recipe_of(name):
 def measure(name, precision, arguments):
     """Returns quartiles over the turns: seconds of a bare step ("bare"), loop / bare step of the
     time that passes ("ratio") and of what the process computes ("cpu_ratio")."""
-    import tensorflow as tf
-
     from restore_tf import experiment, training
     from restore_tf.datasets import pairs, sources
     from restore_tf.options import Options
-    from restore_tf.state import State
-    from restore_tf.training_step import make_step
 
     recipe = recipe_of(name)
-    strategy = tf.distribute.get_strategy()
     source = sources.cached(sources.open_source("synthetic", "defocus", "train"))
     held_out = sources.open_source("synthetic", "defocus", "validation")
     options = Options(precision=precision, validate_every=10**9, checkpoint_every=10**9)
-    state = State(recipe, training._build(recipe, options))
-    step = make_step(recipe, strategy, state)
-    batch = next(
-        iter(
-            pairs.training_batches(
-                source, crop=recipe.crop, batch=recipe.batch, steps=1, seed=0, augment=()
-            )
-        )
+    batches = pairs.training_batches(
+        source, crop=recipe.crop, batch=recipe.batch, steps=1, seed=0, augment=()
     )
-
-    def bare():
-        step(batch, tf.constant(0.0)).numpy()
-
-    turns = _Turns(bare, arguments.steps, arguments.rounds)
-    with tempfile.TemporaryDirectory() as workdir:
+    turns = _Turns(next(iter(batches)), arguments.steps, arguments.rounds)
+    with tempfile.TemporaryDirectory() as workdir, turns.knowing_the_step(training):
         short = dataclasses.replace(recipe, steps=turns.total, schedule_steps=recipe.steps)
         experiment.write(workdir, short, {})
         training.train(short, workdir, source, held_out, options, callbacks=[turns])
@@ -96,14 +82,39 @@ def measure(name, precision, arguments):
 
 class _Turns(keras.callbacks.Callback):
     """Lets the loop and the bare step take turns, a few steps each: a CPU's speed drifts by a third
-    within half a minute, and only what ran side by side can be compared."""
+    within half a minute, and only what ran side by side can be compared.
 
-    def __init__(self, bare_step, steps, rounds):
+    Both are one compiled function with one set of weights: a second network of its own would lie
+    elsewhere in memory and, learning a single batch by heart, have other numbers to compute with.
+    """
+
+    def __init__(self, batch, steps, rounds):
         super().__init__()
-        self.bare_step, self.steps = bare_step, steps
+        self.batch, self.steps = batch, steps
         self.total = WARM + rounds * (IDLE + steps)
         self.found = {"bare": [], "ratio": [], "cpu_ratio": []}
-        self._begin, self._done = None, 0
+        self._step, self._begin, self._done = None, None, 0
+
+    @contextlib.contextmanager
+    def knowing_the_step(self, training):
+        """Inside, the step function that `training.train` makes is kept here too."""
+        make_step = training.make_step
+
+        def keep(*arguments):
+            self._step = make_step(*arguments)
+            return self._step
+
+        training.make_step = keep
+        try:
+            yield
+        finally:
+            training.make_step = make_step
+
+    def bare_step(self):
+        """One step on the batch in memory, and nothing around it."""
+        import tensorflow as tf
+
+        self._step(self.batch, tf.constant(0.0)).numpy()
 
     def on_train_batch_end(self, batch, logs=None):
         """Takes the times of a turn's end, and lets the bare step have its own."""

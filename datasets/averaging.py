@@ -46,6 +46,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from restore_tf import video_clip
 from restore_tf.datasets.pairing import EXTENSIONS, pictures
 from restore_tf.errors import UserError
 from restore_tf.images import read_rgb, write_picture
@@ -373,36 +374,24 @@ def _folder_frames(folder: Path) -> Iterator[_Frame]:
 
 
 def _video_frames(path: Path) -> Iterator[_Frame]:
-    try:
-        import av
-    except ImportError:
-        raise UserError(
-            f"{path}: reading a video needs PyAV; pip install 'restore_tf[video]'."
-        ) from None
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise UserError(f"{path}: no video found in it; expected a whole video file.")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            _warn_if_slow(path, stream.average_rate)
-            check_time = _SpacingCheck(path, float(stream.time_base))
-            number = -1
-            for number, frame in enumerate(container.decode(stream)):
-                if frame.is_corrupt:
-                    raise UserError(f"{path}: frame {number} is damaged; copy the video again.")
-                check_time(frame.time)
-                yield _Frame(number, f"{path}, frame {number}", partial(_to_rgb, frame))
-            if number + 1 < stream.frames:
-                warnings.warn(
-                    f"{path}: ended after {number + 1} of the {stream.frames} frames that its "
-                    "header tells of; it is cut short or damaged.",
-                    stacklevel=2,
-                )
-    except av.error.FFmpegError as error:
-        raise UserError(
-            f"{path}: cannot be read as a video ({error.strerror}); copy or convert it again."
-        ) from None
+    clip = video_clip.probe(path)
+    to_rgb = partial(_to_rgb, video_clip.ColourConverter(clip), clip.orientation)
+    with video_clip.open_clip(path) as container:
+        stream = video_clip.video_stream(container, path)
+        _warn_if_slow(path, stream.average_rate)
+        check_time = _SpacingCheck(path, float(stream.time_base))
+        number = -1
+        for number, frame in enumerate(container.decode(stream)):
+            if frame.is_corrupt:
+                raise UserError(f"{path}: frame {number} is damaged; copy the video again.")
+            check_time(frame.time)
+            yield _Frame(number, f"{path}, frame {number}", partial(to_rgb, frame))
+        if number + 1 < stream.frames:
+            warnings.warn(
+                f"{path}: ended after {number + 1} of the {stream.frames} frames that its "
+                "header tells of; it is cut short or damaged.",
+                stacklevel=2,
+            )
 
 
 def _warn_if_slow(path: Path, rate: Fraction | None) -> None:
@@ -414,10 +403,10 @@ def _warn_if_slow(path: Path, rate: Fraction | None) -> None:
         )
 
 
-def _to_rgb(frame) -> np.ndarray:
-    """Turns an av.VideoFrame to how it is to be seen; phones film sideways and note the angle."""
-    turns = round(frame.rotation / 90)  # counterclockwise, as np.rot90 counts
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+def _to_rgb(converter, orientation, frame) -> np.ndarray:
+    """An av.VideoFrame as it is to be seen; phones film sideways and note the angle."""
+    pixels = video_clip.pixels_of(converter.to_rgb(frame))
+    return np.ascontiguousarray(orientation.upright(pixels))
 
 
 class _SpacingCheck:

@@ -290,6 +290,22 @@ def test_video(tmp_path, recwarn):
         assert _gray(tmp_path / f"out/train/clip/blur/{n:06d}.png") == n * n + 1
 
 
+def test_video_in_yuv_is_rounded_not_darkened(tmp_path):
+    """PyAV's default conversion of 4:2:0 truncates: about a level too dark."""
+    av = pytest.importorskip("av", reason="PyAV is not installed (extra `video`)")
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=240)  # lossless
+        stream.height, stream.width, stream.pix_fmt = 16, 24, "yuv420p"
+        planes = np.full((24, 24), 128, np.uint8)  # no colour
+        planes[:16] = 100
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
+        container.mux(stream.encode())
+    averaging.make_pairs(tmp_path / "clip.mkv", tmp_path / "out", window=3, mode="encoded")
+    assert _gray(tmp_path / "out/train/clip/sharp/000001.png") == 98  # (100 - 16) 255 / 219 = 97.8
+    assert _gray(tmp_path / "out/train/clip/blur/000001.png") == 98
+
+
 def test_video_filmed_sideways_is_turned_upright(tmp_path):
     frame = _frame(0, (16, 24))
     frame[:8, :8, 0] = 255  # a red patch at the top left, turned counterclockwise: bottom left
