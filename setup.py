@@ -38,6 +38,7 @@ CONVERT = ["torch>=2.6"]  # reads PyTorch files older than the zip form; others 
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",  # a hanging pipeline fails its test instead of the whole suite
+    "pytest-xdist>=3.6",  # a test process for each core: half the time on two
     "dill>=0.3.8",  # tfds.testing imports it and does not declare it
     "jax>=0.5",  # the other Keras backend that the tests run on
     "openvino>=2026.1",  # a second runtime that reads our SavedModels
@@ -45,6 +46,7 @@ DEV = [
     "ruff>=0.15",
     "tifffile",  # a second opinion on our TIFF files; scikit-image brings it along
     "setuptools>=77",  # the wheel test builds without fetching anything
+    "trustme>=1.1",  # certificates for the tests of TLS
     "wheel>=0.45",
 ]
 

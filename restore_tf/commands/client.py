@@ -37,7 +37,8 @@ def _flags():
     def number(name, default, lowest, highest, meaning):
         flags.DEFINE_integer(name, default, meaning, lowest, highest, flag_values=values)
 
-    text("server", None, "grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT")
+    text("server", None, "grpc://HOST:PORT, http://HOST:PORT; over TLS grpcs:// or https://")
+    text("ca_file", None, "grpcs, https: PEM file of the certificates to trust; the usual ones")
     text("model_name", "restore_tf", "the name that the server gives the model")
     number("model_version", None, 0, None, "the server's latest by default")
     pictures.define(values, "a folder; a file for a single picture")
@@ -57,7 +58,7 @@ def _client(positional, values):
 
 def _restore_all(jobs, values):
     """Yields each job, in order, with its error or None."""
-    if values.server.startswith("grpc://"):
+    if values.server.startswith(("grpc://", "grpcs://")):
         with contextlib.suppress(ImportError):  # `Client` says what is missing
             quiet.import_tensorflow()  # the stubs do, with lines about CPU features
     with _connect(values) as client:
@@ -72,6 +73,7 @@ def _connect(values):
         version=values.model_version,
         timeout=values.timeout,
         retries=values.retries,
+        ca_file=values.ca_file,
     )
 
 

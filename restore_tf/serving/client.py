@@ -11,8 +11,11 @@ busy or away for a moment is asked again, with growing pauses. `http://` needs `
 from __future__ import annotations
 
 import io
+import os
 import random
+import ssl
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,6 +29,8 @@ from restore_tf.serving.transports import ServerError
 SIGNATURE = "serving_bytes"
 MAX_MESSAGE = 2**31 - 2**16  # bytes: what protocol buffers hold, less what stands around a picture
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds
+_GRPC, _REST = ("grpc", "grpcs"), ("http", "https")
+_OVER_TLS = ("grpcs", "https")
 _QUICK = 1  # zlib's level: PNG is for the way only
 
 
@@ -46,25 +51,31 @@ class Client:
         timeout: float = 120.0,
         retries: int = 5,
         max_message: int = MAX_MESSAGE,
+        ca_file: str | os.PathLike | None = None,
     ):
         """Connects when first used.
 
         Args:
-          server: grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT, maybe with a path.
+          server: grpc://HOST:PORT, http://HOST:PORT, or over TLS grpcs:// or https://; http maybe
+            with a path.
           model_name: the name that the server gives the model.
           version: of the model; the server's latest by default.
           signature: of the SavedModel, `image_bytes` to `restored_bytes`.
           timeout: seconds for one attempt. Over REST: without a sign of life.
           retries: further attempts when the server is unavailable, busy or too late.
           max_message: the largest request, in bytes.
+          ca_file: PEM file of the certificates to trust over TLS; those that gRPC or requests come
+            with by default.
 
         Raises:
-          UserError: another kind of address, or a missing package.
+          UserError: another kind of address, a missing package, or a `ca_file` that is none.
         """
         parts = _address(server)
-        kind = transports.Grpc if parts.scheme == "grpc" else transports.Rest
+        kind = transports.Grpc if parts.scheme in _GRPC else transports.Rest
         self.server = server
-        self._transport = kind(parts, model_name, version, signature, timeout)
+        self._transport = kind(
+            parts, model_name, version, signature, timeout, _certificates(ca_file, parts.scheme)
+        )
         self._retries, self._max_message = retries, max_message
         self._closed = threading.Event()
 
@@ -153,12 +164,29 @@ class Client:
 def _address(server):
     try:
         parts = urlsplit(server)
-        good = parts.scheme in ("grpc", "http", "https") and parts.hostname and parts.port != 0
-        good = good and not (parts.scheme == "grpc" and (parts.port is None or parts.path))
+        good = parts.scheme in (*_GRPC, *_REST) and parts.hostname and parts.port != 0
+        good = good and not (parts.scheme in _GRPC and (parts.port is None or parts.path))
     except ValueError:  # a port that is no number
         good = False
     if not good:
         raise UserError(
-            f"--server {server}: expected grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT."
+            f"--server {server}: expected grpc://HOST:PORT, grpcs://HOST:PORT, http://HOST:PORT or "
+            "https://HOST:PORT."
         )
     return parts
+
+
+def _certificates(path, scheme) -> Path | None:
+    """The file, after a look whether it can be what it should."""
+    if path is None:
+        return None
+    if scheme not in _OVER_TLS:
+        raise UserError(f"--ca_file {path}: {scheme}:// has no TLS; expected grpcs:// or https://.")
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # a missing file, or one with no certificate (ssl.SSLError)
+        raise UserError(
+            f"--ca_file {path}: cannot be read ({error.strerror or error}); expected a PEM file of "
+            "certificates."
+        ) from None
+    return Path(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
+from pathlib import Path
 from urllib.parse import SplitResult, quote
 
 from restore_tf.errors import UserError
@@ -31,6 +32,11 @@ def _words(text):
     return " ".join(str(text).split())[:_LONGEST_WORDS]
 
 
+def _reason(error):
+    """What lies behind an error of requests."""
+    return getattr(error.args[0] if error.args else error, "reason", error)
+
+
 class Grpc:
     """PredictionService.Predict by the stubs of tensorflow-serving-api."""
 
@@ -41,6 +47,7 @@ class Grpc:
         version: int | None,
         signature: str,
         timeout: float,
+        ca_file: Path | None = None,
     ):
         """Opens a channel, which connects when first used; see `client.Client`."""
         try:
@@ -54,20 +61,23 @@ class Grpc:
                 f"grpc:// needs tensorflow-serving-api ({error}): pip install "
                 "'restore_tf[serve]', or use http://."
             ) from None
-        self._grpc, self._address, self._timeout = grpc, parts.netloc, timeout
+        self._grpc, self._timeout = grpc, timeout
+        self._address = f"{parts.scheme}://{parts.netloc}"
         self._spec = {"name": model_name, "signature_name": signature}
         self._version = version
-        self._channel = grpc.insecure_channel(
-            parts.netloc,
-            options=[
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_receive_message_length", -1),
-                # By default a channel that failed answers for up to two minutes without trying.
-                ("grpc.initial_reconnect_backoff_ms", 200),
-                ("grpc.min_reconnect_backoff_ms", 200),
-                ("grpc.max_reconnect_backoff_ms", 1000),
-            ],
-        )
+        options = [
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+            # By default a channel that failed answers for up to two minutes without trying.
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.min_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ]
+        if parts.scheme == "grpcs":
+            trusted = grpc.ssl_channel_credentials(ca_file and ca_file.read_bytes())
+            self._channel = grpc.secure_channel(parts.netloc, trusted, options)
+        else:
+            self._channel = grpc.insecure_channel(parts.netloc, options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -86,7 +96,7 @@ class Grpc:
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         if not any(status.state == available for status in response.model_version_status):
             raise ServerError(
-                f"grpc://{self._address}: {self._spec['name']} is not available yet.",
+                f"{self._address}: {self._spec['name']} is not available yet.",
                 transient=True,
             )
 
@@ -105,7 +115,7 @@ class Grpc:
         tensor.string_val.append(file)
         response = self._call(self._prediction.Predict, request)
         if _OUTPUT not in response.outputs or len(response.outputs[_OUTPUT].string_val) != 1:
-            raise ServerError(f"grpc://{self._address}: answered without {_OUTPUT}.")
+            raise ServerError(f"{self._address}: answered without {_OUTPUT}.")
         return response.outputs[_OUTPUT].string_val[0]
 
     def _fill_version(self, request):
@@ -119,11 +129,9 @@ class Grpc:
             code, words = error.code().name, error.details() or ""
             # gRPC calls a message that the server does not take by the name of a full queue.
             transient = code in statuses.TRANSIENT and "larger than max" not in words
-            raise ServerError(
-                f"grpc://{self._address}: {code}: {_words(words)}", transient
-            ) from None
+            raise ServerError(f"{self._address}: {code}: {_words(words)}", transient) from None
         except ValueError as error:  # the channel is closed
-            raise ServerError(f"grpc://{self._address}: {_words(error)}") from None
+            raise ServerError(f"{self._address}: {_words(error)}") from None
 
     def close(self) -> None:
         """Closes the channel; calls under way end with an error."""
@@ -140,6 +148,7 @@ class Rest:
         version: int | None,
         signature: str,
         timeout: float,
+        ca_file: Path | None = None,
     ):
         """Keeps what requests need; see `client.Client`."""
         try:
@@ -147,6 +156,7 @@ class Rest:
         except ImportError:
             raise UserError("http:// needs requests: pip install 'restore_tf[serve]'.") from None
         self._requests, self._timeout = requests, timeout
+        self._trusted = str(ca_file) if ca_file else True
         self._address = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._model = f"{self._address}/v1/models/{quote(model_name, safe='')}"
         if version is not None:
@@ -181,16 +191,25 @@ class Rest:
         timeout = (min(_CONNECT_SECONDS, self._timeout), self._timeout)
         try:
             response = self._session().request(
-                method, address, json=content, timeout=timeout, allow_redirects=False
+                method,
+                address,
+                json=content,
+                timeout=timeout,
+                allow_redirects=False,
+                verify=self._trusted,
             )
         except self._requests.Timeout:
             raise ServerError(
                 f"{self._address}: no answer within {self._timeout:g} s.", transient=True
             ) from None
-        except self._requests.ConnectionError as error:
-            reason = getattr(error.args[0] if error.args else error, "reason", error)
+        except self._requests.exceptions.SSLError as error:  # asking again does not help
             raise ServerError(
-                f"{self._address}: cannot be reached ({_words(reason)}).", transient=True
+                f"{self._address}: no TLS that is trusted ({_words(_reason(error))}); --ca_file "
+                "says which certificates are."
+            ) from None
+        except self._requests.ConnectionError as error:
+            raise ServerError(
+                f"{self._address}: cannot be reached ({_words(_reason(error))}).", transient=True
             ) from None
         except self._requests.RequestException as error:
             raise ServerError(f"{self._address}: {_words(error)}") from None
