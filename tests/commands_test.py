@@ -19,6 +19,19 @@ ROOT = Path(__file__).parents[1]
 TINY = ["--set", "network.width=4", "--set", "network.res_blocks=1", "--set", "crop=32"]
 
 
+@pytest.mark.parametrize(
+    ("machine", "given", "expected"),
+    [("x86_64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)],
+)
+def test_training_takes_onednns_kernels(monkeypatch, machine, given, expected):
+    monkeypatch.setattr(train.platform, "machine", lambda: machine)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given or "")
+    if given is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    train._use_onednn()
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
+
+
 @pytest.fixture(scope="module")
 def gopro(tmp_path_factory):
     """A small GOPRO_Large in the published layout."""

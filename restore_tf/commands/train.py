@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,7 @@ def _train(argv, positional, values):
         return local_workers.run(argv, values.local_workers)
     if _other_backend():
         return _train_by_fit(values)
+    _use_onednn()
     quiet.import_tensorflow()
     strategy = _strategy(values)  # TensorFlow wants it before anything else
     from restore_tf import strategies, training
@@ -94,6 +96,16 @@ def _train(argv, positional, values):
     result = training.train(experiment, workdir, *sources, _options(values), strategy)
     if chief:
         _summarise(result, experiment, workdir)
+
+
+def _use_onednn():
+    """Lets TensorFlow train by oneDNN's kernels on every x86; by itself it does with AVX-512 only.
+
+    Without AVX-512 a step was 1.2 (full-width SRN) to 2.2 times (the recipe quick) as fast with
+    them. Restoring is left as TensorFlow has it: there the full width was slower.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def _other_backend():
