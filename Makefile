@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/srn_quick
+# A process for each core, four at most: each holds a TensorFlow. A file's tests share what they make.
+PYTEST := -m pytest -n logical --maxprocesses 4 --dist loadfile
 READY := $(VENV)/installed
 EVALUATION := $(RUN)/evaluation/synthetic_defocus_test
 PICTURE := chelsea-0000.png
@@ -24,10 +26,10 @@ train: $(READY)
 	@echo "  the training      $(VENV)/bin/tensorboard --logdir $(RUN)"
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python $(PYTEST)
 
 test-slow: $(READY)
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python $(PYTEST) -m slow
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -14,6 +14,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+LATE = 2.0  # seconds that an answer takes that comes late
+
 
 class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Gives the codes in turn, then the file back as it came; None: an answer that comes late."""
@@ -27,7 +29,7 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         if self.codes:
             code = self.codes.pop(0)
             if code is None:
-                time.sleep(1)
+                time.sleep(LATE)
             else:
                 context.abort(getattr(grpc.StatusCode, code), "so it is")
         response = predict_pb2.PredictResponse()
@@ -63,7 +65,7 @@ def rest_server(codes):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             code = codes.pop(0) if codes else 200
             if code is None:
-                time.sleep(1)
+                time.sleep(LATE)
                 code = 200
             files = [instance["image_bytes"] for instance in request["instances"]]
             answer = {"predictions": files} if code == 200 else {"error": "so it is"}
