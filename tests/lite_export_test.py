@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.initializers import Constant
 
 from mprnet_tf import recipes as mprnet
 from mprnet_tf.blocks import CAB
@@ -55,6 +56,14 @@ def pictures(sharp=True):
     return Samples(found, found if sharp else None, "noise")
 
 
+def draw_biases(model):
+    """As training leaves them: where a bias is zero, converters leave it out."""
+    random = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        if not np.any(variable):
+            variable.assign(0.01 * random.normal(size=variable.shape))
+
+
 class Prepared:
     """A tiny run made ready for conversion in this process, and its files as they are asked for."""
 
@@ -75,7 +84,7 @@ class Prepared:
 
 @pytest.fixture(scope="module")
 def tiny_srn(tmp_path_factory):
-    return Prepared(tmp_path_factory.mktemp("srn"), "srn")
+    return Prepared(tmp_path_factory.mktemp("srn"), "srn", change=draw_biases)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +202,7 @@ def kill_a_convolution(model):
 def test_a_dead_convolution_does_not_crash_xnnpack(tmp_path):
     prepared = Prepared(tmp_path, "srn", ["uint8"], scales=1, change=kill_a_convolution)
     path = prepared.file("uint8")
-    assert prepared.widened == {"widened_ranges": 1}
+    assert prepared.widened == {"widened_ranges": 2}  # what is made of its zeros is zero as well
     # In a process of its own: it would end this one.
     found = jobs.run(
         "lite_check", "check", tmp_path,
@@ -202,32 +211,67 @@ def test_a_dead_convolution_does_not_crash_xnnpack(tmp_path):
     assert found["finite"]
 
 
+def times(factor):
+    """A convolution that multiplies by a number."""
+    kernel = Constant(factor * np.eye(3).reshape(1, 1, 3, 3))
+    return keras.layers.Conv2D(3, 1, kernel_initializer=kernel)
+
+
+def float_file(*layers, side=8):
+    """A TFLite file of Keras layers, for pictures of side x side."""
+    images = keras.Input((side, side, 3), 1)
+    outputs = images
+    for layer in layers:
+        outputs = layer(outputs)
+    return tf.lite.TFLiteConverter.from_keras_model(keras.Model(images, outputs)).convert()
+
+
+def ranges_of(content, operation):
+    """(low, high) of what the operations of a name give, in order."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    (graph,) = model.subgraphs
+    code = getattr(schema.BuiltinOperator, operation)
+    found = [
+        graph.tensors[operator.outputs[0]].quantization
+        for operator in graph.operators
+        if model.operatorCodes[operator.opcodeIndex].builtinCode == code
+    ]
+    return [(float(quantised.min[0]), float(quantised.max[0])) for quantised in found]
+
+
 def test_ranges_in_proportion_stay():
-    def convolution(bias):
-        images = tf.keras.Input((8, 8, 3), 1)
-        outputs = tf.keras.layers.Conv2D(2, 3, activation="relu", bias_initializer=bias)(images)
-        return tf.keras.Model(images, outputs)
-
-    for bias, expected in (("ones", 0), (keras.initializers.Constant(-100.0), 1)):
-        model = convolution(bias)
-        converter = tf.lite.TFLiteConverter.from_keras_model(model)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        random = np.random.default_rng(0)
-        converter.representative_dataset = lambda random=random: iter(
-            [[random.random((1, 8, 8, 3), np.float32)]]
-        )
-        converter._experimental_calibrate_only = True
-        calibrated = converter.convert()
-        widened, count = lite_ranges.put_right(calibrated)
-        assert count == expected
-        assert (widened == calibrated) == (not expected)
+    picture = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    for bias, expected in ((1.0, 0), (-100.0, 1)):
+        dead = keras.layers.Conv2D(2, 3, activation="relu", bias_initializer=Constant(bias))
+        _, widened = lite_ranges.add(float_file(dead, keras.layers.Conv2D(3, 1)), [picture])
+        assert widened == expected
 
 
-def test_a_transposed_convolution_does_its_relu(tiny_srn):
-    """Its range begins at 0, so 8 bits cut off what is negative; the one ReLU left is the input's.
+def test_a_value_keeps_its_range_when_a_sum_takes_its_memory():
+    """TFLite's own calibration gives one of the two convolutions the sum's range."""
+    picture = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    images = keras.Input((8, 8, 3), 1)
+    outputs = times(1)(times(1)(images) + times(2)(images))
+    file = tf.lite.TFLiteConverter.from_keras_model(keras.Model(images, outputs)).convert()
+    ranges = ranges_of(lite_ranges.add(file, [picture])[0], "CONV_2D")
+    most = np.quantile(picture, 1 - 1e-4)
+    assert ranges[:2] == [(0, pytest.approx(most)), (0, pytest.approx(2 * most))]
 
-    An addition after the ReLU writes into its memory, where calibration then finds the sum's range.
-    """
+
+def test_the_outermost_values_are_cut_off():
+    """Of 19,200 values one is 50; the range is that of the others."""
+    picture = np.full((80, 80, 3), 0.5, np.float32)
+    picture[0, 0, 0] = 50.0
+    ranges = ranges_of(
+        lite_ranges.add(float_file(times(1), times(2), side=80), [picture])[0], "CONV_2D"
+    )
+    assert ranges[0] == (0.0, 0.5)
+
+
+def test_transposed_convolutions_do_their_relus(tiny_srn):
+    """Their ranges begin at 0, and the one ReLU left is the input's."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(tiny_srn.file("uint8").read_bytes(), 0)

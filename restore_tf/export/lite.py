@@ -307,7 +307,7 @@ def describe(row: Mapping[str, Any]) -> str:
         return f"{row['file']}: not written, {row['reason']}."
     return (
         f"{row['file']}: {row['bytes'] / 1e6:.2f} MB, {row['psnr_to_float']:.1f} dB from the Keras "
-        f"model, loses {row['psnr_loss']:.3f} dB ({row['loss_of']}), {row['ms']:.0f} ms and "
+        f"model, loses {row['psnr_loss']:z.3f} dB ({row['loss_of']}), {row['ms']:.0f} ms and "
         f"{row['peak_mb']:.0f} MB a frame."
     )
 

@@ -16,13 +16,13 @@ What goes wrong silently here, and how that is avoided:
 - A concatenation in 8 bits has one scale for all it joins, and hands it back to what it joins. The
   network joins its input with estimates that reach beyond [0, 1], so the input's scale comes out
   coarser than 1/255. A ReLU on the input, which changes nothing, gives the input its own scale.
-- The range of what is calibrated is what calibration has seen. The first crop is stretched to reach
-  from 0 to 1, so that the input's scale is exactly 1/255 with zero point 0. The output's is set by
-  a fake quantisation: in 8 bits it is clipped to [0, 1].
+- TFLite's own calibration finds wrong ranges; in 8 bits they are measured here (`lite_ranges`). For
+  int16x8 it is kept, and as it knows only what it has seen, the first crop is stretched to reach
+  from 0 to 1: brighter pixels than the crops' would be clipped.
 - Quantising the same file twice can give two: an operation with an output that nothing uses (the
   ConvLSTM's split at the coarsest scale) is left in floats now and then. It is tried again.
-- A SavedModel with a fake quantisation anywhere in it counts as trained for 8 bits, and float16 and
-  dynamic-range files of it keep float32 weights. So there are two SavedModels.
+- A fake quantisation anywhere in a SavedModel makes it count as trained for 8 bits, and float16 and
+  dynamic-range files of it keep float32 weights. So there is none.
 """
 
 from __future__ import annotations
@@ -109,10 +109,8 @@ def write_saved_model(
     import tensorflow as tf
 
     def restore(images):
-        if not eight_bit:
-            return {"restored": model(images, training=False)[-1]}
-        restored = model(tf.nn.relu(images), training=False)[-1]
-        return {"restored": tf.quantization.fake_quant_with_min_max_args(restored, 0.0, 1.0, 8)}
+        images = tf.nn.relu(images) if eight_bit else images
+        return {"restored": model(images, training=False)[-1]}
 
     signature = tf.TensorSpec((1, *(size or (None, None)), model.channels), tf.float32, "images")
     archive = keras.export.ExportArchive()
@@ -146,43 +144,40 @@ def convert(folder: str, kind: str, output: str) -> dict[str, Any]:
     path = str(_saved_model(folder, _is_eight_bit(kind)))
     converter = tf.lite.TFLiteConverter.from_saved_model(path, signature_keys=[_ENDPOINT])
     sets = tf.lite.OpsSet
-    operations = {
-        "int8": sets.TFLITE_BUILTINS_INT8,
-        "uint8": sets.TFLITE_BUILTINS_INT8,
-        "int16x8": sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-    }
-    converter.target_spec.supported_ops = [operations.get(kind, sets.TFLITE_BUILTINS)]
+    in_16_bits = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    operations = in_16_bits if kind == "int16x8" else sets.TFLITE_BUILTINS
+    converter.target_spec.supported_ops = [operations]
+    if _is_eight_bit(kind):
+        content, widened = _in_eight_bits(converter.convert(), kind, read_crops(folder)[0])
+        Path(output).write_bytes(content)
+        return {"widened_ranges": widened}
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if kind in operations:
+    if kind == "int16x8":
         crops, _, _ = read_crops(folder)
         converter.representative_dataset = lambda: _calibration(crops)
-    if _is_eight_bit(kind):
-        content, widened = _in_eight_bits(converter, kind)
-    else:
-        content, widened = converter.convert(), 0
-    Path(output).write_bytes(content)
-    return {"widened_ranges": widened}
+    Path(output).write_bytes(converter.convert())
+    return {"widened_ranges": 0}
 
 
-def _in_eight_bits(converter, kind):
-    """`converter.convert()` in its two halves, with a look at the ranges between them."""
+def _in_eight_bits(content, kind, crops):
+    """A float file in 8 bits, and how many ranges were widened."""
     import tensorflow as tf
-    from tensorflow.lite.python.convert import mlir_quantize
+    from tensorflow.lite.python.convert import mlir_quantize  # no public name in TensorFlow 2.21
 
     from restore_tf.export import lite_ranges
     from restore_tf.export.lite_check import contents
 
-    converter._experimental_calibrate_only = True  # no public name in TensorFlow 2.21
-    calibrated, widened = lite_ranges.put_right(converter.convert())
+    images = (crop.astype(np.float32) / 255 for crop in crops)
+    ranged, widened = lite_ranges.add(content, images)
     outside = tf.uint8 if kind == "uint8" else tf.float32
     for _ in range(_ATTEMPTS):
-        content = mlir_quantize(calibrated, input_data_type=outside, output_data_type=outside)
-        if not contents(content).floats:
+        quantised = mlir_quantize(ranged, input_data_type=outside, output_data_type=outside)
+        if not contents(quantised).floats:
             break
-    return content, widened
+    return quantised, widened
 
 
 def read_crops(folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
