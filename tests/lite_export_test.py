@@ -260,6 +260,14 @@ def test_a_value_keeps_its_range_when_a_sum_takes_its_memory():
     assert ranges[:2] == [(0, pytest.approx(most)), (0, pytest.approx(2 * most))]
 
 
+def test_what_memory_does_not_hold_is_measured_in_lots(monkeypatch):
+    picture = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    file = float_file(times(1), times(2), keras.layers.MaxPooling2D(), times(3))
+    whole = lite_ranges.add(file, [picture])
+    monkeypatch.setattr(lite_ranges, "_HELD", 1)
+    assert lite_ranges.add(file, [picture]) == whole
+
+
 def test_the_outermost_values_are_cut_off():
     """Of 19,200 values one is 50; the range is that of the others."""
     picture = np.full((80, 80, 3), 0.5, np.float32)
