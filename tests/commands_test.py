@@ -20,10 +20,17 @@ TINY = ["--set", "network.width=4", "--set", "network.res_blocks=1", "--set", "c
 
 
 @pytest.mark.parametrize(
-    ("machine", "given", "expected"),
-    [("x86_64", None, "1"), ("x86_64", "0", "0"), ("aarch64", None, None)],
+    ("machine", "given", "loaded", "expected"),
+    [
+        ("x86_64", None, False, "1"),
+        ("x86_64", None, True, None),
+        ("x86_64", "0", False, "0"),
+        ("aarch64", None, False, None),
+    ],
 )
-def test_training_takes_onednns_kernels(monkeypatch, machine, given, expected):
+def test_training_takes_onednns_kernels(monkeypatch, machine, given, loaded, expected):
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "tensorflow")
     monkeypatch.setattr(train.platform, "machine", lambda: machine)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given or "")
     if given is None:

@@ -316,3 +316,10 @@ def test_the_record_keeps_what_other_calls_entered(run, tmp_path):
         ("b", 2),
     ]
     assert content["artefacts"][0]["export"]["weights"] == "latest checkpoint"
+
+
+def test_differences_are_shares_of_the_outputs_range():
+    pictures = np.array([0.0, 0.5], np.float32)  # narrower than a picture may be: counts as 1
+    assert exporting._share_of_range(pictures + 0.25, pictures) == 0.25
+    wide = np.array([-4.0, 12.0], np.float32)
+    assert exporting._share_of_range(wide + 0.25, wide) == 0.25 / 16

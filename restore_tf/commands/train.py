@@ -104,7 +104,8 @@ def _use_onednn():
     Without AVX-512 a step was 1.2 (full-width SRN) to 2.2 times (the recipe quick) as fast with
     them. Restoring is left as TensorFlow has it: there the full width was slower.
     """
-    if platform.machine().lower() in ("x86_64", "amd64"):
+    known = platform.machine().lower() in ("x86_64", "amd64")
+    if known and "tensorflow" not in sys.modules:  # which reads it once
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
