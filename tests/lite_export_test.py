@@ -264,7 +264,7 @@ def test_what_memory_does_not_hold_is_measured_in_lots(monkeypatch):
     picture = np.random.default_rng(0).random((8, 8, 3), np.float32)
     file = float_file(times(1), times(2), keras.layers.MaxPooling2D(), times(3))
     whole = lite_ranges.add(file, [picture])
-    monkeypatch.setattr(lite_ranges, "_HELD", 1)
+    monkeypatch.setattr(lite_ranges, "_SHARE", 0)
     assert lite_ranges.add(file, [picture]) == whole
 
 

@@ -24,10 +24,11 @@ import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import psutil
 
 _CUT_OFF = 1e-4  # of the values at either end; light SRN: 42.9 dB from Keras, 42.3 without
 _SAMPLED = 2**16  # values of a tensor and picture that quantiles are taken of
-_HELD = 2**31  # bytes of tensors that are kept from sharing memory at a time
+_SHARE = 0.5  # of the free memory that tensors may take which are measured at a time
 # How much finer than a step of its sums an output may be; XNNPACK takes less than 256.
 _FINEST = 16.0
 _STEPS, _WEIGHT_STEPS = 255.0, 127.0  # of activations and of weights, in 8 bits
@@ -50,7 +51,7 @@ def add(content: bytes, images: Iterable[np.ndarray]) -> tuple[bytes, int]:
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     (graph,) = model.subgraphs
     images, outputs, ranges = list(images), graph.outputs, {}
-    for lot in _lots(graph):
+    for lot in _lots(graph, _SHARE * psutil.virtual_memory().available):
         graph.outputs = list(dict.fromkeys([*outputs, *lot]))  # nothing overwrites an output
         ranges |= _measure(_packed(model, flatbuffers), graph, lot, images)
     graph.outputs = outputs
@@ -69,15 +70,15 @@ def _packed(model, flatbuffers) -> bytes:
     return bytes(builder.Output())
 
 
-def _lots(graph) -> Iterator[list[int]]:
-    """Cuts the float tensors that operations give into lots that memory holds at a time."""
+def _lots(graph, most_bytes) -> Iterator[list[int]]:
+    """Cuts the float tensors that operations give into lots; each costs a run over all images."""
     lot, held = [], 0
     for place in (int(place) for operator in graph.operators for place in operator.outputs):
         tensor = graph.tensors[place]
         if tensor.type != _FLOAT32:
             continue
         size = 4 * math.prod(tensor.shape.tolist())
-        if lot and held + size > _HELD:
+        if lot and held + size > most_bytes:
             yield lot
             lot, held = [], 0
         lot.append(place)
@@ -91,7 +92,6 @@ def _measure(content, graph, places, images) -> dict[int, tuple[float, float]]:
 
     from restore_tf import lite, quiet
 
-    random = np.random.default_rng(0)
     ranges = dict.fromkeys(places, (0.0, 0.0))  # 8 bits hold 0 exactly, so it is in every range
     with quiet.standard_error():
         interpreter = Interpreter(
@@ -106,6 +106,8 @@ def _measure(content, graph, places, images) -> dict[int, tuple[float, float]]:
         for place, (low, high) in ranges.items():
             values = interpreter.get_tensor(place).ravel()
             if len(values) > _SAMPLED:
+                # Drawn by the tensor alone: how they are cut into lots changes nothing.
+                random = np.random.default_rng(place)
                 values = values[random.integers(0, len(values), _SAMPLED)]
             least, most = np.quantile(values, (_CUT_OFF, 1 - _CUT_OFF))
             ranges[place] = min(low, float(least)), max(high, float(most))
