@@ -23,7 +23,7 @@ from restore_tf.export.samples import Samples
 
 SAVED_MODELS = "saved_model"
 
-# Share of the outputs' range. The same kernels run in both, but not always with the same blocking.
+# Share of the image range. The same kernels run in both, but not always with the same blocking.
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
 _SIZES = [(64, 96), (45, 61), (1, 1)]  # a multiple of every network's; an odd one; the least
 _FILE_SIZE = (53, 70)
@@ -111,7 +111,7 @@ def _compare(model, directory, samples):
     files = [_encoded(pictures[0], "PNG"), _encoded(pictures[-1], "JPEG")]
     restored, encoded = fresh.run_saved_model(directory, batches, files)
     by_size = {
-        f"{height}x{width}": _share_of_range(
+        f"{height}x{width}": _largest(
             found, np.stack([inference.restore(model, image) for image in given])
         )
         for (height, width), given, found in zip(_SIZES, batches, restored, strict=True)
@@ -121,7 +121,7 @@ def _compare(model, directory, samples):
         for file, found in zip(files, encoded, strict=True)
     ]
     return {
-        "serving_default, largest by height and width, of the outputs' range": by_size,
+        "serving_default, largest by height and width, image range 1": by_size,
         "serving_bytes, largest of 255 levels": max(levels),
         "compared with": f"the Keras model, on crops of {samples.origin}",
         "run by": "TensorFlow in a fresh process, as a session, without this package",
@@ -134,14 +134,9 @@ def _check(differences, precision):
     # Not above: NaN is above nothing. One level: rounding may fall either way.
     if not (worst <= allowed and levels <= max(1, 255 * allowed)):
         raise UserError(
-            f"the SavedModel differs from the Keras model by {worst:.3g} of its range and "
+            f"the SavedModel differs from the Keras model by {worst:.3g} of the image range and "
             f"{levels:g} of 255 levels (at most {allowed:g} is right); nothing was written."
         )
-
-
-def _share_of_range(found, expected):
-    """The largest difference, as a share of the outputs' range; before training that is wide."""
-    return _largest(found, expected) / max(1.0, float(np.ptp(expected)))
 
 
 def _largest(found, expected):
