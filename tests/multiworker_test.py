@@ -1,27 +1,16 @@
 """Two real worker processes on this machine, against one process."""
 
-import json
-import os
 import signal
 import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 from tiny_training import assert_equal_weights, folders, rows, weights
+from worker_processes import COMMAND, end, reached, start, start_two, wait_for
 
 from restore_tf import strategies
 from restore_tf.commands import local_workers
 from restore_tf.errors import UserError
-
-# Enough for a few steps of a light network.
-FLAGS = (
-    "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=1 "
-    "--set=network.scales=2 "
-    "--set=batch=4 --set=crop=32 --set=ema_momentum=0.9 --set=global_clip_norm=1.0 "
-    "--checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
-).split()
 
 
 @pytest.fixture(scope="module")
@@ -29,56 +18,13 @@ def data(tmp_path_factory):
     return folders(tmp_path_factory.mktemp("pairs"))
 
 
-def start(workdir, *flags, place=None):
-    environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
-    if place:
-        environment["TF_CONFIG"] = json.dumps(place)
-    command = [sys.executable, "-m", "restore_tf.commands.train", *FLAGS, f"--workdir={workdir}"]
-    return subprocess.Popen(
-        [*command, *flags],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def start_two(workdir, *flags):
-    hosts = [f"127.0.0.1:{port}" for port in local_workers._free_ports(2)]
-    places = [
-        {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}} for i in range(2)
-    ]
-    return [start(workdir, *flags, place=place) for place in places]
-
-
-def end(process, timeout=180):
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
-
-
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None:
-            pytest.fail(f"it ended early: {end(process)}")
-        if time.monotonic() > deadline:
-            process.kill()
-            pytest.fail("nothing happened")
-        time.sleep(0.05)
-
-
-def reached(workdir, step):
-    return lambda: (workdir / "checkpoints" / f"ckpt-{step}.index").exists()
-
-
 @pytest.mark.slow
 def test_two_workers_equal_one_process(tmp_path, data):
     one, two = tmp_path / "one", tmp_path / "two"
     code, _, err = end(start(one, *data, "--steps=10"))
     assert code == 0, err
-    command = [sys.executable, "-m", "restore_tf.commands.train", *FLAGS]
     done = subprocess.run(
-        [*command, *data, f"--workdir={two}", "--steps=10", "--local_workers", "2"],
+        [*COMMAND, *data, f"--workdir={two}", "--steps=10", "--local_workers", "2"],
         capture_output=True,
         text=True,
         timeout=240,

@@ -49,17 +49,20 @@ def folders(path, count=6, side=64):
 
 
 def run(workdir, recipe=None, training_source=None, strategy="one", callbacks=(), **options):
-    """Trains into a folder; returns the `Result`."""
+    """Trains into a folder, under a strategy or one of that name; returns the `Result`."""
     recipe = recipe or tiny()
     options = {"validate_every": 3, "checkpoint_every": 2, "log_every": 2} | options
-    experiment.write(workdir, recipe, {"seed": options.get("seed", 0)})
+    if isinstance(strategy, str):
+        strategy = strategies.make_strategy(strategy)
+    if strategies.is_chief(strategy):
+        experiment.write(workdir, recipe, {"seed": options.get("seed", 0)})
     return training.train(
         recipe,
         workdir,
         training_source or source(),
         source(3),
         Options(**options),
-        strategies.make_strategy(strategy),
+        strategy,
         callbacks,
     )
 

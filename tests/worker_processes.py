@@ -1,0 +1,73 @@
+"""Trainings as processes of their own: one, or two workers on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from restore_tf.commands import local_workers
+
+# Enough for a few steps of a light network.
+FLAGS = (
+    "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=1 "
+    "--set=network.scales=2 "
+    "--set=batch=4 --set=crop=32 --set=ema_momentum=0.9 --set=global_clip_norm=1.0 "
+    "--checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
+).split()
+
+COMMAND = [sys.executable, "-m", "restore_tf.commands.train", *FLAGS]
+
+
+def start(workdir, *flags):
+    """Starts a training of one process."""
+    return _begin([*COMMAND, f"--workdir={workdir}", *flags])
+
+
+def start_two(workdir, *flags):
+    """Starts the two workers of a training."""
+    return in_two_places([*COMMAND, f"--workdir={workdir}", *flags])
+
+
+def in_two_places(command):
+    """Starts a command twice, as two workers on this machine; returns the processes."""
+    hosts = [f"127.0.0.1:{port}" for port in local_workers._free_ports(2)]
+    cluster = {"worker": hosts}
+    return [
+        _begin(command, {"cluster": cluster, "task": {"type": "worker", "index": index}})
+        for index in range(2)
+    ]
+
+
+def _begin(command, place=None):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
+    if place:
+        environment["TF_CONFIG"] = json.dumps(place)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def end(process, timeout=180):
+    """Waits for the end; returns (exit code, standard output, standard error)."""
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def wait_for(condition, process, seconds=120):
+    """Waits until something holds; fails where the process ends first."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None:
+            pytest.fail(f"it ended early: {end(process)}")
+        if time.monotonic() > deadline:
+            process.kill()
+            pytest.fail("nothing happened")
+        time.sleep(0.05)
+
+
+def reached(workdir, step):
+    """Whether a training has a checkpoint of that step."""
+    return lambda: (workdir / "checkpoints" / f"ckpt-{step}.index").exists()

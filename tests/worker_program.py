@@ -1,0 +1,83 @@
+"""What every worker does in `multiworker_options_test.py`, by the Python API: python … FOLDER.
+
+Writes down what it saw as FOLDER/INDEX.json; who starts it sets TF_CONFIG.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tiny_training import run, tiny
+
+from restore_tf import experiment, strategies
+from restore_tf.state import State
+from restore_tf.training_step import make_step
+
+
+def recording(calls, validations):
+    """A callback that writes down what it is called with."""
+
+    def on_epoch_end(epoch, logs):
+        calls.append(f"epoch {epoch}: {sorted(logs)}")
+        validations.append(logs["val_psnr"])
+
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: calls.append("train begins"),
+        on_train_batch_begin=lambda batch, logs: calls.append(batch),
+        on_epoch_end=on_epoch_end,
+        on_train_end=lambda logs: calls.append("train ends"),
+    )
+
+
+def overflow(strategy, index):
+    """A step in which the second worker's gradients overflow, then one in which nobody's do."""
+    recipe = tiny()
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = experiment.build(recipe)
+        state = State(recipe, model, loss_scaling=True)
+    before = [v.numpy() for v in model.trainable_variables]
+    images = np.random.default_rng(index).random((1, 16, 16, 3)).astype(np.float32)
+    step = make_step(recipe, strategy, state)
+
+    def do(batch):
+        data = tf.data.Dataset.from_tensor_slices((batch, images[:, ::-1])).batch(1)
+        batches = iter(strategy.distribute_datasets_from_function(lambda context: data))
+        step(next(batches), 0.0)
+        moved = max(
+            float(np.abs(v.numpy() - old).max())
+            for v, old in zip(model.trainable_variables, before, strict=True)
+        )
+        return {
+            "moved": moved,
+            "updates": int(state.optimizer.iterations.numpy()),
+            "scale": float(state.optimizer.dynamic_scale.numpy()),
+        }
+
+    bad = np.full_like(images, np.inf) if index == 1 else images
+    return {"after the overflow": do(bad), "after a good step": do(images)}
+
+
+def main(folder):
+    """Does it all and writes it down."""
+    strategy = strategies.make_strategy("multiworker")
+    index = strategy.cluster_resolver.task_id
+    seen = overflow(strategy, index)
+    seen |= {"calls": [], "validations": []}
+    recorder = recording(seen["calls"], seen["validations"])
+    run(folder / "record", tiny(steps=5), strategy=strategy, callbacks=[recorder])
+    frozen = tiny(steps=40, learning_rate=1e-12, end_learning_rate=1e-12)
+    stopper = keras.callbacks.EarlyStopping(monitor="val_psnr", mode="max", patience=2)
+    result = run(folder / "stopped", frozen, strategy=strategy, callbacks=[stopper])
+    seen["stopped at"] = result.step
+    (folder / f"{index}.json").write_text(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
