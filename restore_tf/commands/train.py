@@ -81,7 +81,7 @@ def _train(argv, positional, values):
         return local_workers.run(argv, values.local_workers)
     if _other_backend():
         return _train_by_fit(values)
-    _use_onednn()
+    _use_onednn(values)
     quiet.import_tensorflow()
     strategy = _strategy(values)  # TensorFlow wants it before anything else
     from restore_tf import strategies, training
@@ -98,14 +98,17 @@ def _train(argv, positional, values):
         _summarise(result, experiment, workdir)
 
 
-def _use_onednn():
-    """Lets TensorFlow train by oneDNN's kernels on every x86; by itself it does with AVX-512 only.
+def _use_onednn(values):
+    """Lets TensorFlow train by oneDNN's kernels on x86 where that is quicker.
 
-    Without AVX-512 a step was 1.2 (full-width SRN) to 2.2 times (the recipe quick) as fast with
-    them. Restoring is left as TensorFlow has it: there the full width was slower.
+    TensorFlow by itself does so with AVX-512 only. With AVX2 alone a step takes 0.5 to 0.85 of the
+    time with them, but 1.2 to 1.5 of it for MPRNet's wide recipes, whose 3x3 convolutions of 80 and
+    more channels they are slow with. Restoring is left as TensorFlow has it.
     """
+    recipe = values.recipe or values.dataset or "quick"
+    wide = values.model == "mprnet" and recipe not in ("quick", "rain13k")
     known = platform.machine().lower() in ("x86_64", "amd64")
-    if known and "tensorflow" not in sys.modules:  # which reads it once
+    if known and not wide and "tensorflow" not in sys.modules:  # which reads it once
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
