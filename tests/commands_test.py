@@ -32,6 +32,7 @@ TINY = ["--set", "network.width=4", "--set", "network.res_blocks=1", "--set", "c
         # Measured: its wide convolutions are slower with them.
         ("x86_64", None, False, ["--model=mprnet", "--recipe=gopro"], None),
         ("x86_64", None, False, ["--model=mprnet", "--dataset=gopro"], None),
+        ("x86_64", None, False, ["--model=mprnet", "--init_from=runs/mprnet_published"], None),
     ],
 )
 def test_training_takes_onednns_kernels(monkeypatch, machine, given, loaded, words, expected):

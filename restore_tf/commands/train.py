@@ -106,7 +106,9 @@ def _use_onednn(values):
     more channels they are slow with. Restoring is left as TensorFlow has it.
     """
     recipe = values.recipe or values.dataset or "quick"
-    wide = values.model == "mprnet" and recipe not in ("quick", "rain13k")
+    # Fine-tuning takes another run's network, whose width is not known yet.
+    narrow = recipe in ("quick", "rain13k") and not values.init_from
+    wide = values.model == "mprnet" and not narrow
     known = platform.machine().lower() in ("x86_64", "amd64")
     if known and not wide and "tensorflow" not in sys.modules:  # which reads it once
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
