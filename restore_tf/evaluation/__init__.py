@@ -1,0 +1,1 @@
+"""Scores, reports and what they are made of."""

@@ -1,0 +1,1 @@
+"""What a run is: recipes, papers and the record of a run."""

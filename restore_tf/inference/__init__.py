@@ -1,0 +1,1 @@
+"""A network applied to pictures of any size."""

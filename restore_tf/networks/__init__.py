@@ -1,0 +1,1 @@
+"""What a network is: its base class, layers, losses and metrics."""

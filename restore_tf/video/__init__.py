@@ -1,0 +1,1 @@
+"""Clips and streams of frames."""

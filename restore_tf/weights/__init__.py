@@ -1,0 +1,1 @@
+"""Weights of a run, and files of weights from elsewhere."""
