@@ -9,8 +9,6 @@ from setuptools import find_packages, setup
 # `restore_tf/datasets/__init__.py`, which finds them in a checkout, stays out.
 DATASETS = ["restore_tf.datasets"] + [f"restore_tf.datasets.{p}" for p in find_packages("datasets")]
 
-PARTS = ["commands", "export", "serving"]
-
 CORE = [
     "tensorflow>=2.21,<2.22",  # the engine; training, tf.data, tf.distribute
     "keras>=3.15,<3.16",  # the models; minor versions change tf.distribute's behaviour
@@ -58,7 +56,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["*_tf", *(f"restore_tf.{part}" for part in PARTS)]) + DATASETS,
+    packages=find_packages(include=["*_tf", "*_tf.*"], exclude=["restore_tf.datasets"]) + DATASETS,
     package_dir={"restore_tf.datasets": "datasets"},
     # TensorFlow Datasets reads a data set's description and citation from these.
     package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS}

@@ -165,7 +165,7 @@ def _jax_training(model, loss_name, rest):
     import jax
     import keras
 
-    from restore_tf import losses
+    from restore_tf.networks import losses
 
     loss = losses.get(loss_name)
     optimizer = keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON)
@@ -240,7 +240,7 @@ def _keras_torch_trainer(model, loss_name, images, sharp):
     import keras
     import torch
 
-    from restore_tf import losses
+    from restore_tf.networks import losses
 
     loss = losses.get(loss_name)
     optimizer = keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON)
@@ -337,7 +337,7 @@ def _torch_trainer(model, loss_name, cast, compiler, images, sharp):
 
 
 def torch_loss(name: str, stages, sharp):
-    """The losses of `restore_tf.losses` in PyTorch's operations, meaned over the batch.
+    """The losses of `restore_tf.networks.losses` in PyTorch's operations, meaned over the batch.
 
     Args:
       name: "multi_scale_squared_error" or "charbonnier_edge".
@@ -629,7 +629,7 @@ def _jax_gradients(model, loss_name, images, sharp):
     import jax
     from keras import ops
 
-    from restore_tf import losses
+    from restore_tf.networks import losses
 
     _set_jax_precision("highest")
     loss = losses.get(loss_name)
@@ -647,7 +647,7 @@ def _keras_torch_gradients(model, loss_name, images, sharp):
     """Stages, loss and gradients of our network as NumPy arrays."""
     from keras import ops
 
-    from restore_tf import losses
+    from restore_tf.networks import losses
 
     stages = model(ops.convert_to_tensor(images), training=True)
     value = losses.get(loss_name)(ops.convert_to_tensor(sharp), stages).mean()

@@ -90,7 +90,7 @@ def make_saved_model_float32(case, folder):
 def make_saved_model_bfloat16(case, folder):
     """As in float32; with the weights of it, computing in bfloat16."""
     from restore_tf.export import saved_model
-    from restore_tf.precision import computing_in
+    from restore_tf.networks.dtype_policy import computing_in
 
     with computing_in("mixed_bfloat16"):
         model = _model(case)
@@ -99,22 +99,22 @@ def make_saved_model_bfloat16(case, folder):
 
 def make_fixed(case, folder):
     """Writes the SavedModels of fixed size and the crop that TFLite and ONNX files start from."""
-    from restore_tf.export import lite_convert
+    from restore_tf.export.tflite import convert
 
     model, images = _model(case), _images(case)
     np.savez(
         folder / "crops.npz", degraded=np.rint(255 * images).astype(np.uint8), reference=images
     )
     for name, eight_bit in (("saved_model", False), ("saved_model_eight_bit", True)):
-        lite_convert.write_saved_model(model, tuple(case["size"]), folder / name, eight_bit)
+        convert.write_saved_model(model, tuple(case["size"]), folder / name, eight_bit)
 
 
 def make_litert(case, folder):
     """Converts to one kind of TFLite file."""
-    from restore_tf.export import lite_convert
+    from restore_tf.export.tflite import convert
 
     kind = case["engine"].removeprefix("litert_")
-    lite_convert.convert(str(folder), kind, str(folder / f"{case['engine']}.tflite"))
+    convert.convert(str(folder), kind, str(folder / f"{case['engine']}.tflite"))
 
 
 def make_onnxruntime(case, folder):
@@ -153,8 +153,8 @@ def run_saved_model(case, folder):
 
 
 def run_litert(case, folder):
-    """`restore_tf.lite.LiteModel`; neither TensorFlow nor Keras is imported."""
-    from restore_tf.lite import LiteModel
+    """`restore_tf.inference.tflite_model.LiteModel`; neither TensorFlow nor Keras is imported."""
+    from restore_tf.inference.tflite_model import LiteModel
 
     yield
     model = LiteModel(folder / f"{case['engine']}.tflite", case["threads"] or None)

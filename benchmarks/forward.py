@@ -98,7 +98,7 @@ def _channels(case):
 
 def tensorflow_engine(case):
     """Returns a function from images to the restored ones, (batch, height, width, channels)."""
-    from restore_tf.inference import answer
+    from restore_tf.inference.restore import answer
 
     model = _keras_model(case)
     return lambda images: answer(model, images).astype(np.float32)
@@ -470,7 +470,7 @@ def _ratio(above, below, key="median"):
 
 def _save(path, results):
     if path:
-        from restore_tf.files import atomic_path
+        from restore_tf.system.files import atomic_path
 
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -38,7 +38,7 @@ def network(name, local_attention=None):
     """Returns a network with random weights, none of them zero."""
     import keras
 
-    from restore_tf import experiment
+    from restore_tf.experiments import experiment
 
     model, recipe, changes = NETWORKS[name]
     made = experiment.load_recipe(model, recipe)
@@ -70,18 +70,18 @@ def peak_memory():
 
 def restore_one(case):
     """Restores one picture; returns seconds, megapixels and peak MB."""
-    from restore_tf import inference, planning
+    from restore_tf.inference import memory, restore
 
     model = network(case["network"])
     width = round((case["megapixels"] * 1e6 * 4 / 3) ** 0.5)
     image = picture(round(width * 3 / 4), width)
-    inference.restore(model, image[:64, :64])  # what the loaded network takes
+    restore.restore(model, image[:64, :64])  # what the loaded network takes
     loaded = peak_memory()
-    limit = planning.memory_limit(case["memory"])
-    batch = inference.pad(image[None], model)
-    chosen = planning.plan(model, batch, limit)
+    limit = memory.memory_limit(case["memory"])
+    batch = restore.pad(image[None], model)
+    chosen = memory.plan(model, batch, limit)
     begin = time.perf_counter()
-    inference.restore(model, image, memory=case["memory"], note=lambda text: None)
+    restore.restore(model, image, memory=case["memory"], note=lambda text: None)
     return {
         **case,
         "tile": chosen.tile,
@@ -94,17 +94,18 @@ def restore_one(case):
 
 def deviation(name, run, image, tiles, local_attention):
     """Prints by how much tiles differ from the whole picture, for a trained run or at random."""
-    from restore_tf import inference
+    from restore_tf.inference import restore
+    from restore_tf.weights.run import load_model
 
     image = image.astype(np.float32) / 255
     name = "mprnet" if run and "mprnet" in run else name
     print("| network | attention | tile | PSNR between them, dB | mean | largest, of 255 levels |")
     print("|---|---|---|---|---|---|")
     for crop in [None, *([local_attention] if name.startswith("mprnet") else [])]:
-        model = inference.load_model(run, local_attention=crop) if run else network(name, crop)
-        whole = inference.restore(model, image, memory=2**60)
+        model = load_model(run, local_attention=crop) if run else network(name, crop)
+        whole = restore.restore(model, image, memory=2**60)
         for tile in tiles:
-            tiled = inference.restore(model, image, tile=tile, note=lambda text: None)
+            tiled = restore.restore(model, image, tile=tile, note=lambda text: None)
             difference = 255 * np.abs(tiled - whole)
             square = np.mean((tiled - whole) ** 2)
             psnr = "equal" if square == 0 else f"{10 * np.log10(1 / square):.1f}"
@@ -138,7 +139,7 @@ def main():
         size = [int(side) for side in arguments.size.split("x")]
         image = picture(*size)
         if arguments.picture:
-            from restore_tf.images import read_rgb
+            from restore_tf.pictures.files import read_rgb
 
             image = read_rgb(arguments.picture)[: size[0], : size[1]]
         for name in arguments.networks:

@@ -2,7 +2,7 @@
 """What the training loop costs beside the bare step, on this machine.
 
 For each case two times of the same step: bare, on a batch that is already in memory, and as
-`restore_tf.training.train` does it, with the data pipeline, the logs, a Keras callback and the
+`restore_tf.training.loop.train` does it, with the data pipeline, the logs, a Keras callback and the
 check of every loss. The two take turns of a few steps in one process, so that they meet the same
 machine.
 Startup is timed apart: a process of its own, from its start to the end of the first step.
@@ -45,7 +45,7 @@ CASES = {
 
 def recipe_of(name):
     """Returns the experiment of a case, on the pictures that the package makes itself."""
-    from restore_tf import experiment
+    from restore_tf.experiments import experiment
 
     model, recipe, network, changes = CASES[name]
     made = experiment.load_recipe(model, recipe)
@@ -61,9 +61,10 @@ def recipe_of(name):
 def measure(name, precision, arguments):
     """Returns quartiles over the turns: seconds of a bare step ("bare"), loop / bare step of the
     time that passes ("ratio") and of what the process computes ("cpu_ratio")."""
-    from restore_tf import experiment, training
     from restore_tf.datasets import pairs, sources
-    from restore_tf.options import Options
+    from restore_tf.experiments import experiment
+    from restore_tf.training import loop as training
+    from restore_tf.training.options import Options
 
     recipe = recipe_of(name)
     source = sources.cached(sources.open_source("synthetic", "defocus", "train"))
@@ -165,7 +166,7 @@ def startup():
         flags = ["--model=srn", "--steps=1", "--log_every=1", "--validation_pictures=1"]
         return {
             "import tensorflow, keras": seconds("-c", "import tensorflow, keras"),
-            "import restore_tf.training": seconds("-c", "import restore_tf.training"),
+            "import restore_tf.training.loop": seconds("-c", "import restore_tf.training.loop"),
             "train.py --steps 1": seconds("train.py", *flags, f"--workdir={workdir}"),
         }
 

@@ -46,10 +46,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from restore_tf import video_clip
 from restore_tf.datasets.pairing import EXTENSIONS, pictures
 from restore_tf.errors import UserError
-from restore_tf.images import read_rgb, write_picture
+from restore_tf.pictures.files import read_rgb, write_picture
+from restore_tf.video import clip as video_clip
 
 # Folder of the published layout that each mode writes; the module's docstring says why.
 FOLDERS = {"linear": "blur_gamma", "gamma": "blur_gamma", "encoded": "blur"}

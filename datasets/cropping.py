@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from restore_tf.errors import UserError
-from restore_tf.images import read_rgb
+from restore_tf.pictures.files import read_rgb
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PLAIN = struct.pack(">BBBBB", 8, 2, 0, 0, 0)  # 8 bits, RGB, deflate, the usual filters, no Adam7

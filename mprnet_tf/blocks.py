@@ -12,7 +12,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from restore_tf.layers import Block, running_sum, upsample2
+from restore_tf.networks.layers import Block, running_sum, upsample2
 
 # PyTorch's default for convolutions, which the authors trained from: uniform in +-1/sqrt(fan_in).
 _INITIALIZER = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")

@@ -14,7 +14,7 @@ import numpy as np
 
 from mprnet_tf.model import MPRNet
 from restore_tf.errors import UserError
-from restore_tf.pytorch_files import read_state_dict
+from restore_tf.weights.pytorch_files import read_state_dict
 
 RECIPES = {"deblurring": "gopro", "denoising": "sidd", "deraining": "rain13k"}  # by task
 TERMS = (
@@ -138,7 +138,7 @@ def load_checkpoint(model: MPRNet, path: str) -> None:
     """Reads a PyTorch checkpoint into a built model of all three stages, without running it.
 
     Raises:
-      UserError: from `restore_tf.pytorch_files.read_state_dict` and `load_state_dict`.
+      UserError: from `restore_tf.weights.pytorch_files.read_state_dict` and `load_state_dict`.
     """
     load_state_dict(model, read_state_dict(path), path)
 

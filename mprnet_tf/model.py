@@ -33,7 +33,7 @@ from mprnet_tf.blocks import (
     SharedPReLU,
     convolution,
 )
-from restore_tf.restorer import Restorer
+from restore_tf.networks.restorer import Restorer
 
 # The three published networks (the paper's section 4.2 and the published weights' shapes).
 TASKS = {

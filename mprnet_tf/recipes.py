@@ -7,7 +7,7 @@ authors' published training, as described to us; the code itself was not read.
 from __future__ import annotations
 
 from mprnet_tf.model import TASKS, VARIANTS, MPRNet
-from restore_tf.experiment import Experiment
+from restore_tf.experiments.experiment import Experiment
 
 __all__ = ["RECIPES", "VARIANTS", "build"]
 

@@ -2,14 +2,18 @@
 
     model = restore_tf.load_model("runs/srn_quick")
     sharp = restore_tf.restore(model, blurry)          # one uint8 or float picture of any size
-    restore_tf.metrics.psnr(reference, sharp)
+    restore_tf.evaluation.metrics.psnr(reference, sharp)
 
 Importing this imports neither TensorFlow nor Keras; using it does.
 """
 
 import importlib
 
-_HOMES = {"load_model": "inference", "restore": "inference", "metrics": "metrics"}
+_HOMES = {
+    "load_model": "weights.run",
+    "restore": "inference.restore",
+    "metrics": "evaluation.metrics",
+}
 
 __all__ = ["load_model", "metrics", "restore"]
 
@@ -18,7 +22,7 @@ def __getattr__(name):
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
-    return home if name == _HOMES[name] else getattr(home, name)
+    return home if name == "metrics" else getattr(home, name)
 
 
 def __dir__():

@@ -12,8 +12,8 @@ Conventions that cause most bugs:
 - Lists of scales run coarse to fine (1/4, 1/2, 1); the paper counts them fine to coarse (i = 1 is
   the finest).
 - All scales share one set of weights: one encoder-decoder, looped over.
-- Images and the ConvLSTM's state are resized as TensorFlow 1 did, see `restore_tf.layers`. Every
-  scale's blurry image is taken from the finest one directly.
+- Images and the ConvLSTM's state are resized as TensorFlow 1 did, see `restore_tf.networks.layers`.
+  Every scale's blurry image is taken from the finest one directly.
 - At the coarsest scale the blurry image itself takes the place of the previous output.
 - No gradient flows through the resized previous output; through the resized state it does.
 
@@ -26,8 +26,8 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from restore_tf.layers import Block, legacy_downsample, legacy_upsample2
-from restore_tf.restorer import Restorer
+from restore_tf.networks.layers import Block, legacy_downsample, legacy_upsample2
+from restore_tf.networks.restorer import Restorer
 
 KERNEL_SIZE = 5  # section 3.2: "all convolution layers have kernel size 5"
 FORGET_BIAS = 1.0  # authors' code; keeps the state by default early in training
@@ -294,7 +294,7 @@ class SRN(Restorer):
         return 2 * 4 * self.state_width / 16 / 4 if self.recurrent else 0.0
 
     def scale_path(self):
-        """The convolutions on the longest way through one scale: what `restore_tf.tiling` needs."""
+        """The convolutions on the longest way through one scale: what exact tiles need."""
         memory = [self.conv_lstm.conv] if self.recurrent else []
         encoder = _paths([self.in_block, self.e_block1, self.e_block2])
         return encoder + memory + _paths([self.d_block1, self.d_block2, self.out_block])

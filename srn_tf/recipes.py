@@ -6,7 +6,7 @@ TensorFlow 1 implementation.
 
 from __future__ import annotations
 
-from restore_tf.experiment import Experiment
+from restore_tf.experiments.experiment import Experiment
 from srn_tf.model import SRN, VARIANTS
 
 _GOPRO_TRAINING_PAIRS = 2103

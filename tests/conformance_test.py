@@ -8,12 +8,17 @@ import pytest
 import tensorflow as tf
 
 from mprnet_tf import recipes as mprnet
-from restore_tf import experiment, inference, losses, strategies
 from restore_tf.datasets.augmentation import AUGMENTATIONS
-from restore_tf.export import fresh, lite, samples, saved_model
-from restore_tf.lite import LiteModel
-from restore_tf.state import State
-from restore_tf.training_step import make_step
+from restore_tf.experiments import experiment
+from restore_tf.export import fresh_process, samples, saved_model
+from restore_tf.export.tflite import make
+from restore_tf.inference import restore
+from restore_tf.inference.tflite_model import LiteModel
+from restore_tf.networks import losses
+from restore_tf.training import strategies
+from restore_tf.training.state import State
+from restore_tf.training.step import make_step
+from restore_tf.weights.run import load_model
 from srn_tf import recipes as srn
 
 # Constructor arguments that make each paper's network tiny.
@@ -88,7 +93,7 @@ def test_any_size_through_restore(network):
     model = experiment.build(network)
     for size in [(1, 1), (5, 33), (31, 16)]:
         picture = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
-        restored = inference.restore(model, picture)
+        restored = restore.restore(model, picture)
         assert restored.shape == picture.shape
         assert restored.dtype == np.uint8
 
@@ -104,9 +109,9 @@ def test_saved_model_in_a_fresh_process(network, tmp_path):
     model = experiment.build(network)
     saved_model.write(model, tmp_path / "1")
     batches = [images(model, 32, 48), images(model, 5, 33, count=1), images(model, 1, 1)]
-    found, _ = fresh.run_saved_model(tmp_path / "1", batches)
+    found, _ = fresh_process.run_saved_model(tmp_path / "1", batches)
     for batch, restored in zip(batches, found, strict=True):
-        expected = [inference.restore(model, image) for image in batch]
+        expected = [restore.restore(model, image) for image in batch]
         np.testing.assert_allclose(restored, expected, atol=1e-5)
 
 
@@ -120,15 +125,15 @@ def test_tflite_gives_keras_numbers(network, tmp_path):
 def test_tflite_for_any_size(paper, tmp_path):
     path = tflite(first(paper), None, tmp_path)
     picture = np.random.default_rng(1).random((21, 45, 3), np.float32)
-    expected = inference.restore(inference.load_model(tmp_path / "run"), picture)
-    np.testing.assert_allclose(inference.restore(LiteModel(path), picture), expected, atol=1e-4)
+    expected = restore.restore(load_model(tmp_path / "run"), picture)
+    np.testing.assert_allclose(restore.restore(LiteModel(path), picture), expected, atol=1e-4)
 
 
 def tflite(network, size, folder):
     """Exports in float32; `lite.export` refuses a file whose numbers differ, with the reason."""
     experiment.write(folder / "run", network, {})
     experiment.build(network).save_weights(folder / "run" / "best.weights.h5")
-    (row,) = lite.export(
+    (row,) = make.export(
         folder / "run",
         {},
         folder / "tflite",
@@ -154,7 +159,7 @@ def test_mixed_precision_keeps_images_in_float32(paper):
     mixed.set_weights(full.get_weights())
     stages = mixed(images(mixed))
     assert all(stage.dtype == "float32" for stage in stages)
-    expected, restored = (inference.restore(model, picture) for model in (full, mixed))
+    expected, restored = (restore.restore(model, picture) for model in (full, mixed))
     error = np.sqrt(np.mean((restored - expected) ** 2)) / np.ptp(expected)
     assert 0 < error < 0.02
 

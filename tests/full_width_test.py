@@ -3,8 +3,10 @@
 import keras
 import pytest
 
-from restore_tf import experiment, inference
-from restore_tf.export import exporting, lite, samples
+from restore_tf.experiments import experiment
+from restore_tf.export import checked, samples
+from restore_tf.export.tflite import make
+from restore_tf.weights.run import load_model
 
 
 @pytest.mark.slow
@@ -23,11 +25,11 @@ def test_full_width_exports(model, recipe, parameters, tmp_path):
         assert last.shape[-1] == 3
         last.assign(0.05 * last)
     drawn.save_weights(tmp_path / "run" / "best.weights.h5")
-    network = inference.load_model(tmp_path / "run")
+    network = load_model(tmp_path / "run")
     pictures = samples.load(count=2)
-    entry = exporting.export_saved_model(network, tmp_path / "out", pictures)
+    entry = checked.export_saved_model(network, tmp_path / "out", pictures)
     assert entry["parameters"] == parameters
-    (row,) = lite.export(
+    (row,) = make.export(
         tmp_path / "run",
         {},
         tmp_path / "out",

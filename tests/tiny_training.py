@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from restore_tf import experiment, inference, strategies, training
 from restore_tf.datasets import sources
-from restore_tf.options import Options
+from restore_tf.experiments import experiment
+from restore_tf.training import loop as training
+from restore_tf.training import strategies
+from restore_tf.training.options import Options
+from restore_tf.weights.run import load_model
 
 
 def tiny(**changes):
@@ -87,7 +90,7 @@ def stop_at(workdir, step, *args, **options):
 
 def weights(workdir, which="latest"):
     """What load_model gives, as arrays."""
-    return [w.numpy() for w in inference.load_model(workdir, which).weights]
+    return [w.numpy() for w in load_model(workdir, which).weights]
 
 
 def assert_equal_weights(first, second, **tolerance):

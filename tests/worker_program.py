@@ -15,9 +15,10 @@ import numpy as np
 import tensorflow as tf
 from tiny_training import run, tiny
 
-from restore_tf import experiment, strategies
-from restore_tf.state import State
-from restore_tf.training_step import make_step
+from restore_tf.experiments import experiment
+from restore_tf.training import strategies
+from restore_tf.training.state import State
+from restore_tf.training.step import make_step
 
 
 def recording(calls, validations):

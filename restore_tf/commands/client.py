@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from absl import flags
 
-from restore_tf import images, quiet
-from restore_tf.commands import cli, pictures
+from restore_tf.commands import cli
+from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.commands.restore_jobs import STREAM, Job
 from restore_tf.errors import UserError
+from restore_tf.pictures import files
 from restore_tf.serving.client import Client
+from restore_tf.system import quiet
 
 USAGE = """Restores pictures on TensorFlow Serving or restore-tf serve: files, folders, patterns.
   restore-tf client PICTURE_OR_FOLDER … --server grpc://localhost:8500 --output DIR
@@ -41,7 +43,7 @@ def _flags():
     text("ca_file", None, "grpcs, https: PEM file of the certificates to trust; the usual ones")
     text("model_name", "restore_tf", "the name that the server gives the model")
     number("model_version", None, 0, None, "the server's latest by default")
-    pictures.define(values, "a folder; a file for a single picture")
+    pictures_flags.define(values, "a folder; a file for a single picture")
     flags.DEFINE_float("timeout", 120.0, "seconds for one attempt", 0.001, flag_values=values)
     number("retries", 5, 0, 100, "further attempts while the server is busy or away")
     number("concurrency", 2, 1, 64, "pictures on their way at the same time")
@@ -53,7 +55,7 @@ def _client(positional, values):
         raise UserError("--server: missing; expected grpc://HOST:PORT or http://HOST:PORT.")
     if STREAM in (*positional, values.output):
         raise UserError("-: expected files; restore-tf client does not do standard streams.")
-    return pictures.run(positional, values, lambda jobs: _restore_all(jobs, values))
+    return pictures_flags.run(positional, values, lambda jobs: _restore_all(jobs, values))
 
 
 def _restore_all(jobs, values):
@@ -105,12 +107,12 @@ def _outcome(job, future):
 
 
 def _restore(job, client, values):
-    picture = images.read_picture(job.picture, values.max_pixels, job.name)
+    picture = files.read_picture(job.picture, values.max_pixels, job.name)
     pixels = picture.pixels
     if pixels.dtype == np.uint16:
         warnings.warn(
             f"{job.name}: has 16 bits a channel; sent and written with 8, use restore.py for 16.",
             stacklevel=2,
         )
-        pixels = images.from_float(images.to_float(pixels), np.uint8)
-    pictures.save(job, picture, client.restore(pixels, job.name), values)
+        pixels = pixels.from_float(pixels.to_float(pixels), np.uint8)
+    pictures_flags.save(job, picture, client.restore(pixels, job.name), values)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from restore_tf import experiment as experiments
-from restore_tf import quiet
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment as experiments
+from restore_tf.system import quiet
 
 USAGE = """Converts published weights into a run directory, which evaluate and restore take.
   python convert.py --model srn_lstm --checkpoint deblur.model-523000 --output runs/srn_published
@@ -81,14 +81,14 @@ def _experiment(values):
 
 def _write(output, experiment, model, source, values):
     """Writes the run directory beside its place, checks every weight, then renames it."""
-    from restore_tf import checkpoints, inference
+    from restore_tf.weights.run import BEST, load_model
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
         run = Path(scratch) / "run"
         experiments.write(run, experiment, {"converted": source, "overrides": list(values.set)})
-        model.save_weights(run / checkpoints.BEST)
-        for kept, read in zip(model.weights, inference.load_model(run).weights, strict=True):
+        model.save_weights(run / BEST)
+        for kept, read in zip(model.weights, load_model(run).weights, strict=True):
             if kept.path != read.path or not np.array_equal(kept.numpy(), read.numpy()):
                 raise UserError(f"{kept.path}: read back differently; nothing was written.")
         if output.exists():

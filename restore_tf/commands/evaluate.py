@@ -11,10 +11,12 @@ from pathlib import Path
 
 from absl import flags
 
-from restore_tf import experiment as experiments
-from restore_tf import quiet
-from restore_tf.commands import cli, data_flags, model_flags
+from restore_tf.commands import cli
+from restore_tf.commands.flags import data as data_flags
+from restore_tf.commands.flags import model as model_flags
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment as experiments
+from restore_tf.system import quiet
 
 USAGE = """Scores a trained run, beside the blurry input and unsharp masking.
   python evaluate.py --workdir RUN --dataset gopro --data_dir DIR/GOPRO_Large"""
@@ -67,16 +69,17 @@ def _evaluate(positional, values, argv):
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
     experiment, run = experiments.read(model_flags.workdir(values))
     quiet.import_tensorflow()
-    from restore_tf import evaluation, inference
+    from restore_tf.evaluation import score
+    from restore_tf.inference import restore
 
     dataset, config, source = _source(values, experiment, run)
-    names = values.metrics or evaluation.METRICS
+    names = values.metrics or score.METRICS
     if not values.metrics and dataset == "realblur":
-        names = evaluation.METRICS + evaluation.ALIGNED
+        names = score.METRICS + score.ALIGNED
     output = Path(values.output or _default_output(values.workdir, dataset, config, values.split))
     model = model_flags.load(values)
-    rows = evaluation.evaluate(
-        functools.partial(inference.restore, model),
+    rows = score.evaluate(
+        functools.partial(restore.restore, model),
         source,
         names,
         values.limit,
@@ -143,11 +146,11 @@ def _flat(environment):
 
 
 def _report(output, experiment, dataset, provenance, names, rows):
-    from restore_tf import report
+    from restore_tf.evaluation import page, report
 
     result = report.Evaluation(f"{experiment.model} on {dataset}", provenance, names, rows)
     report.write_csv(output / "scores.csv", result)
     report.write_json(output / "scores.json", result)
-    report.write_html(output / "index.html", result)
+    page.write_html(output / "index.html", result)
     print(report.format_table(result))
     print(f"Pictures and every score: {output / 'index.html'} (scores.csv and scores.json beside)")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from absl import flags
 
-from restore_tf import experiment as experiments
-from restore_tf import quiet
-from restore_tf.commands import cli, model_flags
+from restore_tf.commands import cli
+from restore_tf.commands.flags import model as model_flags
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment as experiments
+from restore_tf.system import quiet
 
 USAGE = """Exports a run; every file is run in a process of its own and compared before it is kept.
   python export.py --workdir RUN --output DIR --format saved_model
@@ -97,18 +98,18 @@ def _export(positional, values):
 
 
 def _refuse_existing(output, model, sizes, values):
-    from restore_tf.export import lite
+    from restore_tf.export.tflite import make
 
     given = model_flags.arguments(values)
     for size in [*sizes, None]:
-        for kind in lite.kinds_of(size, values.kinds):
-            path = output / _TFLITE / lite.file_name(model, size, kind, given)
+        for kind in make.kinds_of(size, values.kinds):
+            path = output / _TFLITE / make.file_name(model, size, kind, given)
             if path.exists():
                 raise UserError(f"{path}: exists; pass --overwrite or another --output.")
 
 
 def _saved_model(output, name, pictures, values):
-    from restore_tf.export import exporting, saved_model
+    from restore_tf.export import checked, saved_model
     from restore_tf.serving import deployment, warm_up
 
     model = model_flags.load(values)
@@ -121,7 +122,7 @@ def _saved_model(output, name, pictures, values):
         )
         return {"warm_up_requests": count}
 
-    entry = exporting.export_saved_model(
+    entry = checked.export_saved_model(
         model,
         output,
         pictures,
@@ -137,15 +138,15 @@ def _saved_model(output, name, pictures, values):
     print(f"  serving_bytes: differs by at most {levels:g} of 255 levels")
     print(
         f"  deployment files in {output / 'serving'}; try it: restore-tf serve --model_dir "
-        f"{output / exporting.SAVED_MODELS} --model_name {name}"
+        f"{output / checked.SAVED_MODELS} --model_name {name}"
     )
     return entry
 
 
 def _tflite(output, sizes, pictures, values):
-    from restore_tf.export import lite
+    from restore_tf.export.tflite import make
 
-    rows = lite.export(
+    rows = make.export(
         values.workdir,
         model_flags.arguments(values),
         output / _TFLITE,
@@ -161,10 +162,10 @@ def _tflite(output, sizes, pictures, values):
 def _plan(sizes, values):
     if len(sizes) != 1:
         raise UserError(f"--size {','.join(values.size)}: --plan takes one size.")
-    from restore_tf.export import budget
+    from restore_tf.export.plan import table
 
     share = {} if values.utilisation is None else {"utilisation": values.utilisation}
-    budget.plan(*sizes[0], values.fps, workdir=values.workdir, tops=values.tops, **share)
+    table.plan(*sizes[0], values.fps, workdir=values.workdir, tops=values.tops, **share)
     return 0
 
 

@@ -9,10 +9,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from absl import flags
 
-from restore_tf import experiment as experiments
-from restore_tf import images, pipeline, quiet
-from restore_tf.commands import cli, model_flags, pictures, restore_pixels, restore_video
+from restore_tf.commands import cli, restore_video
+from restore_tf.commands.flags import model as model_flags
+from restore_tf.commands.flags import pictures as pictures_flags
+from restore_tf.commands.flags import pixels as pixels_flags
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment as experiments
+from restore_tf.pictures import files
+from restore_tf.system import pipeline, quiet
 
 USAGE = """Restores pictures of any size: files, folders, patterns ("photos/**/*.jpg").
   python restore.py PICTURE_OR_FOLDER … --workdir RUN --output DIR
@@ -32,9 +36,11 @@ def _flags():
     values = flags.FlagValues()
     model_flags.define(values)
     model_flags.define_tflite(values)
-    pictures.define(values, "a folder; a file for a single picture or clip; - for standard output")
+    pictures_flags.define(
+        values, "a folder; a file for a single picture or clip; - for standard output"
+    )
     flags.DEFINE_boolean("strip", False, "also write NAME_before_after.png", flag_values=values)
-    restore_pixels.define(values)
+    pixels_flags.define(values)
     restore_video.define(values)
     return values
 
@@ -46,7 +52,7 @@ def _restore(positional, values):
         model_flags.check_tflite(values)
     if restore_video.are_clips(positional, values):
         return restore_video.run(positional, values, _restorer)
-    return pictures.run(
+    return pictures_flags.run(
         positional, values, lambda jobs: _run(jobs, _restorer(values), values), values.strip
     )
 
@@ -56,12 +62,12 @@ def _restorer(values) -> Callable[[np.ndarray], np.ndarray]:
 
     Pixels are (height, width, 3) or (height, width), uint8 or uint16.
     """
-    restore_pixels.check(values)
+    pixels_flags.check(values)
     if values.tflite is not None:
-        return restore_pixels.make(model_flags.load_tflite(values), values)
+        return pixels_flags.make(model_flags.load_tflite(values), values)
     experiments.read(values.workdir)  # its errors come at once, TensorFlow takes seconds
     quiet.import_tensorflow()
-    return restore_pixels.make(model_flags.load(values), values)
+    return pixels_flags.make(model_flags.load(values), values)
 
 
 def _run(jobs, restore, values):
@@ -69,7 +75,7 @@ def _run(jobs, restore, values):
 
     def read(job):
         source = sys.stdin.buffer.read() if job.picture is None else job.picture
-        return images.read_picture(source, values.max_pixels, job.name)
+        return files.read_picture(source, values.max_pixels, job.name)
 
     def compute(picture):
         return picture, restore(picture.pixels)
@@ -82,11 +88,11 @@ def _run(jobs, restore, values):
 
 def _write(job, picture, restored, values):
     if job.output is not None:
-        pictures.save(job, picture, restored, values)
+        pictures_flags.save(job, picture, restored, values)
         return
     result = dataclasses.replace(picture, pixels=restored)
-    ending = f".{values.format}" if values.format else images.ending(picture.kind)
-    data = images.encode(result, ending, values.jpeg_quality, job.name)
+    ending = f".{values.format}" if values.format else files.ending(picture.kind)
+    data = files.encode(result, ending, values.jpeg_quality, job.name)
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

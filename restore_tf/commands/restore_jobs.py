@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from restore_tf.errors import UserError
-from restore_tf.images import EXTENSIONS
+from restore_tf.pictures.files import EXTENSIONS
 
 STREAM = "-"  # standard input or output
 

@@ -35,7 +35,7 @@ def are_clips(inputs, values: flags.FlagValues) -> bool:
     Raises:
       UserError: some are and some are not, or a video's flag without a video.
     """
-    from restore_tf.video import is_video
+    from restore_tf.video.restore import is_video
 
     clips = [text for text in inputs if is_video(text)]
     if clips and len(clips) < len(inputs):
@@ -56,7 +56,8 @@ def run(inputs, values: flags.FlagValues, restorer) -> int:
       values: all flags of restore.py.
       restorer: makes the function of pixels; called once everything else is known to be right.
     """
-    from restore_tf import video, video_report
+    from restore_tf.video import restore as video
+    from restore_tf.video import speed
 
     frames = video.parse_frames(values.frames) if values.frames else None
     paths = [Path(text) for text in inputs]
@@ -66,7 +67,7 @@ def run(inputs, values: flags.FlagValues, restorer) -> int:
     if values.fps_report:
         restore = restorer(values)
         for path in paths:
-            print(f"{path}:\n{video_report.report_table(video_report.fps_report(path, restore))}")
+            print(f"{path}:\n{speed.report_table(speed.fps_report(path, restore))}")
         return 0
     if values.output is None:
         raise UserError("--output: missing; expected a folder, or a file for a single clip.")
@@ -91,7 +92,7 @@ def run(inputs, values: flags.FlagValues, restorer) -> int:
 
 
 def _target(path, output, single):
-    from restore_tf.video import OUTPUT_ENDINGS
+    from restore_tf.video.restore import OUTPUT_ENDINGS
 
     target = Path(output)
     if single and target.suffix.lower() in OUTPUT_ENDINGS and not target.is_dir():

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from restore_tf import quiet
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
-from restore_tf.signals import stop_signals
+from restore_tf.system import quiet
+from restore_tf.system.signals import stop_signals
 
 USAGE = """Serves an exported SavedModel as TensorFlow Serving would, by gRPC and REST.
 FOR DEVELOPMENT: use TensorFlow Serving in production, see docs/serving.md.
@@ -53,7 +53,7 @@ def _serve(positional, values):
     if not values.model_dir:
         raise UserError("--model_dir: missing; expected the saved_model folder of export.py.")
     quiet.import_tensorflow()
-    from restore_tf.serving.stand_in import StandIn
+    from restore_tf.serving.stand_in.server import StandIn
 
     server = StandIn(
         values.model_dir,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from absl import flags
 
-from restore_tf import stream, stream_pixels
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
+from restore_tf.system.files import atomic_path
+from restore_tf.video import raw_frames, stream
 
 USAGE = """Restores raw video frames with a TFLite file, from a file or a pipe to a file or a pipe.
   restore-tf stream --tflite FILE --size 720x1280 --input frames.rgb --output sharp.rgb
@@ -44,7 +44,7 @@ def _flags():
 
     text("tflite", None, "the file that restores, as export.py made it")
     text("size", None, "HEIGHTxWIDTH of the frames")
-    flags.DEFINE_enum("pixels", "rgb24", stream_pixels.PIXELS, "of the frames", flag_values=values)
+    flags.DEFINE_enum("pixels", "rgb24", raw_frames.PIXELS, "of the frames", flag_values=values)
     text("input", STREAM, "a file, a named pipe or a device; - for standard input")
     text("output", STREAM, "a file, a named pipe or a device; - for standard output")
     flags.DEFINE_float(
@@ -57,7 +57,7 @@ def _flags():
     flags.DEFINE_float("strength", 1.0, "1: restored, 0: the input", 0, 1, flag_values=values)
     number("threads", None, "of the interpreter; its own choice by default")
     flags.DEFINE_enum(
-        "matrix", "auto", stream_pixels.MATRICES, "of NV12; auto: by size", flag_values=values
+        "matrix", "auto", raw_frames.MATRICES, "of NV12; auto: by size", flag_values=values
     )
     flags.DEFINE_boolean("full_range", False, "NV12: black is 0, not 16", flag_values=values)
     flags.DEFINE_boolean("overwrite", False, "replace an existing output", flag_values=values)
@@ -95,7 +95,7 @@ def _form(values):
     found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", values.size)
     if not found:
         raise UserError(f"--size {values.size}: expected HEIGHTxWIDTH, such as 720x1280.")
-    return stream_pixels.FrameFormat(
+    return raw_frames.FrameFormat(
         int(found[1]), int(found[2]), values.pixels, values.matrix, values.full_range
     )
 
@@ -113,7 +113,7 @@ def _live(values, is_file):
 def _model(values):
     if values.tflite is None:
         raise UserError("--tflite: missing; expected a file that export.py made.")
-    from restore_tf.lite import LiteModel
+    from restore_tf.inference.tflite_model import LiteModel
 
     return LiteModel(values.tflite, values.threads)
 

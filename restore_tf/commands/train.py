@@ -13,11 +13,12 @@ from pathlib import Path
 
 from absl import flags
 
-from restore_tf import experiment as experiments
-from restore_tf import quiet
-from restore_tf.commands import cli, data_flags, local_workers
+from restore_tf.commands import cli, local_workers
+from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
-from restore_tf.options import Options
+from restore_tf.experiments import experiment as experiments
+from restore_tf.system import quiet
+from restore_tf.training.options import Options
 
 USAGE = """Trains a model. As typed, on data that it makes itself:
   python train.py --model srn
@@ -84,7 +85,8 @@ def _train(argv, positional, values):
     _use_onednn(values)
     quiet.import_tensorflow()
     strategy = _strategy(values)  # TensorFlow wants it before anything else
-    from restore_tf import strategies, training
+    from restore_tf.training import loop as training
+    from restore_tf.training import strategies
 
     experiment, run = _experiment(values)
     chief = strategies.is_chief(strategy)
@@ -123,7 +125,7 @@ def _train_by_fit(values):
     for name, default in [("strategy", "auto"), ("virtual_devices", 1)]:
         if getattr(values, name) != default:
             raise UserError(f"--{name}: needs Keras' TensorFlow backend; unset KERAS_BACKEND.")
-    from restore_tf import fitting
+    from restore_tf.training import fitting
 
     experiment, run = _experiment(values)
     workdir = _workdir(experiment, run, values)
@@ -144,7 +146,7 @@ def _strategy(values):
         )
     if values.deterministic:
         tf.config.experimental.enable_op_determinism()
-    from restore_tf import strategies
+    from restore_tf.training import strategies
 
     return strategies.make_strategy(values.strategy, values.tpu)
 
@@ -165,7 +167,7 @@ def _workdir(experiment, run, values):
 
 def _provenance(workdir):
     """What is known of the weights a run starts from: their hash, and where they came from."""
-    from restore_tf.checkpoints import BEST
+    from restore_tf.weights.run import BEST
 
     path = Path(workdir) / BEST
     if not path.is_file():
@@ -275,7 +277,7 @@ def _announce(experiment, workdir, training, validation, strategy=None):
             "camera shake takes hours: --dataset gopro --data_dir …, or --dataset synthetic."
         )
     if strategy is not None and strategy.num_replicas_in_sync > 1:
-        from restore_tf.strategies import worker_count
+        from restore_tf.training.strategies import worker_count
 
         workers = worker_count(strategy)
         print(f"{strategy.num_replicas_in_sync} replicas on {workers} worker{'s'[: workers - 1]}.")

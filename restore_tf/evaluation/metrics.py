@@ -13,7 +13,8 @@ Never compare one with the other.
 Value ranges: `psnr`, `mse`, `ssim` and `ssim_matlab` look at what a file would hold, so floats are
 clipped to [0, 1] and rounded to 8 bit. `realblur` follows its own protocol: floats, never clipped.
 
-Nothing here imports TensorFlow or Keras; the metric for training is `restore_tf.keras_metrics`.
+Nothing here imports TensorFlow or Keras; the metric for training is
+`restore_tf.networks.keras_metrics`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Turns an Evaluation into the report page. `restore_tf.report.write_html` is the way in.
+"""Turns an Evaluation into the report page.
 
 Everything that comes from file names or the caller is escaped here, where it enters the markup.
 """
@@ -10,9 +10,9 @@ import math
 import os
 from urllib.parse import quote
 
-from restore_tf import report_page
 from restore_tf.errors import UserError
-from restore_tf.report import (
+from restore_tf.evaluation import page_parts
+from restore_tf.evaluation.report import (
     METHODS,
     Evaluation,
     describe,
@@ -24,13 +24,14 @@ from restore_tf.report import (
     summarise,
     worst_first,
 )
+from restore_tf.system.files import atomic_path
 
 
 def render(evaluation: Evaluation) -> str:
-    """Returns the whole page; see `restore_tf.report.write_html`."""
-    return report_page.PAGE.substitute(
-        style=report_page.STYLE,
-        script=report_page.SCRIPT,
+    """Returns the whole page; see `restore_tf.evaluation.report.write_html`."""
+    return page_parts.PAGE.substitute(
+        style=page_parts.STYLE,
+        script=page_parts.SCRIPT,
         title=_escape(evaluation.title),
         summary=_summary(evaluation),
         footnotes="".join(f"<li>{_escape(line)}</li>" for line in footnotes(evaluation)),
@@ -163,13 +164,13 @@ def _viewer(row):
     if not {"blurry", "restored"} <= set(address):
         return "<p class=missing>no pictures stored</p>"
     height, width = row.size
-    return report_page.VIEWER.substitute(
+    return page_parts.VIEWER.substitute(
         width=int(width),
         height=int(height),
         left=address["blurry"],
         right=address["restored"],
         pictures="".join(f' data-{_escape(kind)}="{url}"' for kind, url in address.items()),
-        compare=report_page.COMPARE if "sharp" in address else "",
+        compare=page_parts.COMPARE if "sharp" in address else "",
         links=" ".join(
             f'<a href="{url}" target=_blank>{_escape(kind)}</a>' for kind, url in address.items()
         ),
@@ -181,3 +182,17 @@ def _address(path, name):
     if path.startswith("/"):
         raise UserError(f"{name}: {path} is absolute; give pictures relative to the page.")
     return quote(os.fsencode(path), safe="/")
+
+
+def write_html(path: str | os.PathLike, evaluation: Evaluation) -> None:
+    """Writes one self-contained page: summary, provenance, sortable images with sliders.
+
+    Pictures are referenced relative to the page, never embedded. The worst image comes first:
+    the one with the lowest restored PSNR, or the worst first metric if PSNR is not among them.
+
+    Raises:
+      UserError: no images, no metrics, or a picture path that is not relative.
+    """
+    page = render(evaluation)
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace", newline="")

@@ -1,4 +1,4 @@
-"""The fixed parts of the report page: markup, style, script. `restore_tf.report_html` fills them.
+"""The fixed parts of the report page: markup, style, script. `page` fills them.
 
 The page is one file without any outside resource: it opens from disk, from a mail or behind a
 web server alike. Without JavaScript all pictures are shown, side by side instead of overlaid.

@@ -26,8 +26,8 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
-from restore_tf.metrics import bootstrap_interval
+from restore_tf.evaluation.metrics import bootstrap_interval
+from restore_tf.system.files import atomic_path
 
 CONFIDENCE = 0.95
 
@@ -217,22 +217,6 @@ def footnotes(evaluation: Evaluation) -> list[str]:
     for (method, note), count in sorted(notes.items()):
         lines.append(f"{METHODS.get(method, method)}: {count} of {len(evaluation.rows)} {note}.")
     return lines
-
-
-def write_html(path: str | os.PathLike, evaluation: Evaluation) -> None:
-    """Writes one self-contained page: summary, provenance, sortable images with sliders.
-
-    Pictures are referenced relative to the page, never embedded. The worst image comes first:
-    the one with the lowest restored PSNR, or the worst first metric if PSNR is not among them.
-
-    Raises:
-      UserError: no images, no metrics, or a picture path that is not relative.
-    """
-    from restore_tf import report_html  # late: it is built on this module
-
-    page = report_html.render(evaluation)
-    with atomic_path(path) as temporary, _open(temporary) as file:
-        file.write(page)
 
 
 def worst_first(evaluation: Evaluation) -> list[ImageResult]:

@@ -10,10 +10,11 @@ import numpy as np
 from skimage.filters import unsharp_mask
 from tqdm import tqdm
 
-from restore_tf import metrics
 from restore_tf.errors import UserError
-from restore_tf.images import from_float, to_float, write_picture
-from restore_tf.report import ImageResult
+from restore_tf.evaluation import metrics
+from restore_tf.evaluation.report import ImageResult
+from restore_tf.pictures.files import write_picture
+from restore_tf.pictures.pixels import from_float, to_float
 
 METRICS = ("psnr", "ssim_matlab", "ssim", "mse")
 ALIGNED = ("realblur_psnr", "realblur_ssim")

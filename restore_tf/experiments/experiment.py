@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
+from restore_tf.system.files import atomic_path
 
 FILE_NAME = "experiment.json"
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
@@ -33,7 +33,7 @@ class Experiment:
       recipe: name of the function in `<paper>_tf.recipes` that made this.
       network: constructor arguments of the paper's model class.
       dataset, config: data set trained on, and its configuration.
-      loss: name of a function in `restore_tf.losses`.
+      loss: name of a function in `restore_tf.networks.losses`.
       steps: optimizer steps in all. Steps count, not epochs.
       batch: images a step, over all devices together.
       crop: side of the square training crops, in pixels.
@@ -262,7 +262,7 @@ def environment() -> dict[str, Any]:
 
 def _commit():
     """The checkout's commit, with "+" behind it for uncommitted changes; None outside of one."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from restore_tf import inference
 from restore_tf.errors import UserError
-from restore_tf.export import fresh, saved_model
+from restore_tf.export import fresh_process, saved_model
 from restore_tf.export.samples import Samples
+from restore_tf.inference import restore
 
 SAVED_MODELS = "saved_model"
 
@@ -109,15 +109,15 @@ def _compare(model, directory, samples):
     batches = [samples.crops(size, 2, model.channels)[0] for size in _SIZES]
     pictures = samples.crops(_FILE_SIZE, 2, dtype=np.uint8)[0]
     files = [_encoded(pictures[0], "PNG"), _encoded(pictures[-1], "JPEG")]
-    restored, encoded = fresh.run_saved_model(directory, batches, files)
+    restored, encoded = fresh_process.run_saved_model(directory, batches, files)
     by_size = {
         f"{height}x{width}": _largest(
-            found, np.stack([inference.restore(model, image) for image in given])
+            found, np.stack([restore.restore(model, image) for image in given])
         )
         for (height, width), given, found in zip(_SIZES, batches, restored, strict=True)
     }
     levels = [
-        _largest(_decoded(found), inference.restore(model, _decoded(file)))
+        _largest(_decoded(found), restore.restore(model, _decoded(file)))
         for file, found in zip(files, encoded, strict=True)
     ]
     return {

@@ -29,7 +29,7 @@ def run(module: str, function: str, scratch: Path, **arguments: Any) -> Any:
     """Runs a function of a module of `restore_tf.export` that calls `serve`.
 
     Args:
-      module: the module's name, such as "lite_convert".
+      module: the module's name, such as "tflite.convert".
       function: one of those that it serves.
       scratch: a folder for the job's files.
       arguments: of the function; what JSON can hold.

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from restore_tf import experiment
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
+from restore_tf.experiments import experiment
+from restore_tf.system.files import atomic_path
 
 FILE_NAME = "export.json"
 _PACKAGES = ("ai-edge-litert", "tensorflow-serving-api", "openvino")

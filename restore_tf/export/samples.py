@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from restore_tf import images
 from restore_tf.datasets import folder, pairing, sources
 from restore_tf.errors import UserError
+from restore_tf.pictures import files
 
 EMBEDDED = ("synthetic", "defocus", "validation")
 COUNT = 16
@@ -72,7 +72,7 @@ class Samples:
                 return made[0], None
             crops = [self._crop(pictures[i % len(self)], i, size, channels) for i in range(count)]
             pixels = np.stack(crops)
-            made.append(pixels if dtype == np.uint8 else images.to_float(pixels).astype(dtype))
+            made.append(pixels if dtype == np.uint8 else pixels.to_float(pixels).astype(dtype))
         return made[0], made[1]
 
     def save(self, path: str | os.PathLike) -> None:
@@ -160,12 +160,12 @@ def _pictures(directory):
     found = sorted(
         path
         for path in root.rglob("*")
-        if path.suffix.lower() in images.EXTENSIONS
+        if path.suffix.lower() in files.EXTENSIONS
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and path.is_file()
     )
     if not found:
-        raise UserError(f"{root}: has no pictures ({', '.join(images.EXTENSIONS)}).")
+        raise UserError(f"{root}: has no pictures ({', '.join(files.EXTENSIONS)}).")
     return found
 
 
@@ -177,7 +177,7 @@ def _evenly(items, count):
 
 def _read(path: Path):
     """(height, width, 3) uint8: 16 bits are rounded, gray is repeated, alpha left out."""
-    pixels = images.read_picture(path).pixels
+    pixels = files.read_picture(path).pixels
     if pixels.dtype != np.uint8:
-        pixels = images.from_float(images.to_float(pixels), np.uint8)
+        pixels = pixels.from_float(pixels.to_float(pixels), np.uint8)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)

@@ -23,7 +23,7 @@ import keras
 import tensorflow as tf
 
 from restore_tf.errors import UserError
-from restore_tf.restorer import Restorer
+from restore_tf.networks.restorer import Restorer
 
 MAX_PIXELS = 8_300_000  # a frame of 3840x2160; SRN takes 7 GB for one
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from restore_tf.images import from_float, to_float
+from restore_tf.pictures.pixels import from_float, to_float
 
 
 def restore_blended(

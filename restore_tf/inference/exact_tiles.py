@@ -16,8 +16,8 @@ import keras
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.images import from_float, to_float
-from restore_tf.layers import legacy_upsample2
+from restore_tf.networks.layers import legacy_upsample2
+from restore_tf.pictures.pixels import from_float, to_float
 
 
 @dataclasses.dataclass(frozen=True)

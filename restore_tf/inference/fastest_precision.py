@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +11,6 @@ import numpy as np
 
 _INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
 _PROBE = 256  # pixels
-
-
-@contextlib.contextmanager
-def computing_in(policy: str):
-    """Within this context layers are made with a Keras dtype policy, such as "mixed_bfloat16"."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def has_bfloat16() -> bool:
@@ -54,7 +42,7 @@ def faster(load: Callable[[str], keras.Model]) -> tuple[keras.Model, str]:
 
 
 def _seconds(model):
-    from restore_tf.inference import answer
+    from restore_tf.inference.restore import answer
 
     images = np.zeros((1, _PROBE, _PROBE, model.channels), np.float32)
     answer(model, images)

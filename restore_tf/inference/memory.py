@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from restore_tf import blending
 from restore_tf.errors import UserError
-from restore_tf.images import from_float, to_float
+from restore_tf.inference import blended_tiles
+from restore_tf.pictures.pixels import from_float, to_float
 
 _SHARE_OF_FREE = 0.8  # the rest is for whatever else runs
 _OVERLAP = 64  # pixels that blended tiles share
@@ -151,9 +151,9 @@ def _grid(model):
     """The smallest sensible tile, and what the sides of all must be a multiple of."""
     if not is_exact(model):
         return _SMALLEST_BLENDED, model.size_multiple
-    from restore_tf import tiling
+    from restore_tf.inference import exact_tiles
 
-    see = tiling.reach(model.scale_path())
+    see = exact_tiles.reach(model.scale_path())
     return 3 * (see.radius + see.alignment) // see.alignment * see.alignment, see.alignment
 
 
@@ -167,14 +167,14 @@ def _follow(chosen, model, batch, answer, note, progress):
         return from_float(answer(model, to_float(batch)), batch.dtype)
     pixels = math.prod(batch.shape[:3])
     if is_exact(model):
-        from restore_tf import tiling
+        from restore_tf.inference import exact_tiles
 
         pixels = sum(pixels // 4**exponent for exponent in range(model.scales))
         tell = _counted(progress, pixels)
-        return tiling.restore_scales(model, batch, chosen.tile, tell)
+        return exact_tiles.restore_scales(model, batch, chosen.tile, tell)
     tile = max(model.size_multiple, chosen.tile // model.size_multiple * model.size_multiple)
     overlap = min(_OVERLAP, tile // 4)
-    restored, disagreement = blending.restore_blended(
+    restored, disagreement = blended_tiles.restore_blended(
         model, batch, (tile, tile), (overlap, overlap), answer, _counted(progress, pixels)
     )
     note(
@@ -189,7 +189,7 @@ def _in_fixed_tiles(model, batch, answer, note, progress):
     """With a file that takes one size alone."""
     overlap = tuple(int(_OVERLAP_OF_FIXED * side) for side in model.size)
     tell = _counted(progress, math.prod(batch.shape[:3]))
-    restored, disagreement = blending.restore_blended(
+    restored, disagreement = blended_tiles.restore_blended(
         model, batch, model.size, overlap, answer, tell
     )
     if batch.shape[1:3] != model.size:

@@ -7,54 +7,14 @@ on machines that have neither.
 from __future__ import annotations
 
 import functools
-import os
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 
-from restore_tf import experiment, planning
 from restore_tf.errors import UserError
-from restore_tf.images import from_float, to_float
-
-
-def load_model(
-    workdir: str | os.PathLike,
-    checkpoint: str = "best",
-    stages: int | None = None,
-    local_attention: bool | int | None = None,
-    precision: str = "float32",
-):
-    """Returns the network of a run directory, with its trained weights.
-
-    Args:
-      workdir: a run directory, as train.py and convert.py make them.
-      checkpoint: "best", the weights with the highest validation PSNR, or "latest".
-      stages: run only the first so many stages of a multi-stage network (MPRNet's early exits).
-      local_attention: for MPRNet, replace global channel attention by a sliding mean over 1.5
-        times what each attention saw in training; True takes the training crop of the recipe, a
-        number is that crop's side in pixels.
-      precision: "float32" or "bfloat16": what the layers compute in; images and the last layer are
-        float32 in both.
-
-    Raises:
-      UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
-        without such stages or attention.
-    """
-    from restore_tf import checkpoints
-    from restore_tf.precision import computing_in
-
-    recipe, _ = experiment.read(workdir)
-    arguments = {}
-    if stages is not None:
-        arguments["stages"] = stages
-    if local_attention:
-        arguments["local_attention"] = recipe.crop if local_attention is True else local_attention
-    with computing_in("mixed_bfloat16" if precision == "bfloat16" else precision):
-        model = experiment.build(recipe, **arguments)
-    checkpoints.load_weights(workdir, model, checkpoint)
-    model.settled = True
-    return model
+from restore_tf.inference import memory as planning
+from restore_tf.pictures.pixels import from_float, to_float
 
 
 def restore(

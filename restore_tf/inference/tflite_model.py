@@ -1,6 +1,6 @@
 """TFLite files run by LiteRT, on pictures of any size; no TensorFlow is needed.
 
-    model = restore_tf.lite.LiteModel("srn_256x256_int8.tflite")
+    model = restore_tf.inference.tflite_model.LiteModel("srn_256x256_int8.tflite")
     sharp = restore_tf.restore(model, blurry)
 
 `export.py --format tflite` makes such files, NAME.tflite with NAME.json beside it. A file of a
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from restore_tf import quiet
 from restore_tf.errors import UserError
+from restore_tf.system import quiet
 
 KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "int16x8")
 METADATA_FORMAT = 1
@@ -136,7 +136,7 @@ class LiteModel:
         if not self.takes_bytes:
             raise UserError(f"{self.name}: takes no bytes; export it with --kinds uint8.")
         if not all(is_bytes(scale) for scale in self.scales):
-            from restore_tf.images import from_float, to_float
+            from restore_tf.pictures.pixels import from_float, to_float
 
             return from_float(self.run(to_float(images)), np.uint8)
         restored = [self._invoke(image) for image in images]

@@ -1,7 +1,7 @@
 """PSNR as a Keras metric, for validation while a network trains.
 
-Kept apart from `restore_tf.metrics` so that the numbers of an evaluation need no Keras. Only
-`keras.ops` is used: the metric runs on the TensorFlow, JAX and PyTorch backends.
+Kept apart from `restore_tf.evaluation.metrics` so that the numbers of an evaluation need no Keras.
+Only `keras.ops` is used: the metric runs on the TensorFlow, JAX and PyTorch backends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PSNR_CEILING = 100.0  # dB
 
 @keras.saving.register_keras_serializable(package="restore_tf")
 class PSNR(keras.metrics.Mean):
-    """Mean over images of the 8-bit PSNR in dB, as `restore_tf.metrics.psnr` computes it.
+    """Mean over images of the 8-bit PSNR in dB, as `evaluation.metrics.psnr` computes it.
 
     Images are (batch, height, width, channels) floats in [0, 1]; they are clipped and rounded to
     8 bit. Where a model returns a list of stages, the last one, the restored image, is scored.

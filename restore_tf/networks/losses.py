@@ -11,7 +11,7 @@ from __future__ import annotations
 from keras import ops
 
 from restore_tf.errors import UserError
-from restore_tf.layers import legacy_downsample
+from restore_tf.networks.layers import legacy_downsample
 
 
 def squared_error(sharp, restored):

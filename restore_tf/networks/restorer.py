@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from restore_tf import losses
+from restore_tf.networks import losses
 
 
 class Restorer(keras.Model):
@@ -31,8 +31,8 @@ class Restorer(keras.Model):
         `numpy.pad`: "edge" or "reflect".
       bytes_per_pixel: memory that restoring takes, per pixel of the picture, as measured on
         TensorFlow's CPU.
-      settled: whether the weights are there to restore with, as `inference.load_model` says, not in
-        training: then `run` takes `constants` as numbers.
+      settled: whether the weights are there to restore with, as `weights.run.load_model` says,
+        not in training: then `run` takes `constants` as numbers.
     """
 
     channels: int = 3
@@ -105,14 +105,14 @@ class Restorer(keras.Model):
         """Prepares for `fit` and `evaluate`, on any of Keras' backends.
 
         Data are batches of (degraded, sharp), both (batch, height, width, channels) float in
-        [0, 1]. `restore_tf.training.train` is what trains under tf.distribute and resumes exactly.
+        [0, 1]. `restore_tf.training.train` trains under tf.distribute and resumes exactly.
 
         Args:
           optimizer: as Keras'.
-          loss: name of a loss of `restore_tf.losses`, or such a function of (sharp, stages) that
+          loss: name of a loss of `networks.losses`, or such a function of (sharp, stages) that
             returns one value per image.
           metrics: Keras metrics of the sharp and the restored image, such as
-            `restore_tf.keras_metrics.PSNR()`.
+            `restore_tf.networks.keras_metrics.PSNR()`.
           kwargs: the rest of Keras' own.
         """
         loss = losses.get(loss) if isinstance(loss, str) else loss

@@ -114,7 +114,7 @@ def to_srgb(pixels: np.ndarray, icc: bytes | None, name: str) -> tuple[np.ndarra
         return pixels, icc
     warnings.warn(f"{name}: converted from {profile.name} to sRGB.", stacklevel=3)
     if pixels.dtype == np.uint16:
-        from restore_tf import deep
+        from restore_tf.pictures import sixteen_bits
 
-        return deep.to_srgb(pixels, icc, name), srgb_profile()
+        return sixteen_bits.to_srgb(pixels, icc, name), srgb_profile()
     return np.asarray(_transform(Image.fromarray(pixels), _open(icc))), srgb_profile()

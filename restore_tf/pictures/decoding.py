@@ -12,9 +12,9 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from restore_tf import colour, deep, metadata
 from restore_tf.errors import UserError
-from restore_tf.metadata import Metadata
+from restore_tf.pictures import colour_profiles, metadata, sixteen_bits
+from restore_tf.pictures.metadata import Metadata
 
 # GIF only to say of a misnamed animation what it is. No others: Pillow hands some to programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -126,7 +126,7 @@ def _decode(image, stream, name):
     image.info.pop("exif", None)  # read already; Pillow would write it anew, and fail on odd tags
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "CMYK":
-        image, profile = colour.cmyk_to_srgb(image, profile, name)
+        image, profile = colour_profiles.cmyk_to_srgb(image, profile, name)
     gray, alpha = image.mode in _GRAY_MODES, None
     if image.has_transparency_data:
         image = image.convert("LA" if gray else "RGBA")
@@ -137,11 +137,11 @@ def _decode(image, stream, name):
 
 def _decode_deep(image, stream, tags, name):
     stream.seek(0)
-    pixels, alpha, cmyk = deep.read(stream.read(), metadata.orientation(tags))
+    pixels, alpha, cmyk = sixteen_bits.read(stream.read(), metadata.orientation(tags))
     profile = image.info.get("icc_profile")
     if cmyk:
         warnings.warn(f"{name}: converted from CMYK to sRGB.", stacklevel=6)
-        profile = colour.srgb_profile()
+        profile = colour_profiles.srgb_profile()
     beside = metadata.read(image, tags, pixels.shape[1::-1], name)
     return Picture(pixels, alpha, profile, beside, image.format)
 

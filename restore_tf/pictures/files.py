@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from restore_tf import colour, decoding, deep, metadata
-from restore_tf.decoding import Picture
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
+from restore_tf.pictures import colour_profiles, decoding, metadata, sixteen_bits
+from restore_tf.pictures.decoding import Picture
+from restore_tf.pictures.pixels import _as_type, _with_colours
+from restore_tf.system.files import atomic_path
 
 KINDS = {
     ".png": "PNG",
@@ -55,7 +56,7 @@ def read_picture(
     """
     name = name or ("the picture" if isinstance(file, bytes) else str(file))
     picture = decoding.decode(file, max_pixels, name)
-    pixels, profile = colour.to_srgb(picture.pixels, picture.icc_profile, name)
+    pixels, profile = colour_profiles.to_srgb(picture.pixels, picture.icc_profile, name)
     return dataclasses.replace(picture, pixels=pixels, icc_profile=profile)
 
 
@@ -137,7 +138,9 @@ def encode(
         options |= {"quality": jpeg_quality, "lossless": picture.lossless_webp, "exact": True}
     try:
         if planes.dtype == np.uint16:
-            return {"PNG": deep.encode_png, "TIFF": deep.encode_tiff}[kind](planes, options)
+            return {"PNG": sixteen_bits.encode_png, "TIFF": sixteen_bits.encode_tiff}[kind](
+                planes, options
+            )
         buffer = io.BytesIO()
         Image.fromarray(planes).save(buffer, kind, **options)
         return buffer.getvalue()
@@ -160,48 +163,10 @@ def _planes(picture, kind, name):
     if pixels.ndim == 2 and (kind == "WEBP" or (kind == "TIFF" and deep_pair)):
         pixels = _with_colours(pixels)
     if profile and (kind == "BMP" or (pixels.ndim == 3) != (picture.pixels.ndim == 3)):
-        if not colour.inspect(profile).srgb:
+        if not colour_profiles.inspect(profile).srgb:
             warnings.warn(f"{name}: {kind} cannot hold its colour profile; left out.", stacklevel=4)
         profile = None
     if alpha is not None:
         alpha = _as_type(alpha, pixels.dtype)
         pixels = np.dstack([pixels, alpha])
     return pixels, profile
-
-
-def _with_colours(pixels):
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
-
-
-def _as_type(pixels, dtype):
-    return pixels if pixels.dtype == dtype else from_float(to_float(pixels), dtype)
-
-
-def to_float(pixels: np.ndarray) -> np.ndarray:
-    """uint8 in [0, 255] or uint16 in [0, 65535] to float32 in [0, 1]; floats become float32."""
-    pixels = np.asarray(pixels)
-    if pixels.dtype.kind == "f":
-        return pixels.astype(np.float32)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UserError(
-            f"pixels of type {pixels.dtype}; expected uint8, uint16 or float in [0, 1]."
-        )
-    return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
-
-
-def from_float(pixels: np.ndarray, dtype) -> np.ndarray:
-    """Float in [0, 1] to `dtype`: integers are clipped and rounded, never truncated."""
-    dtype = np.dtype(dtype)
-    if dtype.kind == "f":
-        return pixels.astype(dtype)
-    limit = np.iinfo(dtype).max
-    return np.rint(np.clip(pixels, 0.0, 1.0) * limit).astype(dtype)
-
-
-def before_after(*pictures: np.ndarray, gap: int = 8) -> np.ndarray:
-    """Puts uint8 or uint16 pictures of one height side by side, as one (h, w, 3) uint8."""
-    columns = []
-    for pixels in pictures:
-        pixels = _as_type(_with_colours(pixels), np.uint8)
-        columns += [pixels, np.full((pixels.shape[0], gap, 3), 255, np.uint8)]
-    return np.concatenate(columns[:-1], axis=1)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from restore_tf import metadata
 from restore_tf.errors import UserError
+from restore_tf.pictures import metadata
 
 _PNG_START = 8  # bytes of a PNG file before its first chunk
 _TIFF_LIMIT = 2**32  # bytes; TIFF counts them in 32 bits

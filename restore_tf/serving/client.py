@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from restore_tf import images
 from restore_tf.errors import UserError
+from restore_tf.pictures import files
 from restore_tf.serving import transports
 from restore_tf.serving.transports import ServerError
 
@@ -110,9 +110,9 @@ class Client:
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG", compress_level=_QUICK)
         answer = self.restore_file(buffer.getvalue(), name)
-        restored = images.read_picture(answer, name=f"{name}, as {self.server} restored it").pixels
+        restored = files.read_picture(answer, name=f"{name}, as {self.server} restored it").pixels
         if pixels.ndim == 2 and restored.ndim == 3:
-            restored = images.from_float(images.to_float(restored).mean(axis=-1), np.uint8)
+            restored = pixels.from_float(pixels.to_float(restored).mean(axis=-1), np.uint8)
         if restored.shape != pixels.shape:
             raise ServerError(
                 f"{name}: the server restored {pixels.shape} to {restored.shape}; expected the "

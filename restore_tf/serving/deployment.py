@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
+from restore_tf.system.files import atomic_path
 
 IMAGE_VERSION = "2.21.0"  # of tensorflow-serving-api, which the tests run with
 FILES = (

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from restore_tf import images
-from restore_tf.decoding import Picture
-from restore_tf.files import atomic_path
+from restore_tf.pictures import files, pixels
+from restore_tf.pictures.decoding import Picture
+from restore_tf.system.files import atomic_path
 
 PLACE = Path("assets.extra") / "tf_serving_warmup_requests"
 SIZES = ((256, 256),)
@@ -80,10 +80,10 @@ def _photo(height, width):
 
 
 def _requests(model_name, photo, channels):
-    floats = images.to_float(photo)[None, ..., np.arange(channels) % 3]
+    floats = pixels.to_float(photo)[None, ..., np.arange(channels) % 3]
     yield _request(model_name, "serving_default", "images", floats)
     for ending in (".jpg", ".png"):
-        file = images.encode(Picture(photo), ending)
+        file = files.encode(Picture(photo), ending)
         yield _request(model_name, "serving_bytes", "image_bytes", [file])
 
 

@@ -5,92 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import warnings
-import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
+from restore_tf.system.files import atomic_path
+from restore_tf.weights.run import BEST, FIT_STATE, FOLDER, _newest_first, _try_restore
 
-BEST = "best.weights.h5"
-FOLDER = "checkpoints"
-FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
 _KEPT = 2  # the newest, and the one before in case the newest is damaged
-
-
-def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None:
-    """Loads a run's weights into a built model.
-
-    Args:
-      workdir: the run directory.
-      model: the network that `experiment.json` describes.
-      which: "best" or "latest".
-
-    Raises:
-      UserError: there is no such checkpoint yet, or it is damaged or of another network.
-    """
-    if which not in ("best", "latest"):
-        raise UserError(f"--checkpoint {which}: expected best or latest.")
-    if which == "latest":
-        _load_latest(Path(workdir), model)
-        return
-    path = Path(workdir) / BEST
-    if not path.is_file():
-        raise UserError(
-            f"{path}: not there yet; it is written at the first validation. "
-            "Train longer, or pass --checkpoint latest."
-        )
-    try:
-        model.load_weights(path)
-    except Exception as error:  # h5py and Keras raise many kinds for damaged or foreign files
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: damaged, or weights of another network ({reason}).") from None
-
-
-def _load_latest(workdir, model):
-    if (workdir / FOLDER / FIT_STATE).exists():
-        load_fit_state(workdir, {"model": model.variables})
-        return
-    import tensorflow as tf
-
-    from restore_tf.state import by_path
-
-    for path in _newest_first(workdir):
-        checkpoint = tf.train.Checkpoint(model=by_path(model.variables))
-        if not _try_restore(checkpoint, path, partial=True):
-            continue
-        if any(name.startswith("average/") for name, _ in tf.train.list_variables(path)):
-            average = tf.train.Checkpoint(average=by_path(model.trainable_variables))
-            _try_restore(average, path, partial=True)
-        return
-    raise UserError(f"{workdir / FOLDER}: holds no readable checkpoint; train first.")
-
-
-def _newest_first(workdir):
-    import tensorflow as tf
-
-    state = tf.train.get_checkpoint_state(str(workdir / FOLDER))
-    return list(reversed(state.all_model_checkpoint_paths)) if state else []
-
-
-def _try_restore(checkpoint, path, partial=False):
-    import tensorflow as tf
-
-    try:
-        status = checkpoint.restore(path)
-        status.assert_existing_objects_matched()
-        if partial:
-            status.expect_partial()
-        else:
-            status.assert_consumed()
-    except (tf.errors.OpError, ValueError, AssertionError, IndexError) as error:
-        reason = str(error).strip().splitlines()[0]
-        warnings.warn(f"{path}: damaged checkpoint, trying an older one ({reason}).", stacklevel=3)
-        return False
-    return True
 
 
 class Checkpoints:
@@ -179,30 +103,3 @@ def save_fit_state(workdir: str | os.PathLike, groups, numbers) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, suffix=".npz") as temporary:
         np.savez(temporary, **arrays)
-
-
-def load_fit_state(workdir: str | os.PathLike, groups) -> dict[str, float] | None:
-    """Restores what `save_fit_state` saved into the same variables; returns its numbers.
-
-    None where there is none.
-
-    Raises:
-      UserError: it is damaged, or of another network.
-    """
-    path = Path(workdir) / FOLDER / FIT_STATE
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for group, variables in groups.items():
-                for variable in variables:
-                    variable.assign(arrays[f"{group}/{variable.path}"])
-            prefix = "progress/"
-            return {
-                name.removeprefix(prefix): arrays[name].item()
-                for name in arrays.files
-                if name.startswith(prefix)
-            }
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: damaged, or of another network ({reason}).") from None

@@ -1,6 +1,6 @@
 """Training through `compile` and `fit`, on any of Keras' backends: TensorFlow, JAX or PyTorch.
 
-One device, no TensorFlow needed. Where TensorFlow is, `restore_tf.training` does more: it also
+One device, no TensorFlow needed. Where TensorFlow is, `restore_tf.training.loop` does more: it also
 distributes, averages weights, cuts the learning rate on a plateau and accumulates gradients.
 """
 
@@ -14,18 +14,19 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from restore_tf import experiment as experiments
-from restore_tf.checkpoints import BEST, load_fit_state, load_weights, save_fit_state
 from restore_tf.datasets.numpy_pairs import Batches
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
-from restore_tf.options import Options, Result
-from restore_tf.phases import phases
-from restore_tf.precision import computing_in
-from restore_tf.run_log import RunLog
-from restore_tf.schedules import learning_rate
-from restore_tf.signals import stop_signals
-from restore_tf.validation import Validation
+from restore_tf.experiments import experiment as experiments
+from restore_tf.networks.dtype_policy import computing_in
+from restore_tf.system.files import atomic_path
+from restore_tf.system.signals import stop_signals
+from restore_tf.training.checkpoints import save_fit_state
+from restore_tf.training.options import Options, Result
+from restore_tf.training.phases import phases
+from restore_tf.training.run_log import RunLog
+from restore_tf.training.schedules import learning_rate
+from restore_tf.training.validation import Validation
+from restore_tf.weights.run import BEST, load_fit_state, load_weights
 
 
 def fit(

@@ -12,20 +12,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from restore_tf import experiment as experiments
-from restore_tf import losses
-from restore_tf.checkpoints import Checkpoints, load_weights
 from restore_tf.datasets import pairs
 from restore_tf.errors import UserError
-from restore_tf.options import Options, Result
-from restore_tf.phases import phases
-from restore_tf.precision import computing_in
-from restore_tf.run_log import RunLog
-from restore_tf.signals import stop_signals
-from restore_tf.state import State
-from restore_tf.strategies import from_chief, is_chief, share_variables, worker_count
-from restore_tf.training_step import make_step
-from restore_tf.validation import Validation
+from restore_tf.experiments import experiment as experiments
+from restore_tf.networks import losses
+from restore_tf.networks.dtype_policy import computing_in
+from restore_tf.system.signals import stop_signals
+from restore_tf.training.checkpoints import Checkpoints
+from restore_tf.training.options import Options, Result
+from restore_tf.training.phases import phases
+from restore_tf.training.run_log import RunLog
+from restore_tf.training.state import State
+from restore_tf.training.step import make_step
+from restore_tf.training.strategies import from_chief, is_chief, share_variables, worker_count
+from restore_tf.training.validation import Validation
+from restore_tf.weights.run import load_weights
 
 
 class WorkerLost(UserError):

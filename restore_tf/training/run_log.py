@@ -10,8 +10,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from restore_tf.files import atomic_path
-from restore_tf.images import before_after, write_picture
+from restore_tf.pictures.files import write_picture
+from restore_tf.pictures.pixels import before_after
+from restore_tf.system.files import atomic_path
 
 METRICS = "metrics.csv"
 COLUMNS = ("step", "loss", "learning_rate", "steps_per_second", "psnr", "psnr_blurry")

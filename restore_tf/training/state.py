@@ -7,7 +7,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from restore_tf.schedules import Scaled, learning_rate
+from restore_tf.training.schedules import Scaled, learning_rate
+from restore_tf.weights.run import by_path
 
 
 class State:
@@ -100,18 +101,6 @@ class State:
 
 def _counter(value, dtype):
     return tf.Variable(value, dtype=dtype, trainable=False)
-
-
-def by_path(variables) -> dict[str, tf.Variable]:
-    """Returns {path without the owner's name: TensorFlow variable}.
-
-    tf.train.Checkpoint(model=…) silently leaves out every layer that a Keras 3 layer keeps in a
-    list; naming each variable leaves out none. The owner's own name may carry a counter.
-    """
-    named = {variable.path.partition("/")[2]: variable.value for variable in variables}
-    if len(named) != len(variables):
-        raise ValueError("two variables of one path; give the layers names of their own.")
-    return named
 
 
 class WeightAverage:

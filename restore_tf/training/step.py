@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from restore_tf import losses
+from restore_tf.networks import losses
 
 _SUM = tf.distribute.ReduceOp.SUM
 

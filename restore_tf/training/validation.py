@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from restore_tf import metrics
-from restore_tf.inference import restore
+from restore_tf.evaluation import metrics
+from restore_tf.inference.restore import restore
 
 
 class Validation:

@@ -74,7 +74,7 @@ class FrameRestorer:
     tiles and crops.
 
     Args:
-      model: a `restore_tf.lite.LiteModel`.
+      model: a `restore_tf.inference.tflite_model.LiteModel`.
       form: the frames' format.
       strength: 1 for the restored picture, 0 for the frame itself, a mix of both between.
       note: told in a line what was done otherwise than asked, about the first frame.
@@ -168,7 +168,7 @@ class _Nv12:
     """NV12 to RGB and back by swscale, which rounds when it is told to; see `video_clip`."""
 
     def __init__(self, form):
-        from restore_tf import video_clip
+        from restore_tf.video import clip as video_clip
 
         clip = video_clip.Clip(
             path=Path("--pixels nv12"),

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from restore_tf import video_clip
 from restore_tf.errors import UserError
-from restore_tf.video_clip import Clip
+from restore_tf.video import clip as video_clip
+from restore_tf.video.clip import Clip
 
 _DISCARD_ALL = 48  # FFmpeg's AVDISCARD_ALL
 

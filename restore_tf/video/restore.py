@@ -25,13 +25,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from restore_tf import images, video_clip, video_writer
 from restore_tf.errors import UserError
-from restore_tf.files import atomic_path
-from restore_tf.signals import stop_signals
-from restore_tf.video_clip import Clip
-from restore_tf.video_reader import Frame, FrameRanges, Reader, Stretch, parse_frames
-from restore_tf.video_writer import Writer
+from restore_tf.pictures import files
+from restore_tf.system.files import atomic_path
+from restore_tf.system.signals import stop_signals
+from restore_tf.video import clip as video_clip
+from restore_tf.video import writer as video_writer
+from restore_tf.video.clip import Clip
+from restore_tf.video.reader import Frame, FrameRanges, Reader, Stretch, parse_frames
+from restore_tf.video.writer import Writer
 
 ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 OUTPUT_ENDINGS = tuple(video_writer.CONTAINERS)
@@ -164,9 +166,9 @@ def frames_as_images(
       KeyboardInterrupt: SIGINT or SIGTERM came. Finished stills stay.
     """
     source, folder = Path(source), Path(folder)
-    if suffix.lower() not in images.EXTENSIONS:
+    if suffix.lower() not in files.EXTENSIONS:
         raise UserError(
-            f"{suffix}: unknown ending for stills; expected one of {', '.join(images.EXTENSIONS)}."
+            f"{suffix}: unknown ending for stills; expected one of {', '.join(files.EXTENSIONS)}."
         )
     clip = video_clip.probe(source)
     stretch = _stretch(clip, "0-" if frames is None else frames)
@@ -186,7 +188,7 @@ def frames_as_images(
     written: list[Path] = []
 
     def write(frame: Frame) -> None:
-        images.write_picture(path(frame.number), frame.pixels)
+        files.write_picture(path(frame.number), frame.pixels)
         written.append(path(frame.number))
 
     with stop_signals() as stop, Reader(clip, stretch, with_others=False) as reader:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from restore_tf import video_clip
-from restore_tf.video import RestorePixels, overlap, restored
-from restore_tf.video_clip import Clip
-from restore_tf.video_reader import Frame, Reader
-from restore_tf.video_writer import Writer
+from restore_tf.video import clip as video_clip
+from restore_tf.video.clip import Clip
+from restore_tf.video.reader import Frame, Reader
+from restore_tf.video.restore import RestorePixels, overlap, restored
+from restore_tf.video.writer import Writer
 
 _FEWEST = 3  # frames that each part is measured on, however slow
 _SAMPLE_BYTES = 2**27  # of frames held for the parts that need no decoding

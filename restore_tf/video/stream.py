@@ -20,8 +20,8 @@ from collections.abc import Callable
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.signals import stop_signals
-from restore_tf.stream_pixels import FrameFormat, FrameRestorer
+from restore_tf.system.signals import stop_signals
+from restore_tf.video.raw_frames import FrameFormat, FrameRestorer
 
 _POLL = 0.1  # seconds after which a waiting thread looks whether it shall stop
 _GRACE = 2.0  # seconds that a reader of ours has to take the last frame after a signal
@@ -110,7 +110,7 @@ def run(
     SIGINT and SIGTERM end it after the frame at work, if this is the main thread.
 
     Args:
-      model: a `restore_tf.lite.LiteModel`.
+      model: a `restore_tf.inference.tflite_model.LiteModel`.
       source: where frames are read; a pipe, a file or a device.
       sink: where restored frames are written.
       form: what frames are.

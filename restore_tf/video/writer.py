@@ -13,10 +13,10 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from restore_tf import video_clip
 from restore_tf.errors import UserError
-from restore_tf.video_clip import Clip
-from restore_tf.video_reader import Frame, Reader, Stretch
+from restore_tf.video import clip as video_clip
+from restore_tf.video.clip import Clip
+from restore_tf.video.reader import Frame, Reader, Stretch
 
 
 class _Container(NamedTuple):

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore_tf import images
-from restore_tf.commands import cli, evaluate, pictures, restore, train
+from restore_tf.commands import cli, evaluate, restore, train
+from restore_tf.commands.flags import pictures as pictures_flags
+from restore_tf.pictures import files
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = ["--set", "network.width=4", "--set", "network.res_blocks=1", "--set", "crop=32"]
 
 
@@ -164,14 +165,14 @@ def test_restore_keeps_names_and_sizes(run, tmp_path, capsys):
     folder.mkdir()
     shapes = {"a.png": (7, 9, 3), "b.jpg": (33, 17, 3), "c.bmp": (16, 16)}
     for name, shape in shapes.items():
-        images.write_picture(folder / name, np.full(shape, 99, np.uint8))
+        files.write_picture(folder / name, np.full(shape, 99, np.uint8))
     (folder / "notes.txt").write_text("not a picture")
     words = ["restore.py", str(folder), "--workdir", str(run), "--output", str(tmp_path / "out")]
     assert restore.main([*words, "--strip"]) == 0
     assert "3 of 3 pictures restored" in capsys.readouterr().out
     for name, shape in shapes.items():
-        assert images.read_picture(tmp_path / "out" / name).pixels.shape == shape
-    strip = images.read_picture(tmp_path / "out" / "a_before_after.png").pixels
+        assert files.read_picture(tmp_path / "out" / name).pixels.shape == shape
+    strip = files.read_picture(tmp_path / "out" / "a_before_after.png").pixels
     assert strip.shape == (7, 9 + 8 + 9, 3)
     assert "exists; pass --overwrite" in error_of(capsys, restore.main(words))
     assert restore.main([*words, "--overwrite"]) == 0
@@ -184,22 +185,22 @@ def test_restore_equals_the_api(run, gopro, tmp_path):
     words = ["restore.py", str(picture), "--workdir", str(run), "--output", str(tmp_path)]
     assert restore.main(words) == 0
     model = restore_tf.load_model(run)
-    expected = restore_tf.restore(model, images.read_rgb(picture))
-    np.testing.assert_array_equal(images.read_rgb(tmp_path / "000000.png"), expected)
+    expected = restore_tf.restore(model, files.read_rgb(picture))
+    np.testing.assert_array_equal(files.read_rgb(tmp_path / "000000.png"), expected)
 
 
 def test_a_broken_picture_does_not_stop_the_others(run, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    images.write_picture(tmp_path / "good.png", np.zeros((8, 8, 3), np.uint8))
+    files.write_picture(tmp_path / "good.png", np.zeros((8, 8, 3), np.uint8))
     words = ["restore.py", str(tmp_path), "--workdir", str(run), "--output", str(tmp_path / "out")]
     code = restore.main(words)
-    assert "broken.png: cannot be read" in error_of(capsys, code, pictures.SOME_FAILED)
+    assert "broken.png: cannot be read" in error_of(capsys, code, pictures_flags.SOME_FAILED)
     assert (tmp_path / "out" / "good.png").is_file()
 
 
 def test_restore_never_overwrites_its_input(run, tmp_path, capsys):
     path = tmp_path / "a.png"
-    images.write_picture(path, np.zeros((8, 8, 3), np.uint8))
+    files.write_picture(path, np.zeros((8, 8, 3), np.uint8))
     before = path.read_bytes()
     words = ["restore.py", str(path), "--workdir", str(run), "--output", str(tmp_path)]
     assert "is an input" in error_of(capsys, restore.main([*words, "--overwrite"]))
@@ -285,12 +286,11 @@ def test_kill_and_resume_equals_an_uninterrupted_run(gopro, tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     subprocess.run(command(parts), check=True, cwd=tmp_path)
-    from restore_tf import inference
+    from restore_tf.weights.run import load_model
 
     for which in ("latest", "best"):
         whole, resumed = (
-            inference.load_model(workdir, which).get_weights()
-            for workdir in (tmp_path / "whole", parts)
+            load_model(workdir, which).get_weights() for workdir in (tmp_path / "whole", parts)
         )
         for a, b in zip(whole, resumed, strict=True):
             np.testing.assert_array_equal(a, b)

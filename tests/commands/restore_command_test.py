@@ -9,9 +9,10 @@ import pytest
 from deep_files import png16
 from PIL import Image
 
-from restore_tf import images
-from restore_tf.commands import cli, pictures, restore, restore_jobs
+from restore_tf.commands import cli, restore, restore_jobs
+from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.errors import UserError
+from restore_tf.pictures import files as images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
@@ -184,7 +185,7 @@ def test_broken_files_do_not_stop_the_others(photos, tmp_path, capsys):
     (photos / "0.png").write_bytes(b"")
     (photos / "broken.jpg").write_bytes((photos / "b.jpg").read_bytes()[:300])
     (photos / "text.png").write_text("hello")
-    assert run("photos", "--output", "out") == pictures.SOME_FAILED
+    assert run("photos", "--output", "out") == pictures_flags.SOME_FAILED
     assert files(tmp_path / "out") == ["a.png", "b.jpg"]
     captured = capsys.readouterr()
     assert "2 of 5 pictures restored" in captured.out
@@ -206,7 +207,7 @@ def test_existing_outputs_stay(photos, tmp_path, capsys):
     kept.write_bytes(b"precious")
     # The others go on, so that an interrupted run can be taken up.
     code = run("photos", "--output", "out")
-    assert "a.png: exists; pass --overwrite" in error_of(capsys, code, pictures.SOME_FAILED)
+    assert "a.png: exists; pass --overwrite" in error_of(capsys, code, pictures_flags.SOME_FAILED)
     assert files(tmp_path / "out") == ["a.png", "b.jpg"]
     assert kept.read_bytes() == b"precious"
     assert "exists; pass --overwrite" in error_of(capsys, run("photos", "--output", "out"))

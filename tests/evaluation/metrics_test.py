@@ -14,11 +14,11 @@ import pytest
 from scipy import ndimage, stats
 from skimage.metrics import structural_similarity
 
-from restore_tf import metrics
 from restore_tf.errors import UserError
-from restore_tf.keras_metrics import PSNR
+from restore_tf.evaluation import metrics
+from restore_tf.networks.keras_metrics import PSNR
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = Path(__file__).parents[1] / "parity"
 EXPECTED = json.loads((PARITY / "metrics_expected.json").read_text())
 ALIGNED = [name for name, values in EXPECTED.items() if "realblur_aligned_psnr" in values]
 EIGHT_BIT = [metrics.psnr, metrics.mse, metrics.ssim, metrics.ssim_matlab]
@@ -201,7 +201,7 @@ def test_realblur_without_opencv(pair, monkeypatch):
 
 def test_importing_the_metrics_loads_no_framework():
     code = (
-        "import sys, restore_tf.metrics as m; "
+        "import sys, restore_tf.evaluation.metrics as m; "
         "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow', 'cv2')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -261,7 +261,7 @@ def test_keras_metric_is_serialisable():
 def test_keras_metric_on_jax():
     pytest.importorskip("jax")
     code = (
-        "import numpy as np; from restore_tf.keras_metrics import PSNR; m = PSNR(); "
+        "import numpy as np; from restore_tf.networks.keras_metrics import PSNR; m = PSNR(); "
         "m.update_state(np.zeros((1, 4, 4, 3)), [np.full((1, 4, 4, 3), 10 / 255)]); "
         "print(float(m.result()))"
     )

@@ -9,9 +9,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from restore_tf import report
 from restore_tf.errors import UserError
-from restore_tf.report import Evaluation, ImageResult
+from restore_tf.evaluation import report
+from restore_tf.evaluation.page import write_html
+from restore_tf.evaluation.report import Evaluation, ImageResult
 
 HOSTILE = '<script>alert("1")</script>&\'.png'
 
@@ -65,7 +66,7 @@ class _Page(HTMLParser):
 
 @pytest.fixture
 def page(tmp_path, evaluation):
-    report.write_html(tmp_path / "report.html", evaluation)
+    write_html(tmp_path / "report.html", evaluation)
     return _Page(tmp_path / "report.html")
 
 
@@ -224,7 +225,7 @@ def test_pictures_are_relative_lazy_and_quoted(page):
 def test_absolute_pictures_are_refused(tmp_path, evaluation):
     rows = [ImageResult("x", (4, 4), _scores(1.0, 2.0), {"blurry": "/data/x.png"})]
     with pytest.raises(UserError, match="x: /data/x.png is absolute"):
-        report.write_html(tmp_path / "x.html", _with(evaluation, rows=rows))
+        write_html(tmp_path / "x.html", _with(evaluation, rows=rows))
     assert not list(tmp_path.iterdir())
 
 
@@ -251,7 +252,7 @@ def test_names_that_are_not_unicode(tmp_path, evaluation):
     odd = _with(evaluation, rows=[ImageResult(name, (4, 4), _scores(1.0, 2.0), pictures)])
     report.write_csv(tmp_path / "x.csv", odd)
     report.write_json(tmp_path / "x.json", odd)
-    report.write_html(tmp_path / "x.html", odd)
+    write_html(tmp_path / "x.html", odd)
     assert "b\\udcff" in (tmp_path / "x.csv").read_text()
     assert json.loads((tmp_path / "x.json").read_text())["images"][0]["name"] == name
     assert 'src="b%FF.png"' in (tmp_path / "x.html").read_text()

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from restore_tf import experiment
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment
 
 
 def gopro():

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from mprnet_tf.model import MPRNet
 from restore_tf.errors import UserError
-from restore_tf.export import budget, budget_rates, cost
-from restore_tf.export.budget_rates import LITE_FLOAT, LITE_INT8, TENSORFLOW, Device, Network, Run
+from restore_tf.export.plan import cost, rates, table
+from restore_tf.export.plan.rates import LITE_FLOAT, LITE_INT8, TENSORFLOW, Device, Network, Run
 from srn_tf.model import SRN
 
 
@@ -85,7 +85,7 @@ def test_a_gray_network_runs_three_times():
     arguments = {"channels": 1, "width": 4, "scales": 1, "res_blocks": 1}
     network = Network("gray", "srn_gray", arguments)
     times = Device(tops=2, utilisation=1)
-    (row,) = budget.rows_of([network], [cost.count(network.build())], times, (16, 32), 30)
+    (row,) = table.rows_of([network], [cost.count(network.build())], times, (16, 32), 30)
     expected = 3 * 16 * 32 * srn_by_hand(4, 1, 1, channels=1) / 1e9
     assert row.gmac == pytest.approx(expected) and row.ms == pytest.approx(expected)
 
@@ -101,26 +101,26 @@ def test_counting_leaves_the_network_as_it_was():
 def test_fit_finds_the_two_constants():
     costs = [cost.Cost(1e4, 90, 0, 0), cost.Cost(4e5, 400, 0, 0)]
     seconds = [2e-12 * each.multiplications + 5e-10 * each.values for each in costs]
-    assert budget_rates.fit(costs, seconds) == pytest.approx((2e-12, 5e-10))
-    assert budget_rates.fit(costs, [1e-9, 8e-7]) == pytest.approx((2e-12, 0))  # 800 times as long
-    assert budget_rates.fit(costs, [1e-6, 2e-6]) == pytest.approx((0, 5e-9))  # twice as long
+    assert rates.fit(costs, seconds) == pytest.approx((2e-12, 5e-10))
+    assert rates.fit(costs, [1e-9, 8e-7]) == pytest.approx((2e-12, 0))  # 800 times as long
+    assert rates.fit(costs, [1e-6, 2e-6]) == pytest.approx((0, 5e-9))  # twice as long
 
 
 def test_candidates():
-    networks = budget.candidates()
+    networks = table.candidates()
     assert len(networks) == 4 * 3 * 3 + 3 * 3
     assert len({network.name for network in networks}) == len(networks)
-    assert {network.family for network in budget.candidates("mprnet")} == {"mprnet"}
+    assert {network.family for network in table.candidates("mprnet")} == {"mprnet"}
     # Scales are not counted one by one.
     picked = [n for n in networks if n.name == "SRN width 16, 3 scales, 2 ResBlocks"]
-    (found,) = budget._count(picked)
+    (found,) = table._count(picked)
     assert found.multiplications == pytest.approx(srn_by_hand(16, 3, 2))
 
 
 def test_tops_by_hand():
     """4 TOPS at half are 1e12 multiply-adds a second."""
     lines = []
-    plan = budget.plan(720, 1280, 25, model="srn", tops=4, utilisation=0.5, note=lines.append)
+    plan = table.plan(720, 1280, 25, model="srn", tops=4, utilisation=0.5, note=lines.append)
     assert len(plan.rows) == 36 and plan.measured_ms is None
     for row, (width, scales, blocks) in itertools.product(
         plan.rows, [(8, 1, 1), (32, 3, 3), (24, 2, 2)]
@@ -166,8 +166,8 @@ class Measured:
 
 def test_plan_measures_what_it_recommends(monkeypatch):
     measured, lines = Measured(1.1), []
-    monkeypatch.setattr(budget_rates, "measure", measured)
-    plan = budget.plan(512, 512, 20, model="srn", note=lines.append)
+    monkeypatch.setattr(rates, "measure", measured)
+    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
     # 50 ms are 190,735 ns for each of 262,144 pixels; int8 takes 1e-12 and 1e-10 s.
     costs = {row.network.name: row for row in plan.rows if row.engine == LITE_INT8}
     for row in costs.values():
@@ -188,8 +188,8 @@ def test_plan_measures_what_it_recommends(monkeypatch):
 
 def test_plan_takes_a_lighter_one_where_the_first_misses_when_measured(monkeypatch):
     measured, lines = Measured(2.0), []
-    monkeypatch.setattr(budget_rates, "measure", measured)
-    plan = budget.plan(512, 512, 20, model="srn", note=lines.append)
+    monkeypatch.setattr(rates, "measure", measured)
+    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
     assert len(measured.large) == 2
     first, second = (line for line in lines if "predicted" in line and "measured" in line)
     assert first != second
@@ -198,23 +198,23 @@ def test_plan_takes_a_lighter_one_where_the_first_misses_when_measured(monkeypat
 
 def test_what_cannot_be_run_is_said(monkeypatch):
     measured, lines = Measured(1.0, failing=1, without=[LITE_FLOAT]), []
-    monkeypatch.setattr(budget_rates, "measure", measured)
-    plan = budget.plan(512, 512, 20, model="srn", note=lines.append)
+    monkeypatch.setattr(rates, "measure", measured)
+    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
     assert "LiteRT float32: left out, not installed." in lines
     assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_INT8}
     (failed,) = (line for line in lines if "cannot be run at 512x512 (it crashed)" in line)
     assert not failed.startswith(plan.recommended.network.name + ",")
     assert plan.measured_ms is not None
     everything = [TENSORFLOW, LITE_FLOAT, LITE_INT8]
-    monkeypatch.setattr(budget_rates, "measure", Measured(1.0, without=everything))
+    monkeypatch.setattr(rates, "measure", Measured(1.0, without=everything))
     with pytest.raises(UserError, match="nothing could be measured .not installed"):
-        budget.plan(512, 512, 20, model="srn", note=lines.append)
+        table.plan(512, 512, 20, model="srn", note=lines.append)
 
 
 def test_nothing_fits_says_by_how_much(monkeypatch):
-    monkeypatch.setattr(budget_rates, "measure", Measured(1.0))
+    monkeypatch.setattr(rates, "measure", Measured(1.0))
     lines = []
-    plan = budget.plan(720, 1280, 1000, model="srn", note=lines.append)
+    plan = table.plan(720, 1280, 1000, model="srn", note=lines.append)
     assert not plan.recommended.fits
     assert plan.recommended.network.name == "SRN width 8, 1 scale, 1 ResBlock"
     assert lines[-1].startswith("Nothing fits. Closest: SRN width 8, 1 scale, 1 ResBlock")
@@ -235,7 +235,7 @@ def test_nothing_fits_says_by_how_much(monkeypatch):
 def test_mistakes(arguments, expected):
     options = arguments[3] if len(arguments) > 3 else {}
     with pytest.raises(UserError, match=expected):
-        budget.plan(*arguments[:3], note=lambda line: None, **options)
+        table.plan(*arguments[:3], note=lambda line: None, **options)
 
 
 def test_device_times_do_not_depend_on_the_engine():
@@ -247,7 +247,7 @@ def test_device_times_do_not_depend_on_the_engine():
 @pytest.mark.slow
 def test_a_real_plan():
     lines = []
-    plan = budget.plan(64, 96, 0.5, model="srn", note=lines.append)
+    plan = table.plan(64, 96, 0.5, model="srn", note=lines.append)
     assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_FLOAT, LITE_INT8}
     assert plan.recommended.fits and plan.measured_ms > 0
     assert all(row.ms > 0 and row.memory_mb > 0 for row in plan.rows)

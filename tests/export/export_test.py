@@ -12,10 +12,12 @@ import tensorflow as tf
 from conformance_test import tiny
 from PIL import Image
 
-from restore_tf import experiment, inference
 from restore_tf.commands import export
 from restore_tf.errors import UserError
-from restore_tf.export import exporting, fresh, record, samples, saved_model
+from restore_tf.experiments import experiment
+from restore_tf.export import checked, fresh_process, record, samples, saved_model
+from restore_tf.inference import restore
+from restore_tf.weights.run import load_model
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +96,18 @@ def test_files_of_different_sizes_in_one_batch(loaded, model):
     pixels = [noise(31, 45, 3), noise(1, 1, 3), noise(16, 7, 3)]
     found = restored(loaded, *(file(picture) for picture in pixels))
     for picture, got in zip(pixels, found, strict=True):
-        np.testing.assert_array_equal(got, inference.restore(model, picture))
+        np.testing.assert_array_equal(got, restore.restore(model, picture))
 
 
 def test_jpeg_is_decoded_as_pillow_does(loaded, model):
     given = file(np.asarray(Image.fromarray(noise(6, 8, 3)).resize((40, 32))), "JPEG", quality=90)
-    expected = inference.restore(model, np.asarray(Image.open(io.BytesIO(given))))
+    expected = restore.restore(model, np.asarray(Image.open(io.BytesIO(given))))
     assert np.abs(restored(loaded, given)[0].astype(int) - expected).max() <= 1
 
 
 def test_gray_palette_and_alpha_come_as_colours(loaded, model):
     gray = noise(9, 10)
-    expected = inference.restore(model, np.repeat(gray[..., None], 3, -1))
+    expected = restore.restore(model, np.repeat(gray[..., None], 3, -1))
     palette = Image.fromarray(noise(8, 8, 3)).quantize(16)
     kept = io.BytesIO()
     palette.save(kept, "PNG")
@@ -113,8 +115,8 @@ def test_gray_palette_and_alpha_come_as_colours(loaded, model):
     found = restored(loaded, file(gray), kept.getvalue(), file(alpha))
     np.testing.assert_array_equal(found[0], expected)
     colours = np.asarray(palette.convert("RGB"))
-    np.testing.assert_array_equal(found[1], inference.restore(model, colours))
-    np.testing.assert_array_equal(found[2], inference.restore(model, alpha[..., :3]))
+    np.testing.assert_array_equal(found[1], restore.restore(model, colours))
+    np.testing.assert_array_equal(found[2], restore.restore(model, alpha[..., :3]))
 
 
 def _bomb(height, width):
@@ -158,16 +160,16 @@ def test_no_files_give_no_files(loaded):
 def test_a_fresh_process_gives_the_same_numbers(directory, model):
     batch = np.random.default_rng(2).random((2, 31, 45, 3)).astype(np.float32)
     given = file(noise(9, 8, 3))
-    (found,), (encoded,) = fresh.run_saved_model(directory, [batch], [given])
-    expected = np.stack([inference.restore(model, image) for image in batch])
+    (found,), (encoded,) = fresh_process.run_saved_model(directory, [batch], [given])
+    expected = np.stack([restore.restore(model, image) for image in batch])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     picture = np.asarray(Image.open(io.BytesIO(encoded)))
-    np.testing.assert_array_equal(picture, inference.restore(model, noise(9, 8, 3)))
+    np.testing.assert_array_equal(picture, restore.restore(model, noise(9, 8, 3)))
 
 
 def test_a_process_that_fails_is_said_in_a_line(tmp_path):
     with pytest.raises(UserError, match="does not run in a fresh process .*does not exist"):
-        fresh.run_saved_model(tmp_path, [np.zeros((1, 8, 8, 3), np.float32)])
+        fresh_process.run_saved_model(tmp_path, [np.zeros((1, 8, 8, 3), np.float32)])
 
 
 @pytest.mark.slow
@@ -186,7 +188,7 @@ def test_a_second_runtime_gives_the_same_numbers(name, tmp_path):
     except RuntimeError as error:
         pytest.fail(str(error))
     (found,) = network({"images": batch}).values()
-    np.testing.assert_allclose(found[0], inference.restore(model, batch[0]), atol=1e-5)
+    np.testing.assert_allclose(found[0], restore.restore(model, batch[0]), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -197,8 +199,8 @@ def test_early_exits_local_attention_and_bfloat16(run, pictures, tmp_path):
     experiment.build(recipe).save_weights(workdir / "best.weights.h5")
     output = tmp_path / "out"
     for arguments in [{"stages": 1}, {"local_attention": 32}, {"precision": "bfloat16"}]:
-        model = inference.load_model(workdir, **arguments)
-        entry = exporting.export_saved_model(
+        model = load_model(workdir, **arguments)
+        entry = checked.export_saved_model(
             model, output, pictures, precision=arguments.get("precision", "float32")
         )
         assert entry["path"].startswith("saved_model/")
@@ -207,25 +209,23 @@ def test_early_exits_local_attention_and_bfloat16(run, pictures, tmp_path):
 
 def test_other_numbers_are_refused_and_leave_nothing(model, pictures, tmp_path, monkeypatch):
     def wrong(directory, images, files=()):
-        answers = [
-            np.stack([inference.restore(model, image) for image in batch]) for batch in images
-        ]
+        answers = [np.stack([restore.restore(model, image) for image in batch]) for batch in images]
         answers[1][0, 3, 4, 1] += 1e-4
-        return answers, [file(inference.restore(model, exporting._decoded(one))) for one in files]
+        return answers, [file(restore.restore(model, checked._decoded(one))) for one in files]
 
-    monkeypatch.setattr(fresh, "run_saved_model", wrong)
+    monkeypatch.setattr(fresh_process, "run_saved_model", wrong)
     with pytest.raises(UserError, match="differs from the Keras model by 0.0001"):
-        exporting.export_saved_model(model, tmp_path, pictures)
+        checked.export_saved_model(model, tmp_path, pictures)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e-4])
 def test_what_counts_as_different(value):
     with pytest.raises(UserError, match="nothing was written"):
-        exporting._check({"a": {"1x1": value}, "b": 0.0}, "float32")
+        checked._check({"a": {"1x1": value}, "b": 0.0}, "float32")
     with pytest.raises(UserError, match="nothing was written"):
-        exporting._check({"a": {"1x1": 0.0}, "b": 2.0}, "float32")
-    exporting._check({"a": {"1x1": 9e-6}, "b": 1.0}, "float32")
+        checked._check({"a": {"1x1": 0.0}, "b": 2.0}, "float32")
+    checked._check({"a": {"1x1": 9e-6}, "b": 1.0}, "float32")
 
 
 @pytest.mark.slow
@@ -244,7 +244,7 @@ def test_the_command_writes_what_its_record_says(run, tmp_path, capsys):
     assert first["operations"]["Conv2D"] > 0
     for name, digest in first["sha256"].items():
         written = output / first["path"] / name
-        assert exporting._sha256(written) == digest
+        assert checked._sha256(written) == digest
     assert (output / "saved_model/1/assets.extra/tf_serving_warmup_requests").exists()
     assert (output / "serving/models.config").exists()
 

@@ -16,12 +16,16 @@ from keras.initializers import Constant
 
 from mprnet_tf import recipes as mprnet
 from mprnet_tf.blocks import CAB
-from restore_tf import experiment
 from restore_tf.errors import UserError
-from restore_tf.export import jobs, lite, lite_check, lite_convert, lite_ranges
-from restore_tf.export.lite_check import contents
+from restore_tf.experiments import experiment
+from restore_tf.export import jobs
 from restore_tf.export.samples import Samples
-from restore_tf.lite import KINDS, LiteModel
+from restore_tf.export.tflite import check as lite_check
+from restore_tf.export.tflite import convert as lite_convert
+from restore_tf.export.tflite import crops, make
+from restore_tf.export.tflite import ranges as lite_ranges
+from restore_tf.export.tflite.contents import contents
+from restore_tf.inference.tflite_model import KINDS, LiteModel
 from srn_tf import recipes as srn
 
 TINY = {
@@ -116,7 +120,7 @@ def here(tiny_srn, monkeypatch):
 
 def export(run, directory, kinds=("float32",), sizes=(SIZE,), samples=None, **arguments):
     said = []
-    rows = lite.export(
+    rows = make.export(
         run, {}, directory, sizes=sizes, kinds=kinds, samples=samples or pictures(),
         note=said.append, **arguments,
     )  # fmt: skip
@@ -336,7 +340,7 @@ def without_sharp(functions):
 
     def changed(folder, **arguments):
         found = prepare(folder=folder, **arguments)
-        degraded, reference, _ = lite_convert.read_crops(folder)
+        degraded, reference, _ = crops.read_crops(folder)
         np.savez(Path(folder) / "crops.npz", degraded=degraded, reference=reference)
         return found
 
@@ -391,7 +395,7 @@ def test_what_is_worse_than_allowed_is_refused(tiny_srn, tmp_path, here):
 def test_float32_that_differs_is_refused(tiny_srn, tmp_path, here):
     def prepare(folder, **arguments):
         shutil.copy(tiny_srn.folder / "crops.npz", folder)
-        degraded, reference, sharp = lite_convert.read_crops(folder)
+        degraded, reference, sharp = crops.read_crops(folder)
         np.savez(Path(folder) / "crops.npz", degraded=degraded, reference=reference + 0.01)
         return tiny_srn.described
 
@@ -411,18 +415,18 @@ def test_what_does_not_convert_is_a_row(tiny_srn, tmp_path, here):
 
 def test_scores_by_hand():
     black = np.zeros((2, 8, 8, 3), np.float32)
-    found = lite.score(black, black + 0.1, None)
+    found = make.score(black, black + 0.1, None)
     assert found["psnr_to_float"] == pytest.approx(20)  # -10 log10(0.01)
     assert found["psnr_loss"] == pytest.approx(10.4139, abs=1e-3)  # 10 log10(1 + 0.01 / 0.001)
     assert found["psnr"] is None
-    assert lite.score(black, black - 5.0, None)["psnr_loss"] == 0  # both are black when clipped
+    assert make.score(black, black - 5.0, None)["psnr_loss"] == 0  # both are black when clipped
     sharp = np.full(black.shape, 51, np.uint8)  # 0.2
-    found = lite.score(black + 0.1, black, sharp)
+    found = make.score(black + 0.1, black, sharp)
     # 0.1 is level 26 rounded: 20 log10(255 / 25) = 20.172; 20 log10(255 / 51) = 13.979.
     assert found["psnr_float"] == pytest.approx(20.172, abs=1e-3)
     assert found["psnr"] == pytest.approx(13.979, abs=1e-3)
     assert found["psnr_loss"] == pytest.approx(6.193, abs=1e-3)
-    assert json.dumps(lite.score(black, black, np.zeros(black.shape, np.uint8)))
+    assert json.dumps(make.score(black, black, np.zeros(black.shape, np.uint8)))
 
 
 def test_bad_requests_are_one_line(tiny_srn, tmp_path, here):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from restore_tf import images
 from restore_tf.errors import UserError
 from restore_tf.export import samples
 from restore_tf.export.samples import Samples
+from restore_tf.pictures import files
 
 
 def picture(value, height=40, width=50):
@@ -26,7 +26,7 @@ def folders(tmp_path):
         (tmp_path / name).mkdir()
         for index in range(12):
             path = tmp_path / name / f"{index:02}.png"
-            images.write_picture(path, picture(start + index))
+            files.write_picture(path, picture(start + index))
     return tmp_path / "blur", tmp_path / "sharp"
 
 
@@ -52,8 +52,8 @@ def test_folders_are_read_evenly_and_in_pairs(folders):
 
 
 def test_any_picture_becomes_eight_bit_colour(tmp_path):
-    images.write_picture(tmp_path / "gray.png", np.full((4, 5), 9, np.uint8))
-    images.write_picture(tmp_path / "gray16.png", np.full((4, 5), 257 * 9, np.uint16))
+    files.write_picture(tmp_path / "gray.png", np.full((4, 5), 9, np.uint8))
+    files.write_picture(tmp_path / "gray16.png", np.full((4, 5), 257 * 9, np.uint16))
     for found in samples.load(tmp_path).degraded:
         np.testing.assert_array_equal(found, picture(9, 4, 5))
 
@@ -127,6 +127,6 @@ def test_wrong_folders_are_named(folders, tmp_path):
     (sharp / "03.png").unlink()
     with pytest.raises(UserError, match="03.png: no sharp picture of the same name"):
         samples.load(blur, sharp)
-    images.write_picture(sharp / "03.png", picture(0, 9, 9))
+    files.write_picture(sharp / "03.png", picture(0, 9, 9))
     with pytest.raises(UserError, match="must have one size"):
         samples.load(blur, sharp)

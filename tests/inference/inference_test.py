@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from restore_tf import inference
 from restore_tf.errors import UserError
-from restore_tf.restorer import Restorer
+from restore_tf.inference import restore
+from restore_tf.networks.restorer import Restorer
 from srn_tf.model import SRN
 
 
@@ -28,7 +28,7 @@ class Halve(Restorer):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_any_size_and_planes(size, shape, channels):
     image = np.random.default_rng(0).random((*size, *shape)).astype(np.float32)
-    restored = inference.restore(Halve(channels), image)
+    restored = restore.restore(Halve(channels), image)
     assert restored.shape == image.shape
     assert restored.dtype == np.float32
     np.testing.assert_allclose(restored, image / 2, atol=1e-6)
@@ -39,7 +39,7 @@ def test_any_size_and_planes(size, shape, channels):
 )
 def test_integers_are_rounded(dtype, value, half):
     # 101 / 2 = 50.5 and 65535 / 2 = 32767.5: halves go to the even neighbour.
-    restored = inference.restore(Halve(), np.full((9, 9, 3), value, dtype))
+    restored = restore.restore(Halve(), np.full((9, 9, 3), value, dtype))
     assert restored.dtype == dtype
     np.testing.assert_array_equal(restored, half)
 
@@ -47,7 +47,7 @@ def test_integers_are_rounded(dtype, value, half):
 @pytest.mark.parametrize("padding", ["edge", "reflect"])
 def test_padding_is_the_models(padding):
     image = np.arange(5 * 6 * 3, dtype=np.float32).reshape(5, 6, 3) / 90
-    padded = inference.pad(image[None], Halve(padding=padding))
+    padded = restore.pad(image[None], Halve(padding=padding))
     np.testing.assert_array_equal(
         padded, np.pad(image, ((0, 3), (0, 2), (0, 0)), mode=padding)[None]
     )
@@ -56,7 +56,7 @@ def test_padding_is_the_models(padding):
 def test_colour_through_a_gray_network_is_three_planes():
     model = SRN(channels=1, width=4, res_blocks=1)
     image = np.random.default_rng(1).random((16, 32, 3)).astype(np.float32)
-    restored = inference.restore(model, image)
+    restored = restore.restore(model, image)
     for plane in range(3):
         alone = np.asarray(model(image[None, :, :, plane, None])[-1])[0, :, :, 0]
         np.testing.assert_allclose(restored[..., plane], alone, atol=1e-5)
@@ -68,9 +68,9 @@ def test_colour_through_a_gray_network_is_three_planes():
 )
 def test_other_shapes_are_named(image):
     with pytest.raises(UserError, match="expected \\(height, width\\)"):
-        inference.restore(Halve(), image)
+        restore.restore(Halve(), image)
 
 
 def test_other_types_are_named():
     with pytest.raises(UserError, match="pixels of type int64"):
-        inference.restore(Halve(), np.zeros((4, 4, 3), np.int64))
+        restore.restore(Halve(), np.zeros((4, 4, 3), np.int64))

@@ -11,11 +11,13 @@ import pytest
 import tensorflow as tf
 
 import restore_tf
-from restore_tf import blending, images, inference
 from restore_tf.errors import UserError
-from restore_tf.export import lite_convert
-from restore_tf.lite import LiteModel, dequantize, is_bytes, quantize
-from restore_tf.restorer import Restorer
+from restore_tf.export.tflite import convert
+from restore_tf.inference import blended_tiles
+from restore_tf.inference import restore as inference
+from restore_tf.inference.tflite_model import LiteModel, dequantize, is_bytes, quantize
+from restore_tf.networks.restorer import Restorer
+from restore_tf.pictures import files
 from srn_tf.model import SRN
 
 
@@ -32,8 +34,8 @@ class Halve(Restorer):
         self.channels, self.size_multiple = channels, size_multiple
 
     def call(self, images, training=False):
-        self.check_size(images)
-        return [images, images * 0.5]
+        self.check_size(files)
+        return [files, files * 0.5]
 
 
 def write(path, model, size, kind="float32", metadata=None):
@@ -43,10 +45,10 @@ def write(path, model, size, kind="float32", metadata=None):
     folder.mkdir()
     eight_bit = kind in ("int8", "uint8")
     name = "saved_model_eight_bit" if eight_bit else "saved_model"
-    lite_convert.write_saved_model(model, size, folder / name, eight_bit)
+    convert.write_saved_model(model, size, folder / name, eight_bit)
     crops = noise(4, *(size or (16, 16)), model.channels, dtype=np.uint8)
     np.savez(folder / "crops.npz", degraded=crops, reference=crops / np.float32(255))
-    lite_convert.convert(str(folder), kind, str(path))
+    convert.convert(str(folder), kind, str(path))
     if metadata is not None:
         found = {"format": 1, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         found |= {"size_multiple": model.size_multiple, "padding": model.padding, "kind": kind}
@@ -123,7 +125,7 @@ def test_every_tile_has_the_files_size():
         return tile
 
     batch = noise(1, 50, 100, 3)
-    restored, _ = blending.restore_blended(Halve(), batch, (16, 24), (4, 6), run)
+    restored, _ = blended_tiles.restore_blended(Halve(), batch, (16, 24), (4, 6), run)
     assert set(seen) == {(16, 24)}
     np.testing.assert_allclose(restored, batch, atol=1e-6)
 
@@ -133,7 +135,7 @@ def test_every_tile_has_the_files_size():
 ])  # fmt: skip
 def test_tiles_share_enough_and_weigh_one(size, tile, overlap, multiple):
     size = -(-size // multiple) * multiple
-    found = blending._spread(size, tile, overlap, multiple)
+    found = blended_tiles._spread(size, tile, overlap, multiple)
     weights = np.zeros(size)
     for (span, share), following in zip(found, [*found[1:], None], strict=True):
         assert span.stop - span.start == tile
@@ -298,11 +300,11 @@ def command(*words):
 
 def test_the_command_needs_no_tensorflow(halving, tmp_path):
     pixels = np.full((40, 30, 3), 100, np.uint8)
-    images.write_picture(tmp_path / "a.png", pixels)
+    files.write_picture(tmp_path / "a.png", pixels)
     done = command(tmp_path / "a.png", "--tflite", halving, "--output", tmp_path / "b.png")
     assert done.returncode == 0, done.stderr
     assert "half restores 24x16 pixels at a time" in done.stderr
-    np.testing.assert_array_equal(images.read_rgb(tmp_path / "b.png"), np.full_like(pixels, 50))
+    np.testing.assert_array_equal(files.read_rgb(tmp_path / "b.png"), np.full_like(pixels, 50))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +318,7 @@ def test_the_command_needs_no_tensorflow(halving, tmp_path):
 def test_flags_that_cannot_apply(halving, tmp_path, words, capsys):
     from restore_tf.commands import restore
 
-    images.write_picture(tmp_path / "a.png", noise(4, 4, 3, dtype=np.uint8))
+    files.write_picture(tmp_path / "a.png", noise(4, 4, 3, dtype=np.uint8))
     common = [tmp_path / "a.png", "--tflite", halving, "--output", tmp_path / "b.png"]
     assert restore.main(["restore.py", *map(str, common), *words]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]

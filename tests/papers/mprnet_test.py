@@ -9,11 +9,11 @@ import tensorflow as tf
 from mprnet_tf.blocks import CAB, ChannelAttention, Down, Up, _sliding_mean
 from mprnet_tf.convert import load_checkpoint, load_state_dict, name_map
 from mprnet_tf.model import TASKS, MPRNet
-from restore_tf import layers, losses
 from restore_tf.errors import UserError
-from restore_tf.pytorch_files import read_state_dict
+from restore_tf.networks import layers, losses
+from restore_tf.weights.pytorch_files import read_state_dict
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = Path(__file__).parents[1] / "parity"
 SMALL = {"n_feat": 12, "scale_unetfeats": 4, "scale_orsnetfeats": 8, "num_cab": 3}
 # checkpoint, numbers, arguments; see the parity files' origin in tests/parity/README.md.
 CASES = [

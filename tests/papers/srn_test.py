@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from restore_tf import layers
 from restore_tf.errors import UserError
+from restore_tf.networks import layers
 from srn_tf.convert import load_checkpoint, name_map
 from srn_tf.model import SRN, VARIANTS, ConvLSTMCell
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = Path(__file__).parents[1] / "parity"
 SCALES = ("scale3", "scale2", "scale1")  # the paper counts fine to coarse
 
 

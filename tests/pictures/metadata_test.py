@@ -9,7 +9,7 @@ import pytest
 from deep_files import png16
 from PIL import ExifTags, Image, IptcImagePlugin, PngImagePlugin
 
-from restore_tf import images, metadata
+from restore_tf.pictures import files, metadata
 
 NOTE = b"maker's note, with pointers of its own"
 THUMBNAIL = b"\xff\xd8 the old picture, small \xff\xd9"
@@ -78,7 +78,7 @@ def test_a_thumbnail_in_the_middle_is_blanked():
 
 def written(tmp_path, picture, ending):
     path = tmp_path / f"out{ending}"
-    images.write_picture(path, picture)
+    files.write_picture(path, picture)
     image = Image.open(path)
     image.load()
     return image
@@ -99,7 +99,7 @@ def photo(tmp_path):
     with Image.open(tmp_path / "in.jpg") as image:  # Pillow finds all of it
         assert IptcImagePlugin.getiptcinfo(image) == {(2, 120): b"Hello"}
         assert image.getexif()[0x0112] == 6
-    return images.read_picture(tmp_path / "in.jpg")
+    return files.read_picture(tmp_path / "in.jpg")
 
 
 def test_a_photo_stays_a_photo(tmp_path, photo):
@@ -116,11 +116,11 @@ def test_a_photo_stays_a_photo(tmp_path, photo):
 @pytest.mark.parametrize("ending", [".png", ".tif", ".webp"])
 def test_exif_and_xmp_go_into_other_formats(tmp_path, photo, ending, deep):
     if deep:
-        photo = images.Picture(DEEP.swapaxes(0, 1), metadata=photo.metadata)
+        photo = files.Picture(DEEP.swapaxes(0, 1), metadata=photo.metadata)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is lost has its own test
         image = written(tmp_path, photo, ending)
-        again = images.read_picture(tmp_path / f"out{ending}")
+        again = files.read_picture(tmp_path / f"out{ending}")
     exif = image.getexif()
     assert exif[0x010F] == "Own"
     assert exif.get(0x0112, 1) == 1
@@ -143,8 +143,8 @@ def test_texts_of_png_stay(tmp_path, pixels):
     info.add_itxt("Title", "題", "ja", "題名")
     info.add_text("Long", "word " * 999, zip=True)
     Image.fromarray(PIXELS).save(tmp_path / "in.png", pnginfo=info)
-    read = images.read_picture(tmp_path / "in.png").metadata
-    image = written(tmp_path, images.Picture(pixels, metadata=read), ".png")
+    read = files.read_picture(tmp_path / "in.png").metadata
+    image = written(tmp_path, files.Picture(pixels, metadata=read), ".png")
     assert image.text == {"Author": "Märta", "Title": "題", "Long": "word " * 999}
     assert (image.text["Title"].lang, image.text["Title"].tkey) == ("ja", "題名")
 
@@ -154,7 +154,7 @@ def test_what_stands_behind_the_pixels_of_a_png_is_found(tmp_path):
     exif = struct.pack(">I", len(exif_block())) + b"eXIf" + exif_block()
     exif += struct.pack(">I", zlib.crc32(exif[4:]))
     (tmp_path / "in.png").write_bytes(data[:-12] + exif + data[-12:])
-    read = images.read_picture(tmp_path / "in.png")
+    read = files.read_picture(tmp_path / "in.png")
     np.testing.assert_array_equal(read.pixels, np.rot90(DEEP, -1))
     assert exif_of(read.metadata.exif)[0x0112] == 1
 
@@ -165,9 +165,9 @@ def test_tiff_tags_go_into_exif_without_its_structure(tmp_path, deep):
     tags[0x010F], tags[0x013B] = "Own", "Märta"
     tags[0x8769] = {0x829A: 0.5, 0x927C: NOTE}
     tags[0x8825] = {1: "N", 2: (1.0, 2.0, 3.0)}
-    read = images.Picture(DEEP if deep else PIXELS, metadata=metadata.Metadata(tags.tobytes()[6:]))
-    images.write_picture(tmp_path / "in.tif", read)
-    image = written(tmp_path, images.read_picture(tmp_path / "in.tif"), ".png")
+    read = files.Picture(DEEP if deep else PIXELS, metadata=metadata.Metadata(tags.tobytes()[6:]))
+    files.write_picture(tmp_path / "in.tif", read)
+    image = written(tmp_path, files.read_picture(tmp_path / "in.tif"), ".png")
     exif = image.getexif()
     assert sorted(exif) == [0x010F, 0x013B, 0x8769, 0x8825]
     assert exif.get_ifd(ExifTags.IFD.Exif) == {0x829A: 0.5, 0x927C: NOTE}
@@ -179,9 +179,9 @@ def test_phones_describe_their_jpeg_in_exif(tmp_path):
     tags = Image.Exif()
     tags[0x0102], tags[0x0106], tags[0x0116], tags[0x010F] = (8, 8, 8), 6, 1, "Own"
     for pixels in (PIXELS, DEEP):
-        picture = images.Picture(pixels, metadata=metadata.Metadata(tags.tobytes()[6:]))
+        picture = files.Picture(pixels, metadata=metadata.Metadata(tags.tobytes()[6:]))
         assert written(tmp_path, picture, ".tif").getexif()[0x0106] == 2
-        np.testing.assert_array_equal(images.read_picture(tmp_path / "out.tif").pixels, pixels)
+        np.testing.assert_array_equal(files.read_picture(tmp_path / "out.tif").pixels, pixels)
 
 
 def test_photoshop_layers_are_not_kept(tmp_path):
@@ -190,7 +190,7 @@ def test_photoshop_layers_are_not_kept(tmp_path):
     tags[37724] = b"Adobe Photoshop Document Data Block\0"
     Image.fromarray(PIXELS).save(tmp_path / "in.tif", exif=tags)
     with pytest.warns(UserWarning, match="in.tif: its Photoshop layers are not kept"):
-        read = images.read_picture(tmp_path / "in.tif")
+        read = files.read_picture(tmp_path / "in.tif")
     assert 37724 not in written(tmp_path, read, ".tif").getexif()
 
 
@@ -209,7 +209,7 @@ def test_what_is_lost_is_said(tmp_path, photo, ending, words):
 
 
 def test_what_is_too_long_for_jpeg_is_said(tmp_path):
-    long = images.Picture(PIXELS, metadata=metadata.Metadata(xmp=b"x" * 70_000))
+    long = files.Picture(PIXELS, metadata=metadata.Metadata(xmp=b"x" * 70_000))
     with pytest.warns(UserWarning, match="JPEG cannot hold its XMP"):
         written(tmp_path, long, ".jpg")
 
@@ -218,12 +218,12 @@ def test_what_is_too_long_for_jpeg_is_said(tmp_path):
 def test_damaged_exif_costs_no_picture(tmp_path, block):
     Image.fromarray(PIXELS).save(tmp_path / "in.png", exif=block)
     with pytest.warns(UserWarning):
-        read = images.read_picture(tmp_path / "in.png")
+        read = files.read_picture(tmp_path / "in.png")
     assert read.pixels.size == PIXELS.size
 
 
 def test_encoding_twice_gives_the_same_bytes(photo):
-    assert images.encode(photo, ".jpg") == images.encode(photo, ".jpg")
+    assert files.encode(photo, ".jpg") == files.encode(photo, ".jpg")
     with pytest.warns(UserWarning, match="PNG cannot hold its IPTC, comment"):
-        once = images.encode(photo, ".png")
-    assert images.encode(images.read_picture(once), ".png") == once
+        once = files.encode(photo, ".png")
+    assert files.encode(files.read_picture(once), ".png") == once

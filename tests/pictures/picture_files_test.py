@@ -14,8 +14,8 @@ from deep_files import png16, tiff16
 from icc_profiles import ADOBE_RGB, DISPLAY_P3, cmyk, gray, rgb, to_srgb
 from PIL import Image, ImageCms
 
-from restore_tf import deep, images
 from restore_tf.errors import UserError
+from restore_tf.pictures import files, sixteen_bits
 
 RANDOM = np.random.default_rng(0)
 DEEP = RANDOM.integers(0, 65536, (6, 8, 4), np.uint16)
@@ -45,7 +45,7 @@ def through(tmp_path, data, ending, to=None, **options):
     """Reads a file's bytes, writes the picture, and returns the path of what was written."""
     source, output = tmp_path / f"in{ending}", tmp_path / f"out{to or ending}"
     source.write_bytes(data)
-    images.write_picture(output, images.read_picture(source), **options)
+    files.write_picture(output, files.read_picture(source), **options)
     return output
 
 
@@ -80,7 +80,7 @@ def test_orientation_is_applied_and_reset(tmp_path, ending, orientation):
     blocks = np.array([[0, 90, 200], [40, 250, 140]], np.uint8).repeat(16, 0).repeat(16, 1)
     stored = np.dstack([blocks] * 3)
     options = {"lossless": True} if ending == ".webp" else {}
-    data = saved(Image.fromarray(stored), images.KINDS[ending], exif=exif, **options)
+    data = saved(Image.fromarray(stored), files.KINDS[ending], exif=exif, **options)
     output = through(tmp_path, data, ending)
     expected = UPRIGHT[orientation](stored)
     tolerance = 3 if ending == ".jpg" else 0
@@ -204,7 +204,7 @@ def test_16_bits_go_from_one_format_to_the_other(tmp_path, ending, to, bands):
 def test_gray_with_alpha_becomes_colours_in_16_bit_tiff(tmp_path):
     output = through(tmp_path, png16(DEEP[..., :2]), ".png", ".tif")
     np.testing.assert_array_equal(channels(output), DEEP[..., [0, 0, 0, 1]])
-    np.testing.assert_array_equal(images.read_picture(output).alpha, DEEP[..., 1])
+    np.testing.assert_array_equal(files.read_picture(output).alpha, DEEP[..., 1])
 
 
 @pytest.mark.parametrize("to", [".jpg", ".bmp", ".webp"])
@@ -269,7 +269,7 @@ def described(path):
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
 def test_srgb_profiles_stay(tmp_path, ending):
-    data = saved(image_of(SHALLOW[..., :3]), images.KINDS[ending], icc_profile=SRGB)
+    data = saved(image_of(SHALLOW[..., :3]), files.KINDS[ending], icc_profile=SRGB)
     same_profile(through(tmp_path, data, ending), SRGB)
 
 
@@ -292,7 +292,7 @@ def test_other_colours_become_srgb_and_that_is_said(tmp_path, profile, colours):
     np.testing.assert_allclose(read[..., :3], expected, atol=1.6)
     np.testing.assert_array_equal(read[..., 3], SHALLOW[..., 3])
     assert "sRGB" in described(output)
-    images.read_picture(output)  # nothing more to say
+    files.read_picture(output)  # nothing more to say
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -340,7 +340,7 @@ def test_profiles_that_do_not_fit(tmp_path):
 def test_cmyk_is_converted_by_its_profile(tmp_path, kind):
     paper, ink = np.zeros((8, 8, 4), np.uint8), np.full((8, 8, 4), 255, np.uint8)
     stored = Image.fromarray(np.hstack([paper, ink]), "CMYK")
-    ending = images.ending(kind)
+    ending = files.ending(kind)
     options = {"quality": 100} if kind == "JPEG" else {}
     data = saved(stored, kind, icc_profile=cmyk("Press", 255), **options)
     with pytest.warns(UserWarning, match=r"converted from CMYK \(Press\) to sRGB"):
@@ -365,10 +365,10 @@ def test_16_bit_cmyk(tmp_path):
 def test_pairs_are_read_as_stored(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(saved(image_of(SHALLOW[..., :3]), "PNG", icc_profile=ADOBE))
-    np.testing.assert_array_equal(images.read_rgb(path), SHALLOW[..., :3])
+    np.testing.assert_array_equal(files.read_rgb(path), SHALLOW[..., :3])
     path.write_bytes(png16(DEEP))
     with pytest.raises(UserError, match="a.png: has 16 bits a channel"):
-        images.read_rgb(path)
+        files.read_rgb(path)
 
 
 def animation(kind):
@@ -415,7 +415,7 @@ def test_refused_files_are_named_in_one_line(tmp_path, kind):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     with pytest.raises(UserError, match=f"a.png: .*{message}") as caught:
-        images.read_picture(path)
+        files.read_picture(path)
     assert "\n" not in str(caught.value)
     assert "BytesIO" not in str(caught.value)
 
@@ -423,24 +423,24 @@ def test_refused_files_are_named_in_one_line(tmp_path, kind):
 def test_what_is_no_file_is_named(tmp_path):
     (tmp_path / "x.png").mkdir()
     with pytest.raises(UserError, match="x.png: cannot be read .*directory"):
-        images.read_picture(tmp_path / "x.png")
+        files.read_picture(tmp_path / "x.png")
     with pytest.raises(UserError, match="y.png: no such file"):
-        images.read_picture(tmp_path / "y.png")
+        files.read_picture(tmp_path / "y.png")
 
 
 def test_the_limit_is_ours(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(saved(Image.new("L", (30, 10)), "PNG"))
     before = Image.MAX_IMAGE_PIXELS
-    assert images.read_picture(path, max_pixels=300).pixels.shape == (10, 30)
+    assert files.read_picture(path, max_pixels=300).pixels.shape == (10, 30)
     with pytest.raises(UserError, match="has 30x10 pixels, more than --max_pixels .299"):
-        images.read_picture(path, max_pixels=299)
+        files.read_picture(path, max_pixels=299)
     assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_picture_too_large_for_its_format(tmp_path):
     with pytest.raises(UserError, match="out.webp: cannot be written as WEBP"):
-        images.write_picture(tmp_path / "out.webp", np.zeros((1, 16384, 3), np.uint8))
+        files.write_picture(tmp_path / "out.webp", np.zeros((1, 16384, 3), np.uint8))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -458,13 +458,13 @@ def test_colours_described_without_a_profile_are_said(tmp_path):
     exif[0x8769] = {0xA001: 65535, 0xA005: {1: "R03"}}
     path.write_bytes(saved(NOISE, "JPEG", exif=exif))
     with pytest.warns(UserWarning, match="a.jpg: its EXIF says Adobe RGB, but it has no profile"):
-        images.read_picture(path)
+        files.read_picture(path)
     linear = (b"gAMA", struct.pack(">I", 100_000))
     path.write_bytes(png16(DEEP, linear))
     with pytest.warns(UserWarning, match="a.jpg: its gamma, 1, is not applied"):
-        images.read_picture(path)
+        files.read_picture(path)
     path.write_bytes(png16(DEEP, (b"gAMA", struct.pack(">I", 45_455))))
-    images.read_picture(path)
+    files.read_picture(path)
 
 
 def test_a_channel_of_unknown_meaning_is_said(tmp_path):
@@ -477,8 +477,8 @@ def test_a_channel_of_unknown_meaning_is_said(tmp_path):
 
 def test_without_libvips_16_bits_are_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvips", None)
-    deep._vips.cache_clear()
+    sixteen_bits._vips.cache_clear()
     path = tmp_path / "a.png"
     path.write_bytes(png16(DEEP))
     with pytest.raises(UserError, match=r"a.png: .*need libvips: pip install 'restore_tf\[deep\]'"):
-        images.read_picture(path)
+        files.read_picture(path)

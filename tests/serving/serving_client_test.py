@@ -15,12 +15,12 @@ import tiny_serving
 from deep_files import png16
 from PIL import Image
 
-from restore_tf import images
 from restore_tf.commands import client as command
 from restore_tf.errors import UserError
+from restore_tf.pictures import files
 from restore_tf.serving import client as clients
 from restore_tf.serving.client import Client
-from restore_tf.serving.stand_in import StandIn
+from restore_tf.serving.stand_in.server import StandIn
 from restore_tf.serving.transports import ServerError
 
 CAT, ASTRONAUT = skimage.data.chelsea(), skimage.data.astronaut()
@@ -193,7 +193,7 @@ def test_existing_outputs_suffixes_and_patterns(servers, photos, tmp_path, capsy
 )
 def test_mistakes_are_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.chdir(tmp_path)
-    images.write_picture(tmp_path / "a.png", CAT[:3, :3])
+    files.write_picture(tmp_path / "a.png", CAT[:3, :3])
     assert run("http://localhost:1", *words) == 2
     (error,) = capsys.readouterr().err.strip().splitlines()
     assert said in error

@@ -9,11 +9,11 @@ from conformance_test import tiny
 from tensorflow_serving.apis import prediction_log_pb2
 
 import restore_tf
-from restore_tf import experiment
+from restore_tf.experiments import experiment
 from restore_tf.export import saved_model
 from restore_tf.serving import warm_up
 from restore_tf.serving.client import Client
-from restore_tf.serving.stand_in import StandIn
+from restore_tf.serving.stand_in.server import StandIn
 from restore_tf.serving.transports import ServerError
 
 CAT = skimage.data.chelsea()

@@ -17,7 +17,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from restore_tf.errors import UserError
 from restore_tf.serving import deployment, warm_up
-from restore_tf.serving.stand_in import StandIn
+from restore_tf.serving.stand_in.server import StandIn
 
 CAT = skimage.data.chelsea()
 

@@ -24,8 +24,8 @@ from tensorflow_serving.apis import (
 )
 
 from restore_tf.errors import UserError
-from restore_tf.serving.models import Runner
-from restore_tf.serving.stand_in import StandIn
+from restore_tf.serving.stand_in.models import Runner
+from restore_tf.serving.stand_in.server import StandIn
 from restore_tf.serving.statuses import StatusError
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (9, 14, 3), np.uint8)

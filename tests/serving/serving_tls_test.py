@@ -11,7 +11,7 @@ from tls_proxy import tls_in_front
 from restore_tf.commands import client as command
 from restore_tf.errors import UserError
 from restore_tf.serving.client import Client
-from restore_tf.serving.stand_in import StandIn
+from restore_tf.serving.stand_in.server import StandIn
 from restore_tf.serving.transports import ServerError
 
 PIXELS = skimage.data.chelsea()[:40, :60]

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from restore_tf import pipeline
 from restore_tf.errors import UserError
+from restore_tf.system import pipeline
 
 
 def test_order_results_and_failures():

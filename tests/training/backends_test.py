@@ -17,8 +17,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-PARITY = Path(__file__).parent / "parity"
+ROOT = Path(__file__).parents[2]
+PARITY = Path(__file__).parents[1] / "parity"
 SRN_STAGES = ("scale3", "scale2", "scale1")
 MPRNET_STAGES = ("stage1", "stage2", "stage3")
 MPRNET = {"n_feat": 12, "scale_unetfeats": 4, "scale_orsnetfeats": 8, "num_cab": 3}

@@ -11,12 +11,14 @@ import pytest
 import tensorflow as tf
 from tiny_training import assert_equal_weights, rows, source, tiny, weights
 
-from restore_tf import experiment, fitting, losses
-from restore_tf.checkpoints import FIT_STATE
 from restore_tf.datasets.numpy_pairs import Batches
 from restore_tf.errors import UserError
-from restore_tf.keras_metrics import PSNR
-from restore_tf.options import Options
+from restore_tf.experiments import experiment
+from restore_tf.networks import losses
+from restore_tf.networks.keras_metrics import PSNR
+from restore_tf.training import fitting
+from restore_tf.training.options import Options
+from restore_tf.weights.run import FIT_STATE
 
 
 def fit(workdir, recipe=None, **options):
@@ -34,7 +36,7 @@ def batch(count=2, side=16):
 @pytest.mark.parametrize("strategy", ["one", "mirrored"])
 def test_plain_compile_and_fit(strategy):
     """One step of plain descent, against the gradient of the mean over the whole batch."""
-    from restore_tf import strategies
+    from restore_tf.training import strategies
 
     strategy = strategies.make_strategy(strategy)
     keras.utils.set_random_seed(0)

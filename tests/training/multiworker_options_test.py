@@ -114,7 +114,7 @@ def test_a_run_with_everything_resumes(tmp_path, data):
 def told(tmp_path_factory):
     """What each of two workers wrote down in `worker_program.py`."""
     folder = tmp_path_factory.mktemp("program")
-    program = Path(__file__).with_name("worker_program.py")
+    program = Path(__file__).parents[1] / "worker_program.py"
     for worker in in_two_places([sys.executable, str(program), str(folder)]):
         code, _, err = end(worker)
         assert code == 0, err

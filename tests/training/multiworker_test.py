@@ -8,9 +8,9 @@ import pytest
 from tiny_training import assert_equal_weights, folders, rows, weights
 from worker_processes import COMMAND, end, reached, start, start_two, wait_for
 
-from restore_tf import strategies
 from restore_tf.commands import local_workers
 from restore_tf.errors import UserError
+from restore_tf.training import strategies
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ import pytest
 import tensorflow as tf
 from tiny_training import assert_equal_weights, rows, run, stop_at, tiny, weights
 
-from restore_tf import experiment, strategies, training
 from restore_tf.errors import UserError
-from restore_tf.options import Options
-from restore_tf.phases import Phase, phases
-from restore_tf.state import State, WeightAverage
-from restore_tf.training_step import make_step
+from restore_tf.experiments import experiment
+from restore_tf.training import loop as training
+from restore_tf.training import strategies
+from restore_tf.training.options import Options
+from restore_tf.training.phases import Phase, phases
+from restore_tf.training.state import State, WeightAverage
+from restore_tf.training.step import make_step
 
 BOTH = pytest.mark.parametrize(
     "strategy", ["one", pytest.param("mirrored", marks=pytest.mark.slow)]

@@ -6,12 +6,14 @@ import pytest
 import tensorflow as tf
 from tiny_training import assert_equal_weights, rows, run, source, stop_at, tiny, weights
 
-from restore_tf import experiment, losses, schedules, strategies
 from restore_tf.datasets import pairs, sources
 from restore_tf.errors import UserError
-from restore_tf.options import Result
-from restore_tf.state import State
-from restore_tf.training_step import make_step
+from restore_tf.experiments import experiment
+from restore_tf.networks import losses
+from restore_tf.training import schedules, strategies
+from restore_tf.training.options import Result
+from restore_tf.training.state import State
+from restore_tf.training.step import make_step
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restore_tf import stream
 from restore_tf.errors import UserError
-from restore_tf.stream_pixels import FrameFormat, FrameRestorer
+from restore_tf.video import stream
+from restore_tf.video.raw_frames import FrameFormat, FrameRestorer
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 8, 16
 FRAME = HEIGHT * WIDTH * 3
 
@@ -55,7 +55,7 @@ class LiteModel:
             peak = [line.split()[1] for line in lines if line.startswith("VmHWM")]
             print("memory", *peak, file=sys.stderr)
 
-sys.modules["restore_tf.lite"] = types.SimpleNamespace(LiteModel=LiteModel)
+sys.modules["restore_tf.inference.tflite_model"] = types.SimpleNamespace(LiteModel=LiteModel)
 from restore_tf.commands import stream
 code = stream.main(["restore-tf stream", "--tflite=any.tflite", *sys.argv[1:]])
 assert not {{"tensorflow", "keras"}} & set(sys.modules)
@@ -374,17 +374,17 @@ def test_a_real_file(tmp_path):
     """What comes out is what `LiteModel` and `restore` give for the same pictures."""
     pytest.importorskip("ai_edge_litert")
     import restore_tf
-    from restore_tf.export import lite_convert
-    from restore_tf.lite import LiteModel
+    from restore_tf.export.tflite import convert
+    from restore_tf.inference.tflite_model import LiteModel
     from srn_tf.model import SRN
 
     random = np.random.default_rng(0)
     frames = random.integers(0, 256, (5, 32, 48, 3), np.uint8)
     model = SRN(width=4, scales=1, res_blocks=1, global_skip=True)
     model.build()
-    lite_convert.write_saved_model(model, (32, 48), tmp_path / "saved_model_eight_bit", True)
+    convert.write_saved_model(model, (32, 48), tmp_path / "saved_model_eight_bit", True)
     np.savez(tmp_path / "crops.npz", degraded=frames, reference=frames / 255)
-    lite_convert.convert(str(tmp_path), "uint8", str(tmp_path / "srn.tflite"))
+    convert.convert(str(tmp_path), "uint8", str(tmp_path / "srn.tflite"))
     lite = LiteModel(tmp_path / "srn.tflite")
     program = "import sys; from restore_tf.commands import stream; sys.exit(stream.main(sys.argv))"
     for size in ((32, 48), (40, 64)):

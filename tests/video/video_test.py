@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore_tf import video, video_clip, video_report
 from restore_tf.errors import UserError
+from restore_tf.video import clip as video_clip
+from restore_tf.video import restore as video
+from restore_tf.video import speed
 
 av = pytest.importorskip("av", reason="PyAV is not installed (extra `video`)")
 pytestmark = pytest.mark.filterwarnings("error")  # a warning that a test does not expect fails it
@@ -675,7 +677,7 @@ def test_what_is_no_video_is_one_line(tmp_path, name, words):
     for run in (
         lambda: video.restore_video(tmp_path / name, tmp_path / "out.mp4", identity),
         lambda: video.frames_as_images(tmp_path / name, tmp_path / "out", identity),
-        lambda: video_report.fps_report(tmp_path / name, identity),
+        lambda: speed.fps_report(tmp_path / name, identity),
     ):
         with pytest.raises(UserError, match=words) as caught:
             run()
@@ -794,17 +796,17 @@ def test_overlapped_work_keeps_order_and_raises_what_goes_wrong():
 def test_report(tmp_path):
     source = make_clip(tmp_path / "clip.mp4", audio="aac")
     before = sorted(tmp_path.iterdir())
-    report = video_report.fps_report(source, identity, seconds=0.2)
+    report = speed.fps_report(source, identity, seconds=0.2)
     assert (report["width"], report["height"], report["clip_fps"]) == (64, 48, 25)
     for part in ("decode", "restore", "encode", "pipeline"):
         row = report[part]
         assert row["frames"] >= 3
         assert row["fps"] > 0 and row["p95_ms"] >= row["median_ms"] >= 0
     assert report["speed"] == pytest.approx(report["pipeline"]["fps"] / 25)
-    table = video_report.report_table(report)
+    table = speed.report_table(report)
     assert "64x48" in table and "times the clip's 25.00 frames/s" in table
     slow = report | {"speed": 0.1}
-    assert "10.0 times slower than the clip's 25.00 frames/s" in video_report.report_table(slow)
+    assert "10.0 times slower than the clip's 25.00 frames/s" in speed.report_table(slow)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -820,8 +822,8 @@ def test_the_first_call_is_not_measured(tmp_path):
         return pixels
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video_report.time, "perf_counter", lambda: clock[0])
-        row = video_report._timed(itertools.repeat(None), lambda frame: restore(frame), 2)
+        patch.setattr(speed.time, "perf_counter", lambda: clock[0])
+        row = speed._timed(itertools.repeat(None), lambda frame: restore(frame), 2)
     assert row == {"frames": 4, "fps": 2.0, "median_ms": 500.0, "p95_ms": 500.0}
     assert source.exists()
 

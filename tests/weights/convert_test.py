@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import restore_tf
-from restore_tf import images
 from restore_tf.commands import cli, convert, evaluate, restore
+from restore_tf.pictures import files
 from srn_tf import convert as srn_convert
 from srn_tf.model import SRN
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = Path(__file__).parents[1] / "parity"
 MPRNET = [
     *("--model", "mprnet", "--task", "deblurring"),
     *("--checkpoint", str(PARITY / "mprnet_small_dataparallel.pth")),
@@ -102,7 +102,7 @@ def test_the_published_table_names_every_weight():
 )
 def test_restore_takes_stages_and_local_attention(mprnet, more, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (22, 31, 3), np.uint8)
-    images.write_picture(tmp_path / "a.png", picture)
+    files.write_picture(tmp_path / "a.png", picture)
     out = tmp_path / "out"
     words = [str(tmp_path / "a.png"), "--workdir", str(mprnet), "--output", str(out), *more]
     assert restore.main(["restore.py", *words]) == 0
@@ -112,7 +112,7 @@ def test_restore_takes_stages_and_local_attention(mprnet, more, tmp_path):
     )
     padded = np.pad(picture, ((0, 2), (0, 1), (0, 0)), mode="reflect")[None] / np.float32(255)
     expected = np.clip(model(padded)[-1][0, :22, :31], 0, 1) * 255
-    np.testing.assert_allclose(images.read_rgb(out / "a.png"), expected, atol=0.51)
+    np.testing.assert_allclose(files.read_rgb(out / "a.png"), expected, atol=0.51)
 
 
 def test_local_attention_takes_a_crop(mprnet):
@@ -133,7 +133,7 @@ def test_srn_has_no_stages_to_choose(tmp_path, capsys):
         "--stages",
         "1",
     ]
-    images.write_picture(tmp_path / "b.png", np.zeros((8, 8, 3), np.uint8))
+    files.write_picture(tmp_path / "b.png", np.zeros((8, 8, 3), np.uint8))
     words[0] = str(tmp_path / "b.png")
     words[4] = str(tmp_path / "out")
     assert restore.main(["restore.py", *words]) == cli.USER_ERROR

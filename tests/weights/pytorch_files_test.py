@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from restore_tf.errors import UserError
-from restore_tf.pytorch_files import read_state_dict
+from restore_tf.weights.pytorch_files import read_state_dict
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = Path(__file__).parents[1] / "parity"
 NUMBERS = np.arange(24, dtype=np.float32)
 KINDS = {
     "DoubleStorage": "f8",

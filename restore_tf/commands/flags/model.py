@@ -73,7 +73,7 @@ def load_tflite(values: flags.FlagValues):
     Raises:
       UserError: as `LiteModel`, or flags about tiles for a file whose size is fixed.
     """
-    from restore_tf.lite import LiteModel
+    from restore_tf.inference.tflite_model import LiteModel
 
     model = LiteModel(values.tflite)
     for name in ("memory", "tile", "verify_tiles"):
@@ -93,7 +93,7 @@ def workdir(values: flags.FlagValues) -> str:
 
 
 def arguments(values: flags.FlagValues) -> dict:
-    """Returns what `inference.load_model` takes besides the run and the precision."""
+    """Returns what `weights.run.load_model` takes besides the run and the precision."""
     return {
         "checkpoint": values.checkpoint,
         "stages": values.stages,
@@ -103,11 +103,11 @@ def arguments(values: flags.FlagValues) -> dict:
 
 def load(values: flags.FlagValues):
     """Returns the network that the flags name."""
-    from restore_tf import inference
-    from restore_tf.precision import faster
+    from restore_tf.inference.fastest_precision import faster
+    from restore_tf.weights.run import load_model
 
     def model(precision):
-        return inference.load_model(workdir(values), **arguments(values), precision=precision)
+        return load_model(workdir(values), **arguments(values), precision=precision)
 
     if values.precision != "auto":
         return model(values.precision)

@@ -12,10 +12,10 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from restore_tf import images
 from restore_tf.commands import cli, restore_jobs
 from restore_tf.commands.restore_jobs import Job
 from restore_tf.errors import UserError
+from restore_tf.pictures import files
 
 SOME_FAILED = 1  # exit code
 FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
@@ -39,8 +39,8 @@ def define(values: flags.FlagValues, output: str) -> None:
     meaning = "put into names: NAME_sharp.png; beside the input without --output"
     flags.DEFINE_string("suffix", "", meaning, flag_values=values)
     flags.DEFINE_enum("format", None, FORMATS, "write another format", flag_values=values)
-    number("jpeg_quality", images.JPEG_QUALITY, 100, "of JPEG and WebP files")
-    number("max_pixels", images.MAX_PIXELS, None, "refuse larger pictures")
+    number("jpeg_quality", files.JPEG_QUALITY, 100, "of JPEG and WebP files")
+    number("max_pixels", files.MAX_PIXELS, None, "refuse larger pictures")
     switch("recursive", "also the sub-folders of folders, kept below --output")
     switch("overwrite", "replace existing outputs")
 
@@ -79,7 +79,7 @@ def run(
     return _report(jobs, failed, values.output)
 
 
-def save(job: Job, picture: images.Picture, pixels: np.ndarray, values: flags.FlagValues) -> None:
+def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.FlagValues) -> None:
     """Writes a restored picture, and its strip where one is wanted.
 
     Args:
@@ -98,9 +98,9 @@ def save(job: Job, picture: images.Picture, pixels: np.ndarray, values: flags.Fl
     except OSError as error:
         raise UserError(f"{job.output.parent}: cannot be made ({error.strerror}).") from None
     restored = dataclasses.replace(picture, pixels=pixels)
-    images.write_picture(job.output, restored, values.jpeg_quality)
+    files.write_picture(job.output, restored, values.jpeg_quality)
     if job.strip is not None:
-        images.write_picture(job.strip, images.before_after(picture.pixels, pixels))
+        files.write_picture(job.strip, pixels.before_after(picture.pixels, pixels))
 
 
 def _exists(job):

@@ -45,7 +45,7 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
 
     Pixels are (height, width, 3) or (height, width), uint8 or uint16, the same in and out.
     """
-    from restore_tf import inference
+    from restore_tf.inference import restore as inference
 
     memory = None if values.memory is None else _bytes(values.memory)
     restore = functools.partial(

@@ -1,6 +1,6 @@
 """Measuring for `budget`, in processes of its own: converting leaks memory, and peaks are theirs.
 
-    python -m restore_tf.export.budget_probe JOB.json
+    python -m restore_tf.export.plan.probe JOB.json
 
 For the job see `jobs`.
 """
@@ -34,10 +34,10 @@ def prepare(
     Returns:
       For each {"seconds": of one run, where asked for, "failed": {kind: why not converted}}.
     """
-    from restore_tf.quiet import import_tensorflow
+    from restore_tf.system.quiet import import_tensorflow
 
     import_tensorflow()
-    from restore_tf.export.budget_rates import Network
+    from restore_tf.export.plan.rates import Network
 
     models = [Network("", each["model"], each["arguments"]).build() for each in networks]
     shapes = [
@@ -56,7 +56,7 @@ def prepare(
 
 def _convert(model, shape, place, kinds):
     """Returns {kind: why it did not convert}."""
-    from restore_tf.export import lite_convert
+    from restore_tf.export.tflite import convert
 
     place.mkdir()
     images = _picture(shape)
@@ -66,8 +66,8 @@ def _convert(model, shape, place, kinds):
         eight_bit = kind == "uint8"
         name = "saved_model_eight_bit" if eight_bit else "saved_model"
         try:
-            lite_convert.write_saved_model(model, shape[1:3], place / name, eight_bit)
-            lite_convert.convert(str(place), kind, f"{place}_{kind}.tflite")
+            convert.write_saved_model(model, shape[1:3], place / name, eight_bit)
+            convert.convert(str(place), kind, f"{place}_{kind}.tflite")
         except Exception as error:  # converters raise many kinds; the other engines go on
             failed[kind] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return failed
@@ -79,8 +79,8 @@ def run_file(file: str, seconds: float) -> dict[str, float]:
     Returns:
       seconds of one run, bytes_per_pixel that it took beyond what the process held.
     """
-    from restore_tf.export.lite_check import peak_bytes
-    from restore_tf.lite import LiteModel
+    from restore_tf.export.tflite.check import peak_bytes
+    from restore_tf.inference.tflite_model import LiteModel
 
     held = peak_bytes()
     model = LiteModel(file)

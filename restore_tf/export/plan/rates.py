@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from restore_tf import experiment
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment
 from restore_tf.export import jobs
 
 TENSORFLOW, LITE_FLOAT, LITE_INT8 = "TensorFlow float32", "LiteRT float32", "LiteRT int8"
@@ -134,7 +134,7 @@ class Machine:
     """
 
     def __init__(self, families: Sequence[str]):
-        from restore_tf.export import cost
+        from restore_tf.export.plan import cost
 
         probes = _SRN_PROBES + ([_MPRNET_PROBE] if "mprnet" in families else [])
         costs = [cost.count(network.build()) for network, _ in probes]
@@ -228,7 +228,7 @@ def measure(
         seconds = _SECONDS if TENSORFLOW in engines else 0
         try:
             prepared = jobs.run(
-                "budget_probe",
+                "plan.probe",
                 "prepare",
                 Path(folder),
                 networks=given,
@@ -254,7 +254,7 @@ def _run_files(engine, prepared, folder):
         if kind in network["failed"]:
             raise jobs.Failed(network["failed"][kind])
         file = str(Path(folder) / f"{number}_{kind}.tflite")
-        runs.append(jobs.run("budget_probe", "run_file", Path(folder), file=file, seconds=_SECONDS))
+        runs.append(jobs.run("plan.probe", "run_file", Path(folder), file=file, seconds=_SECONDS))
     return runs
 
 

@@ -14,11 +14,11 @@ import math
 import os
 from collections.abc import Callable, Sequence
 
-from restore_tf import experiment
 from restore_tf.errors import UserError
-from restore_tf.export import budget_rates
-from restore_tf.export.budget_rates import UTILISATION, Device, Machine, Network
-from restore_tf.quiet import import_tensorflow
+from restore_tf.experiments import experiment
+from restore_tf.export.plan import rates
+from restore_tf.export.plan.rates import UTILISATION, Device, Machine, Network
+from restore_tf.system.quiet import import_tensorflow
 
 WIDTHS, SCALES, RES_BLOCKS, STAGES = (8, 16, 24, 32), (1, 2, 3), (1, 2, 3), (1, 2, 3)
 _TASKS = ("rain13k", "sidd", "gopro")  # MPRNet's, narrowest first
@@ -189,7 +189,7 @@ def _count(networks):
 
 @functools.cache
 def _counted(model, arguments):
-    from restore_tf.export import cost
+    from restore_tf.export.plan import cost
 
     return cost.count(Network("", model, json.loads(arguments)).build())
 
@@ -260,7 +260,7 @@ def _measure_best(rows, size, note):
     for attempt in range(_MEASURED):
         best = recommended(rows)
         name = f"{best.network.name}, {best.engine}"
-        found, reasons = budget_rates.measure([(best.network, size)], [best.engine])
+        found, reasons = rates.measure([(best.network, size)], [best.engine])
         if not found:
             note(f"{name}: cannot be run at {size[1]}x{size[0]} ({reasons[best.engine]}).")
             rows.remove(best)

@@ -1,6 +1,6 @@
 """Making TFLite files, in a process of its own: converting leaks memory and may abort.
 
-    python -m restore_tf.export.lite_convert JOB.json
+    python -m restore_tf.export.tflite.convert JOB.json
 
 A job (see `jobs`) is one of two:
 
@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.export.tflite.crops import _CROPS, read_crops
 
 _ENDPOINT = "serving_default"
-_CROPS = "crops.npz"
 _ATTEMPTS = 10
 
 
@@ -54,7 +54,7 @@ def prepare(
     """Writes what conversions start from: a SavedModel and the crops with what Keras makes of them.
 
     Args:
-      workdir, load_arguments: for `inference.load_model`.
+      workdir, load_arguments: for `weights.run.load_model`.
       size: (height, width) of the input, None for any.
       kinds: what will be converted to, of `lite.KINDS`.
       crop: (height, width) of the crops.
@@ -68,10 +68,11 @@ def prepare(
     Raises:
       UserError: as `load_model`, or a size that the network does not take.
     """
-    from restore_tf import inference
     from restore_tf.export.samples import Samples
+    from restore_tf.inference import restore as inference
+    from restore_tf.weights.run import load_model
 
-    model = inference.load_model(workdir, **load_arguments)
+    model = load_model(workdir, **load_arguments)
     for side in (*(size or ()), *crop):
         if side % model.size_multiple:
             height, width = size or crop
@@ -167,28 +168,17 @@ def _in_eight_bits(content, kind, crops):
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize  # no public name in TensorFlow 2.21
 
-    from restore_tf.export import lite_ranges
-    from restore_tf.export.lite_check import contents
+    from restore_tf.export.tflite import ranges
+    from restore_tf.export.tflite.contents import contents
 
     images = (crop.astype(np.float32) / 255 for crop in crops)
-    ranged, widened = lite_ranges.add(content, images)
+    ranged, widened = ranges.add(content, images)
     outside = tf.uint8 if kind == "uint8" else tf.float32
     for _ in range(_ATTEMPTS):
         quantised = mlir_quantize(ranged, input_data_type=outside, output_data_type=outside)
         if not contents(quantised).floats:
             break
     return quantised, widened
-
-
-def read_crops(folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Returns what `prepare` left: degraded crops, what Keras makes of them, and sharp ones.
-
-    Degraded and sharp (None where unknown) are (count, height, width, channels) uint8, the
-    restored ones float32, not clipped.
-    """
-    with np.load(Path(folder) / _CROPS, allow_pickle=False) as found:
-        sharp = found["sharp"] if "sharp" in found.files else None
-        return found["degraded"], found["reference"], sharp
 
 
 def _calibration(crops) -> Iterator[dict[str, np.ndarray]]:
@@ -212,7 +202,7 @@ def stretched(image: np.ndarray) -> np.ndarray:
 
 if __name__ == "__main__":
     from restore_tf.export import jobs
-    from restore_tf.quiet import import_tensorflow
+    from restore_tf.system.quiet import import_tensorflow
 
     import_tensorflow()
     sys.exit(jobs.serve(sys.argv[1], {"prepare": prepare, "convert": convert}))

@@ -28,13 +28,14 @@ from typing import Any
 
 import numpy as np
 
-from restore_tf import experiment, metrics
 from restore_tf.errors import UserError
+from restore_tf.evaluation import metrics
+from restore_tf.experiments import experiment
 from restore_tf.export import jobs
-from restore_tf.export.lite_convert import read_crops
 from restore_tf.export.samples import Samples
-from restore_tf.files import atomic_path
-from restore_tf.lite import KINDS, METADATA_FORMAT
+from restore_tf.export.tflite.crops import read_crops
+from restore_tf.inference.tflite_model import KINDS, METADATA_FORMAT
+from restore_tf.system.files import atomic_path
 
 _PIXELS = 2**21  # that a size is calibrated and scored on: 16 crops of 256x256, 2 of 720x1280
 _SIDE = 256  # in pixels, of the crops that a file for any size is run on
@@ -58,7 +59,7 @@ def export(
 
     Args:
       workdir: the run directory.
-      load_arguments: keyword arguments of `inference.load_model`, all of which JSON can hold.
+      load_arguments: keyword arguments of `weights.run.load_model`, all of which JSON can hold.
       directory: where to write; created if missing. Existing files of the same names are replaced.
       sizes: (height, width) in pixels of files of fixed size; None for one of any size, which is
         float32 whatever the kinds: other kinds gain nothing there.
@@ -154,7 +155,7 @@ class _Maker:
         samples.save(self._scratch / "samples.npz")
         try:
             self._network = jobs.run(
-                "lite_convert",
+                "tflite.convert",
                 "prepare",
                 self._scratch,
                 workdir=str(workdir),
@@ -187,7 +188,7 @@ class _Maker:
         path = self._scratch / row["file"]
         try:
             row |= jobs.run(
-                "lite_convert",
+                "tflite.convert",
                 "convert",
                 self._scratch,
                 folder=str(self._scratch),
@@ -212,7 +213,7 @@ class _Maker:
         """Runs the file and fills in the row; returns why it is refused, or None."""
         restored = self._scratch / "restored.npy"
         found = jobs.run(
-            "lite_check",
+            "tflite.check",
             "check",
             self._scratch,
             file=str(path),
@@ -246,7 +247,7 @@ class _Maker:
         return None
 
     def _metadata(self, row):
-        """What NAME.json says; `restore_tf.lite.LiteModel` reads it."""
+        """What NAME.json says; `restore_tf.inference.tflite_model.LiteModel` reads it."""
         return {
             "format": METADATA_FORMAT,
             "model": self._model,

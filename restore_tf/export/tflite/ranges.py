@@ -90,13 +90,14 @@ def _measure(content, graph, places, images) -> dict[int, tuple[float, float]]:
     """(low, high) of each of the tensors, the union over the images."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    from restore_tf import lite, quiet
+    from restore_tf.inference import tflite_model
+    from restore_tf.system import quiet
 
     ranges = dict.fromkeys(places, (0.0, 0.0))  # 8 bits hold 0 exactly, so it is in every range
     with quiet.standard_error():
         interpreter = Interpreter(
             model_content=content,
-            num_threads=lite.cores(),
+            num_threads=tflite_model.cores(),
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         interpreter.allocate_tensors()

@@ -14,8 +14,8 @@ from tensorflow_serving.apis import (
 )
 
 from restore_tf.errors import UserError
-from restore_tf.serving.models import as_status
-from restore_tf.serving.service import Service
+from restore_tf.serving.stand_in.models import as_status
+from restore_tf.serving.stand_in.service import Service
 
 _FOREVER = 10 * 365 * 86400.0  # gRPC says "no deadline" by one far away
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from restore_tf.serving.models import DEFAULT_SIGNATURE
+from restore_tf.serving.stand_in.models import DEFAULT_SIGNATURE
 from restore_tf.serving.statuses import StatusError
 
 _BINARY = "_bytes"

@@ -12,9 +12,9 @@ import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from restore_tf.errors import UserError
-from restore_tf.serving import rest_json
-from restore_tf.serving.models import as_status
-from restore_tf.serving.service import Service
+from restore_tf.serving.stand_in import rest_json
+from restore_tf.serving.stand_in.models import as_status
+from restore_tf.serving.stand_in.service import Service
 from restore_tf.serving.statuses import HTTP, StatusError
 
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?(/metadata|:[a-z]+)?")

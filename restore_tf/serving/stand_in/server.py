@@ -13,8 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from restore_tf.errors import UserError
-from restore_tf.serving import models
-from restore_tf.serving.service import Service
+from restore_tf.serving.stand_in import models
+from restore_tf.serving.stand_in.service import Service
 
 MAX_BYTES = 256 * 2**20  # a 16-megapixel float32 picture over gRPC; JSON takes more
 GRACE = 30.0  # seconds for what runs when the server is stopped
@@ -58,12 +58,12 @@ class StandIn:
           UserError: no model in the folder, a port that is taken, or a missing package.
         """
         try:
-            from restore_tf.serving.grpc_server import GrpcServer
+            from restore_tf.serving.stand_in.grpc_server import GrpcServer
         except ImportError as error:
             raise UserError(
                 f"serving needs tensorflow-serving-api ({error}): pip install 'restore_tf[serve]'."
             ) from None
-        from restore_tf.serving.rest_server import RestServer
+        from restore_tf.serving.stand_in.rest_server import RestServer
 
         self.model = models.load(directory, name)
         self._runner = models.Runner(concurrent, queued)

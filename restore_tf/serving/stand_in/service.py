@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from restore_tf.serving.models import DEFAULT_SIGNATURE, Model, Runner
+from restore_tf.serving.stand_in.models import DEFAULT_SIGNATURE, Model, Runner
 from restore_tf.serving.statuses import StatusError
 
 _METADATA_FIELD = "signature_def"

@@ -1,0 +1,18 @@
+"""The number format that layers compute in."""
+
+from __future__ import annotations
+
+import contextlib
+
+import keras
+
+
+@contextlib.contextmanager
+def computing_in(policy: str):
+    """Within this context layers are made with a Keras dtype policy, such as "mixed_bfloat16"."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

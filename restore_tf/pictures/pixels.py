@@ -1,0 +1,45 @@
+"""Arrays of pixels: number types and strips."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from restore_tf.errors import UserError
+
+
+def _with_colours(pixels):
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+
+
+def _as_type(pixels, dtype):
+    return pixels if pixels.dtype == dtype else from_float(to_float(pixels), dtype)
+
+
+def to_float(pixels: np.ndarray) -> np.ndarray:
+    """uint8 in [0, 255] or uint16 in [0, 65535] to float32 in [0, 1]; floats become float32."""
+    pixels = np.asarray(pixels)
+    if pixels.dtype.kind == "f":
+        return pixels.astype(np.float32)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"pixels of type {pixels.dtype}; expected uint8, uint16 or float in [0, 1]."
+        )
+    return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+
+
+def from_float(pixels: np.ndarray, dtype) -> np.ndarray:
+    """Float in [0, 1] to `dtype`: integers are clipped and rounded, never truncated."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return pixels.astype(dtype)
+    limit = np.iinfo(dtype).max
+    return np.rint(np.clip(pixels, 0.0, 1.0) * limit).astype(dtype)
+
+
+def before_after(*pictures: np.ndarray, gap: int = 8) -> np.ndarray:
+    """Puts uint8 or uint16 pictures of one height side by side, as one (h, w, 3) uint8."""
+    columns = []
+    for pixels in pictures:
+        pixels = _as_type(_with_colours(pixels), np.uint8)
+        columns += [pixels, np.full((pixels.shape[0], gap, 3), 255, np.uint8)]
+    return np.concatenate(columns[:-1], axis=1)

@@ -1,0 +1,164 @@
+"""The weights of a run: read into a network, by the variables' names."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from restore_tf.errors import UserError
+from restore_tf.experiments import experiment
+
+BEST = "best.weights.h5"
+FOLDER = "checkpoints"
+FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
+
+
+def by_path(variables) -> dict:
+    """Returns {path without the owner's name: TensorFlow variable}.
+
+    tf.train.Checkpoint(model=…) silently leaves out every layer that a Keras 3 layer keeps in a
+    list; naming each variable leaves out none. The owner's own name may carry a counter.
+    """
+    named = {variable.path.partition("/")[2]: variable.value for variable in variables}
+    if len(named) != len(variables):
+        raise ValueError("two variables of one path; give the layers names of their own.")
+    return named
+
+
+def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None:
+    """Loads a run's weights into a built model.
+
+    Args:
+      workdir: the run directory.
+      model: the network that `experiment.json` describes.
+      which: "best" or "latest".
+
+    Raises:
+      UserError: there is no such checkpoint yet, or it is damaged or of another network.
+    """
+    if which not in ("best", "latest"):
+        raise UserError(f"--checkpoint {which}: expected best or latest.")
+    if which == "latest":
+        _load_latest(Path(workdir), model)
+        return
+    path = Path(workdir) / BEST
+    if not path.is_file():
+        raise UserError(
+            f"{path}: not there yet; it is written at the first validation. "
+            "Train longer, or pass --checkpoint latest."
+        )
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise many kinds for damaged or foreign files
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path}: damaged, or weights of another network ({reason}).") from None
+
+
+def _load_latest(workdir, model):
+    if (workdir / FOLDER / FIT_STATE).exists():
+        load_fit_state(workdir, {"model": model.variables})
+        return
+    import tensorflow as tf
+
+    for path in _newest_first(workdir):
+        checkpoint = tf.train.Checkpoint(model=by_path(model.variables))
+        if not _try_restore(checkpoint, path, partial=True):
+            continue
+        if any(name.startswith("average/") for name, _ in tf.train.list_variables(path)):
+            average = tf.train.Checkpoint(average=by_path(model.trainable_variables))
+            _try_restore(average, path, partial=True)
+        return
+    raise UserError(f"{workdir / FOLDER}: holds no readable checkpoint; train first.")
+
+
+def _newest_first(workdir):
+    import tensorflow as tf
+
+    state = tf.train.get_checkpoint_state(str(workdir / FOLDER))
+    return list(reversed(state.all_model_checkpoint_paths)) if state else []
+
+
+def _try_restore(checkpoint, path, partial=False):
+    import tensorflow as tf
+
+    try:
+        status = checkpoint.restore(path)
+        status.assert_existing_objects_matched()
+        if partial:
+            status.expect_partial()
+        else:
+            status.assert_consumed()
+    except (tf.errors.OpError, ValueError, AssertionError, IndexError) as error:
+        reason = str(error).strip().splitlines()[0]
+        warnings.warn(f"{path}: damaged checkpoint, trying an older one ({reason}).", stacklevel=3)
+        return False
+    return True
+
+
+def load_fit_state(workdir: str | os.PathLike, groups) -> dict[str, float] | None:
+    """Restores what `save_fit_state` saved into the same variables; returns its numbers.
+
+    None where there is none.
+
+    Raises:
+      UserError: it is damaged, or of another network.
+    """
+    path = Path(workdir) / FOLDER / FIT_STATE
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for group, variables in groups.items():
+                for variable in variables:
+                    variable.assign(arrays[f"{group}/{variable.path}"])
+            prefix = "progress/"
+            return {
+                name.removeprefix(prefix): arrays[name].item()
+                for name in arrays.files
+                if name.startswith(prefix)
+            }
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path}: damaged, or of another network ({reason}).") from None
+
+
+def load_model(
+    workdir: str | os.PathLike,
+    checkpoint: str = "best",
+    stages: int | None = None,
+    local_attention: bool | int | None = None,
+    precision: str = "float32",
+):
+    """Returns the network of a run directory, with its trained weights.
+
+    Args:
+      workdir: a run directory, as train.py and convert.py make them.
+      checkpoint: "best", the weights with the highest validation PSNR, or "latest".
+      stages: run only the first so many stages of a multi-stage network (MPRNet's early exits).
+      local_attention: for MPRNet, replace global channel attention by a sliding mean over 1.5
+        times what each attention saw in training; True takes the training crop of the recipe, a
+        number is that crop's side in pixels.
+      precision: "float32" or "bfloat16": what the layers compute in; images and the last layer are
+        float32 in both.
+
+    Raises:
+      UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
+        without such stages or attention.
+    """
+    from restore_tf.networks.dtype_policy import computing_in
+
+    recipe, _ = experiment.read(workdir)
+    arguments = {}
+    if stages is not None:
+        arguments["stages"] = stages
+    if local_attention:
+        arguments["local_attention"] = recipe.crop if local_attention is True else local_attention
+    with computing_in("mixed_bfloat16" if precision == "bfloat16" else precision):
+        model = experiment.build(recipe, **arguments)
+    load_weights(workdir, model, checkpoint)
+    model.settled = True
+    return model
