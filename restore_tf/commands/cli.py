@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from restore_tf.errors import UserError
+from restore_tf.system import log
 
 VERBS = "train evaluate restore export convert average serve client stream".split()
 USER_ERROR = 2
@@ -43,6 +44,7 @@ def run(
       usage: printed above the flags by --help.
     """
     warnings.showwarning = _show_warning
+    log.show()
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     try:
         positional = values(list(argv))[1:]

@@ -17,6 +17,7 @@ from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.commands.restore_jobs import STREAM, Job
 from restore_tf.errors import UserError
 from restore_tf.pictures import files
+from restore_tf.pictures.pixels import from_float, to_float
 from restore_tf.serving.client import Client
 from restore_tf.system import quiet
 
@@ -114,5 +115,5 @@ def _restore(job, client, values):
             f"{job.name}: has 16 bits a channel; sent and written with 8, use restore.py for 16.",
             stacklevel=2,
         )
-        pixels = pixels.from_float(pixels.to_float(pixels), np.uint8)
+        pixels = from_float(to_float(pixels), np.uint8)
     pictures_flags.save(job, picture, client.restore(pixels, job.name), values)

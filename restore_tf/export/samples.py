@@ -15,6 +15,7 @@ import numpy as np
 from restore_tf.datasets import folder, pairing, sources
 from restore_tf.errors import UserError
 from restore_tf.pictures import files
+from restore_tf.pictures.pixels import from_float, to_float
 
 EMBEDDED = ("synthetic", "defocus", "validation")
 COUNT = 16
@@ -72,7 +73,7 @@ class Samples:
                 return made[0], None
             crops = [self._crop(pictures[i % len(self)], i, size, channels) for i in range(count)]
             pixels = np.stack(crops)
-            made.append(pixels if dtype == np.uint8 else pixels.to_float(pixels).astype(dtype))
+            made.append(pixels if dtype == np.uint8 else to_float(pixels).astype(dtype))
         return made[0], made[1]
 
     def save(self, path: str | os.PathLike) -> None:
@@ -179,5 +180,5 @@ def _read(path: Path):
     """(height, width, 3) uint8: 16 bits are rounded, gray is repeated, alpha left out."""
     pixels = files.read_picture(path).pixels
     if pixels.dtype != np.uint8:
-        pixels = pixels.from_float(pixels.to_float(pixels), np.uint8)
+        pixels = from_float(to_float(pixels), np.uint8)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)

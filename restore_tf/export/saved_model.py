@@ -100,7 +100,7 @@ def _restore(model, images):
 
 
 def _positions(size, model):
-    """Where each row (or column) of the padded picture comes from; as `inference.pad` does it."""
+    """Where each row (or column) of the padded picture comes from; as `restore.pad` does it."""
     multiple = model.size_multiple
     positions = tf.range(-(-size // multiple) * multiple)
     if model.padding == "edge":

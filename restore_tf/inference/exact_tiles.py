@@ -4,7 +4,7 @@ A scale-recurrent network (`restore_scale`, `scale_path`; SRN) is tiled exactly:
 up in its own coordinates, every tile sees as far around itself as the network does, and the
 assembled image and state go on to the next scale. Numbers come out as for the whole picture.
 
-What cannot be tiled exactly gets tiles that are blended, see `blending`.
+What cannot be tiled exactly gets tiles that are blended, see `blended_tiles`.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ def run(model, batch, answer, *, memory, tile, note, progress) -> np.ndarray:
     Args:
       model: a `Restorer`.
       batch: (batch, height, width, channels), uint8, uint16 or float.
-      answer: restores float32 images at once, see `inference.answer`.
-      memory, tile, note, progress: as `inference.restore`'s.
+      answer: restores float32 images at once, see `restore.answer`.
+      memory, tile, note, progress: as `restore.restore`'s.
     """
     if model.size is not None:
         if tile is not None or memory is not None:

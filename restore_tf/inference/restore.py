@@ -1,7 +1,7 @@
 """A trained network applied to pictures of any size.
 
-Importing this imports no TensorFlow and no Keras: a TFLite file (`lite.LiteModel`) is restored with
-on machines that have neither.
+Importing this imports no TensorFlow and no Keras: machines that have neither restore with a TFLite
+file (`tflite_model.LiteModel`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def restore(
     gray picture runs through a colour model as three equal channels, whose mean is returned.
 
     Where the whole picture would take more than the memory there is, it is restored in tiles: SRN
-    with the numbers of the whole picture (`tiling`), MPRNet with blended ones that come close
-    (`blending`). A TFLite file of one fixed size always gets blended tiles of that size.
+    with the numbers of the whole picture (`exact_tiles`), MPRNet with blended ones that come close
+    (`blended_tiles`). A TFLite file of one fixed size always gets blended tiles of that size.
 
     Args:
-      model: a `Restorer` or a `lite.LiteModel`.
+      model: a `Restorer` or a `tflite_model.LiteModel`.
       image: (height, width, 3), (height, width, 1) or (height, width); uint8, uint16, or float in
         [0, 1], sRGB as stored.
       memory: bytes that the process may take in all; by default four fifths of what is free.

@@ -4,7 +4,7 @@
     sharp = restore_tf.restore(model, blurry)
 
 `export.py --format tflite` makes such files, NAME.tflite with NAME.json beside it. A file of a
-fixed size restores larger pictures in tiles of that size, see `blending`.
+fixed size restores larger pictures in tiles of that size, see `blended_tiles`.
 
 Needs `pip install 'restore_tf[edge]'`, which brings ai-edge-litert.
 """

@@ -48,7 +48,7 @@ class Picture:
 def decode(file: str | os.PathLike | bytes, max_pixels: int, name: str) -> Picture:
     """Decodes a file, turned upright; RGB colours are as stored, CMYK becomes sRGB.
 
-    `images.read_picture` describes the arguments and errors.
+    `files.read_picture` describes the arguments and errors.
     """
     with _stream(file, name) as stream:
         try:

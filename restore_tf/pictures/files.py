@@ -1,7 +1,7 @@
 """Picture files and arrays: reading, writing, and the quiet conversions that go wrong.
 
-Pillow reads and writes; `deep` does what has 16 bits a channel, `colour` the profiles, `metadata`
-what stands beside the pixels. Whatever of a file cannot be kept is said in a warning that names it.
+Pillow reads and writes; `sixteen_bits` does what has 16 bits a channel, `colour_profiles` the
+profiles, `metadata` what stands beside the pixels. A warning names what of a file cannot be kept.
 """
 
 from __future__ import annotations

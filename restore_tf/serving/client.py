@@ -23,6 +23,7 @@ from PIL import Image
 
 from restore_tf.errors import UserError
 from restore_tf.pictures import files
+from restore_tf.pictures.pixels import from_float, to_float
 from restore_tf.serving import transports
 from restore_tf.serving.transports import ServerError
 
@@ -112,7 +113,7 @@ class Client:
         answer = self.restore_file(buffer.getvalue(), name)
         restored = files.read_picture(answer, name=f"{name}, as {self.server} restored it").pixels
         if pixels.ndim == 2 and restored.ndim == 3:
-            restored = pixels.from_float(pixels.to_float(restored).mean(axis=-1), np.uint8)
+            restored = from_float(to_float(restored).mean(axis=-1), np.uint8)
         if restored.shape != pixels.shape:
             raise ServerError(
                 f"{name}: the server restored {pixels.shape} to {restored.shape}; expected the "

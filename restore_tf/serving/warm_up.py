@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from restore_tf.pictures import files, pixels
+from restore_tf.pictures import files
 from restore_tf.pictures.decoding import Picture
+from restore_tf.pictures.pixels import to_float
 from restore_tf.system.files import atomic_path
 
 PLACE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -80,7 +81,7 @@ def _photo(height, width):
 
 
 def _requests(model_name, photo, channels):
-    floats = pixels.to_float(photo)[None, ..., np.arange(channels) % 3]
+    floats = to_float(photo)[None, ..., np.arange(channels) % 3]
     yield _request(model_name, "serving_default", "images", floats)
     for ending in (".jpg", ".png"):
         file = files.encode(Picture(photo), ending)

@@ -1,1 +1,20 @@
-"""The training loop and what it remembers."""
+"""The training loop and what it remembers; `restore_tf.training.train` is the way in.
+
+Importing this imports neither TensorFlow nor Keras.
+"""
+
+import importlib
+
+_HOMES = {"train": "loop"}
+
+__all__ = ["train"]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return [*globals(), *__all__]

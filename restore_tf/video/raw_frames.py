@@ -165,7 +165,7 @@ class _Rgb24:
 
 
 class _Nv12:
-    """NV12 to RGB and back by swscale, which rounds when it is told to; see `video_clip`."""
+    """NV12 to RGB and back by swscale, which rounds when it is told to; see `clip`."""
 
     def __init__(self, form):
         from restore_tf.video import clip as video_clip

@@ -4,7 +4,7 @@
     frames_as_images("clip.mp4", "stills", restore_pixels, frames=parse_frames("10-20"))
 
 `restore_pixels` takes and returns (height, width, 3) uint8 RGB; each frame is restored by itself.
-`video_clip` says what happens to colours and turned pictures, `video_writer` what to times, sound
+`clip` says what happens to colours and turned pictures, `writer` what to times, sound
 and the rest of the file.
 """
 

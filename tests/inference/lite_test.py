@@ -34,8 +34,8 @@ class Halve(Restorer):
         self.channels, self.size_multiple = channels, size_multiple
 
     def call(self, images, training=False):
-        self.check_size(files)
-        return [files, files * 0.5]
+        self.check_size(images)
+        return [images, images * 0.5]
 
 
 def write(path, model, size, kind="float32", metadata=None):

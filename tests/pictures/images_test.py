@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import files, pixels
+from restore_tf.pictures import files
+from restore_tf.pictures.pixels import before_after
 from restore_tf.system.files import atomic_path
 
 GRADIENT = np.dstack(np.mgrid[:6, :8].tolist() + [np.zeros((6, 8))]).astype(np.uint8) * 20
@@ -62,10 +63,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_before_after_by_hand():
-    strip = pixels.before_after(np.zeros((2, 3, 3), np.uint8), np.full((2, 1), 7, np.uint8), gap=2)
+    strip = before_after(np.zeros((2, 3, 3), np.uint8), np.full((2, 1), 7, np.uint8), gap=2)
     np.testing.assert_array_equal(strip[0, :, 0], [0, 0, 0, 255, 255, 7])
-    deep = pixels.before_after(
-        np.full((2, 1, 3), 65535, np.uint16), np.full((2, 1), 300, np.uint16)
-    )
+    deep = before_after(np.full((2, 1, 3), 65535, np.uint16), np.full((2, 1), 300, np.uint16))
     assert deep.dtype == np.uint8
     assert (deep[0, 0, 0], deep[0, -1, 0]) == (255, 1)  # 300 / 257 = 1.2

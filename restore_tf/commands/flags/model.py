@@ -68,7 +68,7 @@ def check_tflite(values: flags.FlagValues) -> None:
 
 
 def load_tflite(values: flags.FlagValues):
-    """Returns the `lite.LiteModel` that --tflite names.
+    """Returns the `tflite_model.LiteModel` that --tflite names.
 
     Raises:
       UserError: as `LiteModel`, or flags about tiles for a file whose size is fixed.

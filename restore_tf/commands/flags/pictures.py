@@ -16,6 +16,7 @@ from restore_tf.commands import cli, restore_jobs
 from restore_tf.commands.restore_jobs import Job
 from restore_tf.errors import UserError
 from restore_tf.pictures import files
+from restore_tf.pictures.pixels import before_after
 
 SOME_FAILED = 1  # exit code
 FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
@@ -100,7 +101,7 @@ def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.Fla
     restored = dataclasses.replace(picture, pixels=pixels)
     files.write_picture(job.output, restored, values.jpeg_quality)
     if job.strip is not None:
-        files.write_picture(job.strip, pixels.before_after(picture.pixels, pixels))
+        files.write_picture(job.strip, before_after(picture.pixels, pixels))
 
 
 def _exists(job):

@@ -1,4 +1,4 @@
-"""Measuring for `budget`, in processes of its own: converting leaks memory, and peaks are theirs.
+"""Measuring for the plan, in processes of its own: converting leaks memory, and peaks are theirs.
 
     python -m restore_tf.export.plan.probe JOB.json
 

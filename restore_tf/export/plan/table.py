@@ -201,7 +201,7 @@ def rows_of(
 
     Args:
       networks, costs: one `cost.Cost` for each.
-      times: a `budget_rates.Machine` or `budget_rates.Device`.
+      times: a `rates.Machine` or `rates.Device`.
       size: (height, width) of a frame in pixels.
       fps: frames a second.
     """

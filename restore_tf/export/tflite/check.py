@@ -25,7 +25,7 @@ _FRAMES = 20
 def check(
     file: str, folder: str, restored: str, threads: int | None = None, again: bool = False
 ) -> dict[str, Any]:
-    """Runs a file on the crops of `lite_convert.prepare`.
+    """Runs a file on the crops of `convert.prepare`.
 
     Args:
       file: the TFLite file, its NAME.json beside it.

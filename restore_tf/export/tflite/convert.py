@@ -16,7 +16,7 @@ What goes wrong silently here, and how that is avoided:
 - A concatenation in 8 bits has one scale for all it joins, and hands it back to what it joins. The
   network joins its input with estimates that reach beyond [0, 1], so the input's scale comes out
   coarser than 1/255. A ReLU on the input, which changes nothing, gives the input its own scale.
-- TFLite's own calibration finds wrong ranges; in 8 bits they are measured here (`lite_ranges`). For
+- TFLite's own calibration finds wrong ranges; in 8 bits they are measured here (`ranges`). For
   int16x8 it is kept, and as it knows only what it has seen, the first crop is stretched to reach
   from 0 to 1: brighter pixels than the crops' would be clipped.
 - Quantising the same file twice can give two: an operation with an output that nothing uses (the
@@ -56,7 +56,7 @@ def prepare(
     Args:
       workdir, load_arguments: for `weights.run.load_model`.
       size: (height, width) of the input, None for any.
-      kinds: what will be converted to, of `lite.KINDS`.
+      kinds: what will be converted to, of `make.KINDS`.
       crop: (height, width) of the crops.
       count: how many crops.
       samples: file of a `samples.Samples`.
@@ -134,11 +134,11 @@ def convert(folder: str, kind: str, output: str) -> dict[str, Any]:
 
     Args:
       folder: as `prepare`'s.
-      kind: one of `lite.KINDS`.
+      kind: one of `make.KINDS`.
       output: the file to write.
 
     Returns:
-      widened_ranges: how many ranges `lite_ranges` widened.
+      widened_ranges: how many ranges `ranges` widened.
     """
     import tensorflow as tf
 

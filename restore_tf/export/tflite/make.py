@@ -1,6 +1,6 @@
 """TFLite files of a run: converted, run and scored, and only then written.
 
-Each file is made in a process of its own and run in another (`lite_convert`, `lite_check`): what
+Each file is made in a process of its own and run in another (`convert`, `check`): what
 crashes there is a row that says so. A file is refused that
 
 - holds operations that LiteRT does not have, TensorFlow's (Flex) among them;
@@ -63,7 +63,7 @@ def export(
       directory: where to write; created if missing. Existing files of the same names are replaced.
       sizes: (height, width) in pixels of files of fixed size; None for one of any size, which is
         float32 whatever the kinds: other kinds gain nothing there.
-      kinds: of `lite.KINDS`: "float32"; "float16", weights in 16 bits; "dynamic_int8", weights in
+      kinds: of `KINDS`: "float32"; "float16", weights in 16 bits; "dynamic_int8", weights in
         8 bits, the rest computed in floats; "int8", all in 8 bits, floats in and out; "uint8", the
         same with a picture's bytes in and out; "int16x8", values in 16 bits and weights in 8.
       samples: pictures to calibrate and score on.
@@ -74,7 +74,7 @@ def export(
     Returns:
       One row for each file, in the order of sizes and kinds, all of which JSON can hold: file,
       kind, size, written, reason (why it was not written), and as far as it came widened_ranges
-      (see `lite_ranges`), bytes, sha256, operations, input, output, ms (per frame), peak_mb, crops,
+      (see `ranges`), bytes, sha256, operations, input, output, ms (per frame), peak_mb, crops,
       and what `score` returns.
 
     Raises:

@@ -1,0 +1,30 @@
+"""The package's one logger, "restore_tf".
+
+Libraries that use this package configure it as any other; the commands call `show`. Warnings are
+for what the caller did not ask for and may not expect; information is what was decided on the way.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from tqdm import tqdm
+
+logger = logging.getLogger("restore_tf")
+
+
+def show() -> None:
+    """Prints messages to standard error: "warning: …" for warnings, information as it is."""
+    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+        logger.addHandler(_Lines())
+    logger.setLevel(logging.INFO)
+
+
+class _Lines(logging.Handler):
+    """One line a message, printed around progress bars."""
+
+    def emit(self, record):
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        # Standard error is looked up at every message: whoever captures it replaces it.
+        tqdm.write(f"{prefix}{record.getMessage()}", file=sys.stderr)
