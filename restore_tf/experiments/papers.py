@@ -100,6 +100,11 @@ def listed(words: Iterable[str], wrong: str | None = None) -> str:
     return ", ".join(words) + hint
 
 
+def refresh() -> None:
+    """Looks for entry points anew: a package was installed since, or its folder put on the path."""
+    _announced.cache_clear()
+
+
 @functools.cache
 def _announced() -> dict[str, str]:
     """{name: module} of all entry points; the same name twice is an error of the installation."""

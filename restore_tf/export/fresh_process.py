@@ -61,7 +61,7 @@ def run_saved_model(
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch) / name for name in ("given.npz", "found.npz")]
         np.savez(paths[0], **given)
-        words = [",".join(_ours()), str(Path(directory).resolve()), *map(str, paths)]
+        words = [",".join(packages()), str(Path(directory).resolve()), *map(str, paths)]
         done = subprocess.run(
             # -I: neither the current folder nor PYTHONPATH is looked into.
             [sys.executable, "-I", "-c", _PROGRAM, *words],
@@ -80,7 +80,7 @@ def run_saved_model(
     return restored, [array.tobytes() for array in encoded]
 
 
-def _ours():
-    """Packages that a SavedModel must do without: this one, every paper's, and Keras."""
+def packages() -> list[str]:
+    """Returns what a SavedModel must do without: this package, every paper's, and Keras."""
     modules = (papers.find(name).__name__ for name in papers.names())
     return sorted({"restore_tf", "keras", "tf_keras", *(m.partition(".")[0] for m in modules)})
