@@ -76,6 +76,7 @@ setup(
         "restore_tf.papers": [  # see restore_tf/experiments/papers.py
             "srn = srn_tf.recipes",
             "mprnet = mprnet_tf.recipes",
+            "maxim = maxim_tf.recipes",
         ],
     },
 )

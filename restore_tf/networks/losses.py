@@ -11,7 +11,7 @@ from __future__ import annotations
 from keras import ops
 
 from restore_tf.errors import UserError
-from restore_tf.networks.layers import legacy_downsample
+from restore_tf.networks.layers import antialiased_downsample, legacy_downsample
 
 
 def squared_error(sharp, restored):
@@ -92,10 +92,44 @@ def charbonnier_clipped(sharp, stages):
     return sum(charbonnier(sharp, ops.clip(stage, 0.0, 1.0)) for stage in stages)
 
 
+def charbonnier_frequency(sharp, stages):
+    """Charbonnier plus 0.1 times frequency loss, summed over stages and scales (MAXIM).
+
+    Args:
+      sharp: (batch, height, width, channels), of known height and width.
+      stages: pictures of the size of `sharp`, or a half or a quarter of it, in any order. The sharp
+        image is brought to each scale by bilinear resize with antialiasing.
+    """
+    targets, total = {1: sharp}, 0.0
+    for restored in stages:
+        factor = sharp.shape[1] // restored.shape[1]
+        if factor not in targets:
+            targets[factor] = antialiased_downsample(ops.cast(sharp, "float32"), factor)
+        target = targets[factor]
+        total = total + charbonnier(target, restored) + 0.1 * frequency(target, restored)
+    return total
+
+
+def frequency(sharp, restored):
+    """Mean of |Re| + |Im| of the difference's 2-D Fourier transform, channel by channel; (batch,).
+
+    MAXIM, section 3.4: the L1 norm of the difference of Fourier transforms. The paper does not
+    say over what it is averaged; here it is the unnormalised transform's mean over all elements.
+
+    Args:
+      sharp, restored: (batch, height, width, channels) in [0, 1].
+    """
+    difference = ops.cast(restored, "float32") - ops.cast(sharp, "float32")
+    planes = ops.transpose(difference, (0, 3, 1, 2))
+    real, imaginary = ops.fft2((planes, ops.zeros_like(planes)))
+    return ops.mean(ops.abs(real) + ops.abs(imaginary), axis=(1, 2, 3))
+
+
 LOSSES = {
     "multi_scale_squared_error": multi_scale_squared_error,
     "charbonnier_edge": charbonnier_edge,
     "charbonnier_clipped": charbonnier_clipped,
+    "charbonnier_frequency": charbonnier_frequency,
 }
 
 

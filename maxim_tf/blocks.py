@@ -1,0 +1,338 @@
+"""The blocks of MAXIM, named as in the paper (Tu et al., CVPR 2022, arXiv 2201.02973).
+
+"Features" are (batch, h, w, channels); a block of width C takes and returns C channels unless it
+says otherwise. `size` is the side of the blocks in pixels and the number of grid cells along each
+side: the paper uses the same number for both. Halves are taken along the channels.
+
+Layer normalisations are folded into the products that follow, and a product whose outcome is cut in
+two is two products: both are the same numbers with less to read and write.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from maxim_tf.parts import (
+    Conv,
+    ConvTranspose,
+    Dense,
+    LayerNorm,
+    TokenDense,
+    gelu,
+    leaky_relu,
+    normalize,
+    pointwise,
+)
+from restore_tf.networks.layers import Block
+
+_REDUCTION = 4  # of the channel attentions, everywhere
+
+
+def halves(x, kernel, bias):
+    """GELU of a product over channels, first and second half of its outcome."""
+    middle = kernel.shape[-1] // 2
+    first = gelu(pointwise(x, kernel[..., :middle], bias[:middle]))
+    return first, gelu(pointwise(x, kernel[..., middle:], bias[middle:]))
+
+
+def joined(first, second, dense):
+    """`dense` of two features side by side, without putting them there."""
+    middle = first.shape[-1]
+    x = pointwise(first, dense.kernel[:middle], dense.bias)
+    return x + pointwise(second, dense.kernel[middle:])
+
+
+class GatingUnit(Block):
+    """Spatial gating: u * (TokenDense(LN(v)) + 1)."""
+
+    def __init__(self, channels, size, axis, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.norm = LayerNorm(channels, name="intermediate_layernorm")
+            self.tokens = TokenDense(size, axis, name="Dense_0")
+
+    def call(self, u, v):
+        """Two features -> features."""
+        return u * self.tokens(self.norm(v), offset=1.0)
+
+
+class GMLP(Block):
+    """Gated MLP over the grid or over blocks (figure 2).
+
+    Args:
+      channels: width.
+      size: see the module's head.
+      axis: "grid" or "block".
+    """
+
+    def __init__(self, channels, size, axis, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.norm = LayerNorm(channels, name="LayerNorm")
+            self.expand = Dense(channels, 2 * channels, name="in_project")
+            unit = f"{axis.capitalize()}GatingUnit"
+            self.gate = GatingUnit(channels, size, axis, name=unit)
+            self.project = Dense(channels, channels, name="out_project")
+
+    def call(self, x):
+        """Features -> features."""
+        u, v = halves(normalize(x), *self.norm.dense(self.expand))
+        return x + self.project(self.gate(u, v))
+
+
+class MAB(Block):
+    """Multi-axis gated MLP block (figure 2): half the channels over the grid, half over blocks.
+
+    The grid's half mixes pixels far apart, the blocks' half those close together.
+    """
+
+    def __init__(self, channels, size, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.norm = LayerNorm(channels, name="LayerNorm_in")
+            self.expand = Dense(channels, 2 * channels, name="in_project")
+            self.grid = GMLP(channels, size, "grid", name="GridGmlpLayer")
+            self.block = GMLP(channels, size, "block", name="BlockGmlpLayer")
+            self.project = Dense(2 * channels, channels, name="out_project")
+
+    def call(self, x):
+        """Features -> features."""
+        u, v = halves(normalize(x), *self.norm.dense(self.expand))
+        return x + joined(self.grid(u), self.block(v), self.project)
+
+
+class ChannelAttention(Block):
+    """Scales each channel by a gate that the channels' means decide (squeeze and excitation)."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.squeeze = Conv(channels, channels // _REDUCTION, name="Conv_0")
+            self.excite = Conv(channels // _REDUCTION, channels, name="Conv_1")
+
+    def call(self, x):
+        """Features -> features."""
+        # Sums over a picture overwhelm 16 bits.
+        means = ops.mean(ops.cast(x, "float32"), axis=(1, 2), keepdims=True)
+        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(ops.cast(means, x.dtype)))))
+        return x * gate
+
+
+class RCAB(Block):
+    """Residual channel attention block: LN, conv, LeakyReLU, conv, channel attention, plus x."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.norm = LayerNorm(channels, name="LayerNorm")
+            self.conv1 = Conv(channels, channels, 3, name="conv1")
+            self.conv2 = Conv(channels, channels, 3, name="conv2")
+            self.attention = ChannelAttention(channels, name="channel_attention")
+
+    def call(self, x):
+        """Features -> features."""
+        return x + self.attention(self.conv2(leaky_relu(self.conv1(self.norm(x)))))
+
+
+class RDCAB(Block):
+    """Residual dense channel attention block: LN, Dense, GELU, Dense, channel attention, plus x."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.norm = LayerNorm(channels, name="LayerNorm")
+            with keras.name_scope("channel_mixing"):
+                self.dense1 = Dense(channels, channels, name="Dense_0")
+                self.dense2 = Dense(channels, channels, name="Dense_1")
+            self.attention = ChannelAttention(channels, name="channel_attention")
+
+    def call(self, x):
+        """Features -> features."""
+        y = gelu(pointwise(normalize(x), *self.norm.dense(self.dense1)))
+        return x + self.attention(self.dense2(y))
+
+
+class Gate(Block):
+    """The gate of a cross gating block: half the channels over the grid, half over blocks."""
+
+    def __init__(self, channels, size, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.norm = LayerNorm(channels, name="LayerNorm_in")
+            self.expand = Dense(channels, 2 * channels, "lecun_normal", name="in_project")
+            self.grid = TokenDense(size, "grid", bias="ones", name="Dense_0")
+            self.block = TokenDense(size, "block", bias="ones", name="Dense_1")
+            self.project = Dense(2 * channels, channels, "lecun_normal", name="out_project")
+
+    def call(self, x):
+        """Features -> features."""
+        u, v = halves(normalize(x), *self.norm.dense(self.expand))
+        return joined(self.grid(u), self.block(v), self.project)
+
+
+class CrossGatingBlock(Block):
+    """Cross gating block (figure 2): two features gate each other.
+
+    Args:
+      channels: width of what comes out.
+      size: see the module's head.
+      x_channels, y_channels: of what goes in; `channels` by default.
+      up: whether y comes at half the size and is brought up by a transposed convolution.
+    """
+
+    def __init__(self, channels, size, x_channels=None, y_channels=None, up=False, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.up = None
+            if up:
+                self.up = ConvTranspose(y_channels, channels, name="ConvTranspose_0")
+            self.conv_x = Conv(x_channels or channels, channels, name="Conv_0")
+            self.conv_y = Conv(channels, channels, name="Conv_1")
+            self.norm_x = LayerNorm(channels, name="LayerNorm_x")
+            self.norm_y = LayerNorm(channels, name="LayerNorm_y")
+            self.in_x = Dense(channels, channels, "lecun_normal", name="in_project_x")
+            self.in_y = Dense(channels, channels, "lecun_normal", name="in_project_y")
+            self.gate_x = Gate(channels, size, name="SplitHeadMultiAxisGating_x")
+            self.gate_y = Gate(channels, size, name="SplitHeadMultiAxisGating_y")
+            self.out_x = Dense(channels, channels, "lecun_normal", name="out_project_x")
+            self.out_y = Dense(channels, channels, "lecun_normal", name="out_project_y")
+
+    def call(self, x, y):
+        """Takes x after `conv_x`, and y; returns two features, the first of which holds the other.
+
+        The caller does the first convolution, since x may be features that lie side by side.
+        """
+        x0, y0 = x, self.conv_y(y) if self.up is None else self.up.then(y, *self.conv_y.pointwise)
+        x1 = gelu(pointwise(normalize(x0), *self.norm_x.dense(self.in_x)))
+        y1 = gelu(pointwise(normalize(y0), *self.norm_y.dense(self.in_y)))
+        y2 = self.out_y(y1 * self.gate_x(x1)) + y0
+        x2 = self.out_x(x1 * self.gate_y(y1)) + y2 + x0
+        return x2, y2
+
+
+class SAM(Block):
+    """Supervised attention module: a restored image, and features that it gates.
+
+    As MPRNet's, with 3x3 convolutions.
+
+    Args:
+      features: width of the features.
+      channels: image channels.
+      image_only: build what makes the image alone: all that an early exit needs.
+    """
+
+    def __init__(self, features, channels, image_only=False, **kwargs):
+        # Images are taken and made in float32, under mixed precision too.
+        super().__init__(autocast=False, **kwargs)
+        with keras.name_scope(self.name):
+            self.conv_image = Conv(features, channels, 3, dtype="float32", name="Conv_1")
+            if not image_only:
+                self.conv_features = Conv(features, features, 3, name="Conv_0")
+                self.conv_gate = Conv(channels, features, 3, name="Conv_2")
+
+    def call(self, features, images):
+        """Takes features and the stage's input; returns gated features and the restored image."""
+        restored = self.restore(features, images)
+        gate = ops.sigmoid(self.conv_gate(restored))
+        return self.conv_features(features) * gate + features, restored
+
+    def restore(self, features, images):
+        """The restored image alone."""
+        return self.conv_image(features) + images
+
+
+class UNetBlock(Block):
+    """Encoder block (figure 2): 1x1 convolution, then pairs of MAB and RCAB, plus the shortcut.
+
+    Args:
+      channels: width of what comes out.
+      size: see the module's head.
+      inputs: widths of the features that lie side by side in what goes in.
+      num_groups: pairs of MAB and RCAB.
+      cross_gating: whether features of the stage before are taken in.
+    """
+
+    def __init__(self, channels, size, inputs, num_groups, cross_gating=False, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.conv = Conv(sum(inputs), channels, name="Conv_0")
+            self.groups = []
+            for g in range(num_groups):
+                self.groups += [
+                    MAB(channels, size, name=f"SplitHeadMultiAxisGmlpLayer_{g}"),
+                    RCAB(channels, name=f"channel_attention_block_1{g}"),
+                ]
+            self.cross_gating = None
+            if cross_gating:
+                self.cross_gating = CrossGatingBlock(channels, size, name="cross_gating_block")
+
+    def call(self, shortcut, previous=None):
+        """Takes features after the 1x1 convolution, and those of the stage before."""
+        x = shortcut
+        for block in self.groups:
+            x = block(x)
+        x = x + shortcut
+        if self.cross_gating is None:
+            return x
+        return self.cross_gating(self.cross_gating.conv_x(x), previous)[0]
+
+    def shortcut(self, first, second=None):
+        """The 1x1 convolution of one or two features, side by side."""
+        kernel, bias = self.conv.pointwise
+        if second is None:
+            return pointwise(first, kernel, bias)
+        middle = first.shape[-1]
+        if second is first:
+            return pointwise(first, kernel[:middle] + kernel[middle:], bias)
+        x = pointwise(first, kernel[:middle], bias)
+        return x + pointwise(second, kernel[middle:])
+
+
+class BottleneckBlock(Block):
+    """Bottleneck block (figure 2): 1x1 convolution, then pairs of MAB and RDCAB, plus shortcut."""
+
+    def __init__(self, channels, size, num_groups, **kwargs):
+        super().__init__(**kwargs)
+        with keras.name_scope(self.name):
+            self.conv = Conv(channels, channels, name="input_proj")
+            self.groups = []
+            for g in range(num_groups):
+                self.groups += [
+                    MAB(channels, size, name=f"SplitHeadMultiAxisGmlpLayer_{g}"),
+                    RDCAB(channels, name=f"channel_attention_block_1_{g}"),
+                ]
+
+    def call(self, x):
+        """Features -> features."""
+        x = shortcut = self.conv(x)
+        for block in self.groups:
+            x = block(x)
+        return x + shortcut
+
+
+class Skips(layers.Layer):
+    """Features of all three levels brought to one level, side by side, never held as such.
+
+    Args:
+      resizes: `Resize` layers, in the order in which the features lie side by side.
+      levels: which level each takes.
+      own: the level that all are brought to.
+    """
+
+    def __init__(self, resizes, levels, own, **kwargs):
+        super().__init__(**kwargs)
+        self.resizes = resizes
+        self.levels = levels
+        self.own = own
+        self.built = True
+
+    def then(self, features, kernel, bias=None):
+        """Their 1x1 convolution with `kernel` (3 C, out) and `bias`; features finest first."""
+        total = None
+        parts = ops.split(kernel, len(self.levels), axis=-2)
+        for resize, level, part in zip(self.resizes, self.levels, parts, strict=True):
+            # The bias goes where no resize follows.
+            x = resize.then(features[level], part, bias if level == self.own else None)
+            total = x if total is None else total + x
+        return total

@@ -1,0 +1,272 @@
+"""What the blocks of MAXIM are made of: weights under the published names, and the products.
+
+Every layer creates its weights when it is made, inside `keras.name_scope`s named as in the authors'
+Flax code. The path of a variable without the model's name is therefore its name in the published
+checkpoints: `stage_0_encoder_block_0/Conv_0/kernel`.
+
+All of the network but the 3x3 and 4x4 convolutions and the token matrices acts on each pixel alone.
+A token matrix needs the pixels of one block, or of one grid position, side by side; the two pairs
+of functions `grid_tokens`, `from_grid` and `block_tokens`, `from_block` bring them there by one
+reshape, swap of two axes and reshape each.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from restore_tf.networks.layers import antialiased_downsample, upsample
+
+EPSILON = 1e-6  # of every layer normalisation; Flax's default, Keras' is 1e-3
+LEAKY_SLOPE = 0.2  # authors' code; Keras' default is 0.3
+
+# Of the tanh form of GELU, x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)).
+_GELU_1 = 1.5957691216057308
+_GELU_3 = 0.044715 * _GELU_1
+
+
+def gelu(x):
+    """GELU in its tanh form, of any shape.
+
+    0.5 (1 + tanh(z)) is sigmoid(2 z), which leaves six passes over the features where TensorFlow's
+    own takes nine.
+    """
+    return x * ops.sigmoid(x * (_GELU_3 * ops.square(x) + _GELU_1))
+
+
+def leaky_relu(x):
+    """LeakyReLU of any shape."""
+    return ops.leaky_relu(x, LEAKY_SLOPE)
+
+
+def normalize(x):
+    """Layer normalisation over channels without scale and bias, in two passes, in float32.
+
+    Args:
+      x: (batch, h, w, channels).
+    """
+    dtype, x = x.dtype, ops.cast(x, "float32")
+    x = x - ops.mean(x, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(x), axis=-1, keepdims=True)
+    return ops.cast(x * ops.rsqrt(variance + EPSILON), dtype)
+
+
+def pointwise(x, kernel, bias=None):
+    """A product over channels, pixel by pixel: a Dense layer or a 1x1 convolution.
+
+    Args:
+      x: (batch, h, w, in).
+      kernel: (in, out) or (1, 1, in, out).
+      bias: (out,) or None.
+    """
+    kernel = ops.reshape(kernel, (1, 1, *kernel.shape[-2:]))
+    y = ops.conv(x, kernel, 1, "valid")
+    return y if bias is None else y + bias
+
+
+def grid_tokens(x, size):
+    """Brings the pixels that a grid step mixes side by side.
+
+    The picture is cut into size x size cells; a token is a cell, row-major, and each position
+    inside the cells is mixed by itself.
+
+    Args:
+      x: (batch, h, w, channels); h and w multiples of `size`.
+      size: cells along each side.
+
+    Returns:
+      (batch * h / size, size * size, w / size * channels): for each row inside the cells, tokens by
+      columns inside the cells and channels.
+    """
+    _, height, width, channels = ops.shape(x)
+    x = ops.reshape(x, (-1, size, height // size, width * channels))
+    x = ops.swapaxes(x, 1, 2)
+    return ops.reshape(x, (-1, size * size, (width // size) * channels))
+
+
+def from_grid(tokens, size, shape):
+    """Undoes `grid_tokens`; `shape` is that of the picture's features."""
+    _, height, width, channels = shape
+    x = ops.reshape(tokens, (-1, height // size, size, width * channels))
+    return ops.reshape(ops.swapaxes(x, 1, 2), (-1, height, width, channels))
+
+
+def block_tokens(x, size):
+    """Brings the pixels of each block side by side.
+
+    The picture is cut into blocks of size x size pixels; a token is a pixel of a block, row-major.
+
+    Args:
+      x: (batch, h, w, channels); h and w multiples of `size`.
+      size: side of the blocks, in pixels.
+
+    Returns:
+      (batch * h / size, size * size, w / size * channels): for each row of blocks, tokens by blocks
+      and channels.
+    """
+    _, _, width, channels = ops.shape(x)
+    x = ops.reshape(x, (-1, width // size, size, channels))
+    x = ops.swapaxes(x, 1, 2)
+    return ops.reshape(x, (-1, size * size, (width // size) * channels))
+
+
+def from_block(tokens, size, shape):
+    """Undoes `block_tokens`; `shape` is that of the picture's features."""
+    _, height, width, channels = shape
+    x = ops.reshape(tokens, (-1, size, width // size, channels))
+    return ops.reshape(ops.swapaxes(x, 1, 2), (-1, height, width, channels))
+
+
+class Weights(layers.Layer):
+    """A kernel and a bias, which the layer around it may also use by themselves.
+
+    Args:
+      shape: of the kernel.
+      filters: length of the bias.
+      initializer: of the kernel. The authors' code: LeCun normal for convolutions and for what is
+        part of a cross gating block, a normal of 0.02 for all else.
+      bias: initial value.
+    """
+
+    def __init__(self, shape, filters, initializer="lecun_normal", bias="zeros", **kwargs):
+        super().__init__(**kwargs)
+        if initializer == "normal":
+            initializer = keras.initializers.RandomNormal(stddev=0.02)
+        self.kernel = self.add_weight(shape=shape, initializer=initializer, name="kernel")
+        self.bias = self.add_weight(shape=(filters,), initializer=bias, name="bias")
+        self.built = True
+
+
+class Dense(Weights):
+    """A product over channels."""
+
+    def __init__(self, inputs, filters, initializer="normal", **kwargs):
+        super().__init__((inputs, filters), filters, initializer, **kwargs)
+
+    def call(self, x):
+        """(batch, h, w, inputs) -> (batch, h, w, filters)."""
+        return pointwise(x, self.kernel, self.bias)
+
+
+class Conv(Weights):
+    """A convolution, SAME."""
+
+    def __init__(self, inputs, filters, kernel_size=1, strides=1, **kwargs):
+        super().__init__((kernel_size, kernel_size, inputs, filters), filters, **kwargs)
+        self.strides = strides
+
+    def call(self, x):
+        """(batch, h, w, inputs) -> (batch, h / strides, w / strides, filters)."""
+        return ops.conv(x, self.kernel, self.strides, "same") + self.bias
+
+    @property
+    def pointwise(self):
+        """Kernel (inputs, filters) and bias of a 1x1 convolution."""
+        return self.kernel[0, 0], self.bias
+
+
+class ConvTranspose(Weights):
+    """A transposed convolution, 2x2, stride 2; the kernel is laid out as Keras' (2, 2, out, in).
+
+    Output pixel (2 i + a, 2 j + b) is input pixel (i, j) times kernel[a, b]: one product over
+    channels for all four, and a swap of axes.
+    """
+
+    def __init__(self, inputs, filters, **kwargs):
+        super().__init__((2, 2, filters, inputs), filters, _lecun_transposed, **kwargs)
+
+    def then(self, x, kernel, bias):
+        """This, then a 1x1 convolution with `kernel` (filters, out) and `bias` (out,), in one.
+
+        (batch, h, w, inputs) -> (batch, 2 h, 2 w, out).
+        """
+        out = kernel.shape[-1]
+        bias = ops.matmul(self.bias[None], kernel)[0] + bias
+        both = ops.einsum("abfi,fo->iabo", self.kernel, kernel)
+        inputs = both.shape[0]
+        y = pointwise(x, ops.reshape(both, (inputs, 4 * out)), ops.tile(bias, 4))
+        _, height, width, _ = ops.shape(x)
+        y = ops.reshape(y, (-1, width, 2, 2 * out))
+        return ops.reshape(ops.swapaxes(y, 1, 2), (-1, 2 * height, 2 * width, out))
+
+
+def _lecun_transposed(shape, dtype=None):
+    """LeCun normal by the true fan-in, 4 * in, of a kernel (2, 2, out, in)."""
+    rows, columns, filters, inputs = shape
+    drawn = keras.initializers.LecunNormal()((rows, columns, inputs, filters), dtype=dtype)
+    return ops.swapaxes(drawn, 2, 3)
+
+
+class LayerNorm(layers.Layer):
+    """Layer normalisation over channels."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = self.add_weight(shape=(channels,), initializer="ones", name="scale")
+        self.bias = self.add_weight(shape=(channels,), initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, x):
+        """(batch, h, w, channels) -> the same shape."""
+        return normalize(x) * self.scale + self.bias
+
+    def dense(self, dense):
+        """The kernel and bias that give `dense(self(x))` from `normalize(x)`: two passes less."""
+        bias = ops.matmul(self.bias[None], dense.kernel)[0] + dense.bias
+        return dense.kernel * self.scale[:, None], bias
+
+
+class TokenDense(Weights):
+    """A product over tokens: y[t'] = sum over t of x[t] kernel[t, t'], plus bias[t'].
+
+    The same for every channel and for every block, or position inside the grid's cells.
+
+    Args:
+      size: side of a block in pixels, or cells along each side of the grid.
+      axis: "grid" or "block".
+      kwargs: of `Weights`.
+    """
+
+    def __init__(self, size, axis, **kwargs):
+        super().__init__((size * size, size * size), size * size, "normal", **kwargs)
+        self.size = size
+        self.tokens, self.picture = {
+            "grid": (grid_tokens, from_grid),
+            "block": (block_tokens, from_block),
+        }[axis]
+
+    def call(self, x, offset=0.0):
+        """(batch, h, w, channels) -> the same shape; `offset` is added to the outcome."""
+        kernel, bias = ops.transpose(self.kernel), (self.bias + offset)[:, None]
+        y = ops.matmul(kernel, self.tokens(x, self.size)) + bias
+        return self.picture(y, self.size, ops.shape(x))
+
+
+class Resize(layers.Layer):
+    """Bilinear resize from level to level, then a 1x1 convolution ("UpSampleRatio").
+
+    Args:
+      inputs, filters: widths at the source and the target level.
+      exponent: the target is 2**exponent times as large; from -2 to 2.
+    """
+
+    def __init__(self, inputs, filters, exponent, **kwargs):
+        super().__init__(**kwargs)
+        self.exponent = exponent
+        with keras.name_scope(self.name):
+            self.conv = Conv(inputs, filters, name="Conv_0")
+        self.built = True
+
+    def then(self, x, kernel, bias=None):
+        """This, then a 1x1 convolution with `kernel` (filters, out) and `bias`, in one.
+
+        Both convolutions are one, and are done where there are fewer pixels: they commute with
+        the resize.
+        """
+        both = ops.matmul(self.conv.kernel[0, 0], kernel)
+        shift = ops.matmul(self.conv.bias[None], kernel)[0]
+        shift = shift if bias is None else shift + bias
+        if self.exponent < 0:
+            x = antialiased_downsample(x, 2**-self.exponent)
+        x = pointwise(x, both, shift)
+        return upsample(x, 2**self.exponent) if self.exponent > 0 else x
