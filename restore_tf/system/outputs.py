@@ -100,22 +100,31 @@ class Record:
             return False
         return _sha256(path) in digests
 
-    def check(self, path: str | os.PathLike, replace: bool = True) -> None:
-        """Raises a UserError where `path` cannot be written without loss.
+    def check(self, path: str | os.PathLike) -> None:
+        """Raises a UserError where a file below the folder is in the way and not ours.
 
-        Args:
-          path: a file below the folder.
-          replace: whether what was recorded may be replaced; else nothing may be there.
+        For commands that replace their earlier results without being asked to.
         """
         path = Path(path)
-        link = self._linked(path)
-        if link is not None:
-            raise UserError(f"{link}: is a link, which is not followed; move it away.")
+        self._refuse_links(path)
+        if os.path.lexists(path) and not self.owns(path):
+            raise UserError(self._foreign(path))
+
+    def check_overwrite(self, path: str | os.PathLike, overwrite: bool) -> None:
+        """Raises a UserError where a file below the folder may not be written under a flag.
+
+        Args:
+          path: the file.
+          overwrite: the command's --overwrite: then what was recorded may be replaced, even if it
+            was changed since; else nothing may be there.
+        """
+        path = Path(path)
+        self._refuse_links(path)
         if not os.path.lexists(path):
             return
-        if not replace:
+        if not overwrite:
             raise UserError(f"{path}: exists; pass --overwrite or another output.")
-        if not self.owns(path):
+        if self._key(path) not in self._digests or not path.is_file():
             raise UserError(self._foreign(path))
 
     def check_name(self, name: str) -> None:
@@ -135,8 +144,8 @@ class Record:
     def check_folder(self, name: str) -> None:
         """Raises a UserError where a folder called `name` is a link, a file or somebody else's."""
         path = self.folder / name
-        link = self._linked(path)
-        if link is not None or not path.is_dir():
+        self._refuse_links(path)
+        if not path.is_dir():
             self.check(path)
         elif not self.below(name) and any(path.iterdir()):
             raise UserError(self._foreign(path))
@@ -189,6 +198,11 @@ class Record:
             if at.is_symlink():
                 return at
         return None
+
+    def _refuse_links(self, path):
+        link = self._linked(path)
+        if link is not None:
+            raise UserError(f"{link}: is a link, which is not followed; move it away.")
 
     def _foreign(self, path):
         known = self._key(path) in self._digests

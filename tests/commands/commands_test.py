@@ -211,7 +211,7 @@ def test_restore_never_overwrites_its_input(run, tmp_path, capsys):
     ("command", "words", "message"),
     [
         (train, ["--modle", "srn"], "modle"),
-        (train, ["--model", "srm"], "there is no package srm_tf"),
+        (train, ["--model", "srm"], "--model srm: no such paper"),
         (train, ["srn"], "unexpected argument"),
         (train, ["--steps", "many"], "steps"),
         (train, ["--steps", "0"], "steps"),

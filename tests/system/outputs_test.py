@@ -135,15 +135,24 @@ def test_a_record_cut_off_by_a_kill_goes_on(tmp_path):
     assert [record.owns(tmp_path / name) for name in "abcd"] == [True, True, False, True]
 
 
-def test_checks_of_single_files(tmp_path):
+def test_overwriting_single_files(tmp_path):
     record = outputs.Record(tmp_path)
     path = tmp_path / "frame.png"
-    record.check(path, replace=False)
+    record.check_overwrite(path, False)
     path.write_text("1")
+    with pytest.raises(UserError, match="frame.png: is not recorded as written by us"):
+        record.check_overwrite(path, True)
     record.add(path)
-    record.check(path)
+    path.write_text("2")
+    outputs.Record(tmp_path).check_overwrite(path, True)
     with pytest.raises(UserError, match="frame.png: exists; pass --overwrite"):
-        record.check(path, replace=False)
+        record.check_overwrite(path, False)
+    with pytest.raises(UserError, match="frame.png: was changed since"):
+        record.check(path)
+    os.rename(path, tmp_path / "elsewhere")
+    path.symlink_to("elsewhere")
+    with pytest.raises(UserError, match="frame.png: is a link"):
+        record.check_overwrite(path, True)
 
 
 def test_a_failure_changes_nothing(tmp_path):
