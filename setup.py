@@ -19,6 +19,7 @@ CORE = [
     "scipy>=1.13",  # blur kernels, the MATLAB SSIM window, bootstrap intervals
     "scikit-image>=0.26,<0.27",  # metrics, unsharp masking, the photos of the embedded data
     "pillow>=11",  # picture files
+    "platformdirs>=4",  # where fetched weights are kept
     "psutil>=5.9",  # free memory; TensorFlow Datasets brings it along
     "absl-py>=2",  # command-line flags
     "tqdm>=4.66",  # progress

@@ -95,7 +95,7 @@ def restore_one(case):
 def deviation(name, run, image, tiles, local_attention):
     """Prints by how much tiles differ from the whole picture, for a trained run or at random."""
     from restore_tf.inference import restore
-    from restore_tf.weights.run import load_model
+    from restore_tf.weights.load import load_model
 
     image = image.astype(np.float32) / 255
     name = "mprnet" if run and "mprnet" in run else name

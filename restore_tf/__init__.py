@@ -10,7 +10,7 @@ Importing this imports neither TensorFlow nor Keras; using it does.
 import importlib
 
 _HOMES = {
-    "load_model": "weights.run",
+    "load_model": "weights.load",
     "restore": "inference.restore",
     "metrics": "evaluation.metrics",
 }

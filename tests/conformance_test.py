@@ -18,7 +18,7 @@ from restore_tf.networks import losses
 from restore_tf.training import strategies
 from restore_tf.training.state import State
 from restore_tf.training.step import make_step
-from restore_tf.weights.run import load_model
+from restore_tf.weights.load import load_model
 from srn_tf import recipes as srn
 
 # Constructor arguments that make each paper's network tiny.

@@ -6,7 +6,7 @@ import pytest
 from restore_tf.experiments import experiment
 from restore_tf.export import checked, samples
 from restore_tf.export.tflite import make
-from restore_tf.weights.run import load_model
+from restore_tf.weights.load import load_model
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from restore_tf.experiments import experiment
 from restore_tf.training import loop as training
 from restore_tf.training import strategies
 from restore_tf.training.options import Options
-from restore_tf.weights.run import load_model
+from restore_tf.weights.load import load_model
 
 
 def tiny(**changes):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment as experiments
-from restore_tf.experiments import papers
 from restore_tf.system import outputs, quiet
 from restore_tf.system.log import logger
 
@@ -31,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flags():
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("model", None, "srn_lstm, srn_gray, srn_color or mprnet")
-    string("task", "deblurring", "what MPRNet was trained for: deblurring, denoising or deraining")
-    string("checkpoint", None, "SRN: the path without .index; MPRNet: the .pth file")
+    string("model", None, "the paper's model, such as srn_lstm or mprnet")
+    string("task", "deblurring", "what it was trained for; a wrong one lists those there are")
+    string("checkpoint", None, "the authors' file; of TensorFlow 1, the path without .index")
     string("output", None, "the run directory to make; must not exist")
     flags.DEFINE_multi_string(
         "set", [], "network.FIELD=VALUE, for networks of another width", flag_values=values
@@ -52,47 +48,12 @@ def _convert(positional, values):
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: exists and is not empty; pass another --output.")
     quiet.import_tensorflow()
-    experiment, paper = _experiment(values)
-    model = experiments.build(experiment)
-    paper.load_checkpoint(model, values.checkpoint)
-    source = {
-        "files": {path.name: _sha256(path) for path in paper.files(values.checkpoint)},
-        "terms": paper.TERMS,
-        "identified": paper.identify(model),
-    }
-    _write(output, experiment, model, source, values)
-    if source["identified"]:
-        print(f"These are {source['identified']}.")
-    if paper.NON_COMMERCIAL:
-        logger.warning("%s.", paper.TERMS)
-    print(f"Converted {len(model.weights)} weights into {output}; each was read back and is equal.")
+    from restore_tf.weights import conversion
+
+    made = conversion.convert(values.model, values.task, values.checkpoint, output, values.set)
+    if made.identified:
+        print(f"These are {made.identified}.")
+    if made.non_commercial:
+        logger.warning("%s.", made.terms)
+    print(f"Converted {made.weights} weights into {output}; each was read back and is equal.")
     print(f"Next: python restore.py PICTURE --workdir {output} --output DIR")
-
-
-def _experiment(values):
-    """The recipe whose network the checkpoint holds, and its paper's converter."""
-    paper = papers.converter(values.model)
-    if values.task not in paper.TASKS:
-        raise UserError(f"--task {values.task}: {values.model} has {', '.join(paper.TASKS)}.")
-    recipe = experiments.load_recipe(values.model, paper.TASKS[values.task])
-    return experiments.override(recipe, values.set), paper
-
-
-def _write(output, experiment, model, source, values):
-    """Writes the run directory aside, checks every weight, then puts it into place."""
-    from restore_tf.experiments.run_directory import BEST
-    from restore_tf.weights.run import load_model
-
-    with outputs.staged(output) as staging:
-        run = experiments.Run(converted=source, overrides=tuple(values.set))
-        experiments.write(staging, experiment, run)
-        with outputs.writing(output):
-            model.save_weights(staging / BEST)
-        for kept, read in zip(model.weights, load_model(staging).weights, strict=True):
-            if kept.path != read.path or not np.array_equal(kept.numpy(), read.numpy()):
-                raise UserError(f"{kept.path}: read back differently; nothing was written.")
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment, papers
 from restore_tf.experiments.run_directory import BEST, FIT_STATE, FOLDER
+from restore_tf.system.files import atomic_path
+
+HALF = "best.weights.npz"  # float16, of weights that come with a package
 
 
 def by_path(variables) -> dict:
@@ -45,6 +46,9 @@ def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None
         _load_latest(Path(workdir), model)
         return
     path = Path(workdir) / BEST
+    if not path.is_file() and (Path(workdir) / HALF).is_file():
+        _load_half(Path(workdir) / HALF, model)
+        return
     if not path.is_file():
         raise UserError(
             f"{path}: not there yet; it is written at the first validation. "
@@ -55,6 +59,50 @@ def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None
     except Exception as error:  # h5py and Keras raise many kinds for damaged or foreign files
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path}: damaged, or weights of another network ({reason}).") from None
+
+
+def save_half(workdir: str | os.PathLike, model) -> None:
+    """Saves a network's weights as float16 arrays under their variables' paths: half the size.
+
+    The same weights give the same bytes.
+
+    Args:
+      workdir: the run directory; `load_weights` takes the file where there is no `BEST`.
+      model: the network.
+
+    Raises:
+      UserError: a weight that float16 cannot hold.
+    """
+    arrays = {name: np.asarray(value) for name, value in by_path(model.variables).items()}
+    for name, array in arrays.items():
+        if not np.all(np.abs(array) <= np.finfo(np.float16).max):
+            raise UserError(f"{name}: has values beyond float16; nothing was written.")
+    with (
+        atomic_path(Path(workdir) / HALF) as temporary,
+        # Not compressed: that saves a twelfth, and the bytes would depend on zlib's version.
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, array in sorted(arrays.items()):
+            buffer = io.BytesIO()
+            np.save(buffer, array.astype(np.float16), allow_pickle=False)
+            # A fixed date: the bytes shall depend on the weights alone.
+            member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            archive.writestr(member, buffer.getvalue())
+
+
+def _load_half(path, model):
+    """Reads what `save_half` wrote; all weights or none."""
+    variables = by_path(model.variables)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: damaged ({str(error).splitlines()[0]}).") from None
+    for name, variable in variables.items():
+        if name not in arrays or arrays[name].shape != tuple(variable.shape):
+            raise UserError(f"{path}: weights of another network (of {name}).")
+    for name, variable in variables.items():
+        variable.assign(arrays[name].astype(np.float32))
 
 
 def _load_latest(workdir, model):
@@ -123,36 +171,3 @@ def load_fit_state(workdir: str | os.PathLike, groups) -> dict[str, float] | Non
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path}: damaged, or of another network ({reason}).") from None
-
-
-def load_model(
-    workdir: str | os.PathLike,
-    checkpoint: str = "best",
-    precision: str = "float32",
-    network: Mapping[str, Any] | None = None,
-    **options: Any,
-):
-    """Returns the network of a run directory, with its trained weights.
-
-    Args:
-      workdir: a run directory, as train.py and convert.py make them.
-      checkpoint: "best", the weights with the highest validation PSNR, or "latest".
-      precision: "float32" or "bfloat16": what the layers compute in; images and the last layer are
-        float32 in both.
-      network: arguments of the network's constructor in place of the recipe's: options of
-        inference, such as {"stages": 1} for the early exit of a network of several stages.
-      options: the same by keyword: `load_model(run, stages=1)`; None and False leave the recipe's.
-
-    Raises:
-      UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
-        without such options.
-    """
-    from restore_tf.networks.dtype_policy import computing_in
-
-    recipe, _ = experiment.read(workdir)
-    given = {name: value for name, value in options.items() if value not in (None, False)}
-    arguments = papers.inference_options(recipe, {**(network or {}), **given})
-    with computing_in("mixed_bfloat16" if precision == "bfloat16" else precision):
-        model = experiment.build(recipe, **arguments)
-    load_weights(workdir, model, checkpoint)
-    return model.for_inference()

@@ -286,7 +286,7 @@ def test_kill_and_resume_equals_an_uninterrupted_run(gopro, tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     subprocess.run(command(parts), check=True, cwd=tmp_path)
-    from restore_tf.weights.run import load_model
+    from restore_tf.weights.load import load_model
 
     for which in ("latest", "best"):
         whole, resumed = (

@@ -17,7 +17,7 @@ from restore_tf.errors import UserError
 from restore_tf.experiments import experiment
 from restore_tf.export import checked, fresh_process, record, samples, saved_model
 from restore_tf.inference import restore
-from restore_tf.weights.run import load_model
+from restore_tf.weights.load import load_model
 
 
 @pytest.fixture(scope="module")

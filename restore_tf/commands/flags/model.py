@@ -92,7 +92,7 @@ def workdir(values: flags.FlagValues) -> str:
 
 
 def arguments(values: flags.FlagValues) -> dict:
-    """Returns what `weights.run.load_model` takes besides the run and the precision."""
+    """Returns what `weights.load.load_model` takes besides the run and the precision."""
     return {
         "checkpoint": values.checkpoint,
         "stages": values.stages,
@@ -103,7 +103,7 @@ def arguments(values: flags.FlagValues) -> dict:
 def load(values: flags.FlagValues):
     """Returns the network that the flags name."""
     from restore_tf.inference.fastest_precision import faster
-    from restore_tf.weights.run import load_model
+    from restore_tf.weights.load import load_model
 
     def model(precision):
         return load_model(workdir(values), **arguments(values), precision=precision)

@@ -54,7 +54,7 @@ def prepare(
     """Writes what conversions start from: a SavedModel and the crops with what Keras makes of them.
 
     Args:
-      workdir, load_arguments: for `weights.run.load_model`.
+      workdir, load_arguments: for `weights.load.load_model`.
       size: (height, width) of the input, None for any.
       kinds: what will be converted to, of `make.KINDS`.
       crop: (height, width) of the crops.
@@ -71,7 +71,7 @@ def prepare(
     from restore_tf.export.samples import Samples
     from restore_tf.inference.restore import restore
     from restore_tf.pictures.planes import colour_of
-    from restore_tf.weights.run import load_model
+    from restore_tf.weights.load import load_model
 
     model = load_model(workdir, **load_arguments)
     for side in (*(size or ()), *crop):

@@ -59,7 +59,7 @@ def export(
 
     Args:
       workdir: the run directory.
-      load_arguments: keyword arguments of `weights.run.load_model`, all of which JSON can hold.
+      load_arguments: keyword arguments of `weights.load.load_model`, all of which JSON can hold.
       directory: where to write; created if missing. Existing files of the same names are replaced.
       sizes: (height, width) in pixels of files of fixed size; None for one of any size, which is
         float32 whatever the kinds: other kinds gain nothing there.

