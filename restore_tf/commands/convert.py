@@ -46,7 +46,7 @@ def _convert(positional, values):
     output = Path(values.output)
     outputs.check_folder(output)
     if output.is_dir() and any(output.iterdir()):
-        raise UserError(f"{output}: exists and is not empty; pass another --output.")
+        raise UserError(f"{output}: exists; pass another --output.")
     quiet.import_tensorflow()
     from restore_tf.weights import conversion
 

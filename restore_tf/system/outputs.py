@@ -32,12 +32,15 @@ def check_folder(folder: str | os.PathLike) -> None:
     path = Path(folder)
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
-    where = "" if path == Path(folder) else f"{path}: "
     if not path.is_dir():
-        problem = "Not a directory" if path.exists() else "a link to nothing"
-        raise UserError(f"{folder}: cannot be made ({where}{problem}); pass another output.")
+        problem = "is a file" if path.exists() else "is a link to nothing"
+        raise UserError(
+            f"{folder}: cannot be made (Not a directory: {path} {problem}); pass another output."
+        )
     if not os.access(path, os.W_OK | os.X_OK):
-        raise UserError(f"{folder}: cannot be written ({where}no permission); pass another output.")
+        raise UserError(
+            f"{folder}: cannot be written (no permission for {path}); pass another output."
+        )
 
 
 def make_folder(folder: str | os.PathLike) -> Path:

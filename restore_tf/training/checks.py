@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
+from restore_tf.experiments import papers
+from restore_tf.networks import losses
+from restore_tf.networks.restorer import Restorer
 from restore_tf.training.phases import phases
 
 
@@ -20,10 +23,13 @@ def check(experiment, source, parts: int = 1) -> None:
       parts: what every batch is cut into: devices times micro-batches.
 
     Raises:
-      UserError: arguments that the network refuses, a schedule that does not fit the steps, crops
-        that the network or the pictures do not take, batches that do not divide.
+      UserError: arguments that the network refuses, an unknown loss, a schedule that does not fit
+        the steps, crops that the network or the pictures do not take, batches that do not divide.
     """
     network = experiments.construct(experiment)
+    own_loss = type(network).training_loss is not Restorer.training_loss
+    if not own_loss and not hasattr(papers.find(experiment.model), "make_step"):
+        losses.get(experiment.loss)
     check_schedule(experiment)
     if not len(source):
         raise UserError("no training pairs.")
