@@ -1,4 +1,4 @@
-"""Scores of a network on a split of a data set, beside the blurry input and unsharp masking."""
+"""Scores of a network on a split of a data set, beside the degraded input and unsharp masking."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def evaluate(
       names: metrics, from `METRICS` and `ALIGNED`.
       limit: only the first so many pairs.
       pictures: folder for the PNG files that the report's sliders show, or None. Gets
-        blurry/NAME.png, restored/NAME.png and sharp/NAME.png.
+        degraded/NAME.png, restored/NAME.png and sharp/NAME.png.
       keep: at most so many images keep their files, the ones restored worst.
 
     Raises:
@@ -53,8 +53,12 @@ def evaluate(
     gallery = _Gallery(Path(pictures), keep) if pictures is not None and keep else None
     results = []
     for index in tqdm(range(count), unit="image", disable=None):
-        blurry, sharp = source.read(index)
-        methods = {"blurry": blurry, "unsharp": unsharp(blurry), "restored": restore(blurry)}
+        degraded, sharp = source.read(index)
+        methods = {
+            "degraded": degraded,
+            "unsharp": unsharp(degraded),
+            "restored": restore(degraded),
+        }
         scores, notes = {}, {}
         for method, picture in methods.items():
             scores[method], note = score(sharp, picture, names)
@@ -63,7 +67,7 @@ def evaluate(
         name = source.names[index]
         result = ImageResult(name, sharp.shape[:2], scores, {}, notes)
         if gallery is not None:
-            shown = {"blurry": blurry, "restored": methods["restored"], "sharp": sharp}
+            shown = {"degraded": degraded, "restored": methods["restored"], "sharp": sharp}
             gallery.add(index, result, shown)
         results.append(result)
     return results if gallery is None else gallery.finish(results)
