@@ -73,5 +73,11 @@ setup(
         "convert": CONVERT,
         "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE,
     },
-    entry_points={"console_scripts": ["restore-tf = restore_tf.commands.cli:main"]},
+    entry_points={
+        "console_scripts": ["restore-tf = restore_tf.commands.cli:main"],
+        "restore_tf.papers": [  # see restore_tf/experiments/papers.py
+            "srn = srn_tf.recipes",
+            "mprnet = mprnet_tf.recipes",
+        ],
+    },
 )

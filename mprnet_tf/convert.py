@@ -16,7 +16,7 @@ from mprnet_tf.model import MPRNet
 from restore_tf.errors import UserError
 from restore_tf.weights.pytorch_files import read_state_dict
 
-RECIPES = {"deblurring": "gopro", "denoising": "sidd", "deraining": "rain13k"}  # by task
+TASKS = {"deblurring": "gopro", "denoising": "sidd", "deraining": "rain13k"}  # by task
 TERMS = (
     "MPRNet's published weights: academic, non-commercial use only, derivatives under the same "
     "terms (Zamir et al.)"

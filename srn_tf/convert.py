@@ -17,7 +17,7 @@ import numpy as np
 from restore_tf.errors import UserError
 from srn_tf.model import SRN
 
-RECIPES = {"deblurring": "gopro"}  # by task
+TASKS = {"deblurring": "gopro"}  # by task
 TERMS = "SRN-DeblurNet's published weights and code: MIT, Copyright (c) 2018 Xin Tao"
 NON_COMMERCIAL = False
 

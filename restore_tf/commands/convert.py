@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import shutil
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from absl import flags
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
+from restore_tf.experiments import papers
 from restore_tf.system import quiet
 
 USAGE = """Converts published weights into a run directory, which evaluate and restore take.
@@ -71,11 +71,10 @@ def _convert(positional, values):
 
 def _experiment(values):
     """The recipe whose network the checkpoint holds, and its paper's converter."""
-    package = experiments.paper_of(values.model)
-    paper = importlib.import_module(f"{package}.convert")
-    if values.task not in paper.RECIPES:
-        raise UserError(f"--task {values.task}: {package} has {', '.join(paper.RECIPES)}.")
-    recipe = experiments.load_recipe(values.model, paper.RECIPES[values.task])
+    paper = papers.converter(values.model)
+    if values.task not in paper.TASKS:
+        raise UserError(f"--task {values.task}: {values.model} has {', '.join(paper.TASKS)}.")
+    recipe = experiments.load_recipe(values.model, paper.TASKS[values.task])
     return experiments.override(recipe, values.set), paper
 
 

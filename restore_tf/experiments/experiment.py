@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import importlib
 import importlib.metadata
 import json
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from restore_tf.errors import UserError
+from restore_tf.experiments import papers
 from restore_tf.system.files import atomic_path
 
 FILE_NAME = "experiment.json"
@@ -28,8 +27,7 @@ class Experiment:
     """Everything that a paper (or a recipe of ours) fixes about one training.
 
     Attributes:
-      model: a paper's model or one of its variants, e.g. "srn_lstm"; the part before the first
-        underscore names the package, here `srn_tf`.
+      model: a paper's model or one of its variants, e.g. "srn_lstm"; see `papers`.
       recipe: name of the function in `<paper>_tf.recipes` that made this.
       network: constructor arguments of the paper's model class.
       dataset, config: data set trained on, and its configuration.
@@ -84,12 +82,12 @@ class Experiment:
 
 
 def paper_of(model: str) -> str:
-    """Returns the package of a model's paper: "srn_tf" for "srn" and "srn_lstm".
+    """Returns the module of a model's paper: "srn_tf.recipes" for "srn" and "srn_lstm".
 
     Raises:
       UserError: no such paper or variant.
     """
-    return _recipes(model).__name__.partition(".")[0]
+    return papers.find(model).__name__
 
 
 def load_recipe(model: str, recipe: str) -> Experiment:
@@ -98,15 +96,15 @@ def load_recipe(model: str, recipe: str) -> Experiment:
     Raises:
       UserError: no such paper, variant or recipe; lists those there are.
     """
-    module = _recipes(model)
+    module = papers.find(model)
     if recipe not in module.RECIPES:
-        raise UserError(f"--recipe {recipe}: {model} has {_listed(module.RECIPES, recipe)}.")
+        raise UserError(f"--recipe {recipe}: {model} has {papers.listed(module.RECIPES, recipe)}.")
     return module.RECIPES[recipe](model)
 
 
 def recipes_of(model: str) -> Mapping[str, Any]:
     """Returns {name: function} of the recipes of a model's paper, the paper's own one first."""
-    return _recipes(model).RECIPES
+    return papers.find(model).RECIPES
 
 
 def build(experiment: Experiment, **arguments):
@@ -121,33 +119,11 @@ def build(experiment: Experiment, **arguments):
     """
     changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
     try:
-        model = _recipes(experiment.model).build(changed)
+        model = papers.find(experiment.model).build(changed)
     except (TypeError, ValueError) as error:  # Python's and Keras' words for a wrong argument
         raise UserError(f"network of {experiment.model}: {error}.") from None
     model.build()
     return model
-
-
-def _recipes(model: str):
-    paper = model.split("_")[0]
-    # The name ends up in an import; letters and digits alone cannot reach outside `*_tf`.
-    if not re.fullmatch(r"[a-z][a-z0-9]*", paper):
-        raise UserError(f"--model {model}: not the name of a model, such as srn.")
-    try:
-        module = importlib.import_module(f"{paper}_tf.recipes")
-    except ModuleNotFoundError as error:
-        if error.name not in (f"{paper}_tf", f"{paper}_tf.recipes"):
-            raise
-        raise UserError(f"--model {model}: there is no package {paper}_tf; try srn.") from None
-    if model not in module.VARIANTS:
-        raise UserError(f"--model {model}: {paper}_tf has {_listed(module.VARIANTS, model)}.")
-    return module
-
-
-def _listed(names, wrong: str) -> str:
-    close = difflib.get_close_matches(wrong, names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    return ", ".join(names) + hint
 
 
 def override(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
@@ -174,7 +150,9 @@ def _set(experiment, field, value, assignment):
     types = {f.name: str(f.type) for f in dataclasses.fields(experiment)}
     fields = [name for name in types if name not in ("model", "recipe", "network")]
     if field not in fields:
-        raise UserError(f"--set {assignment}: no such field; there are {_listed(fields, field)}.")
+        raise UserError(
+            f"--set {assignment}: no such field; there are {papers.listed(fields, field)}."
+        )
     if types[field] == "float" and isinstance(value, int):
         value = float(value)
     if types[field] == "Sequence[str]" and isinstance(value, str):

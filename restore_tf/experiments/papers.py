@@ -1,0 +1,113 @@
+"""The papers there are: each announces itself by an entry point, and this package names none.
+
+A paper is a module with
+
+    RECIPES    {name: function of the model's name that returns an `Experiment`}, the paper's first
+    VARIANTS   {model name: constructor arguments}
+    build      function of an `Experiment` that returns its network, a `Restorer`
+
+and whatever else of design and export it decides (`PLAN_CANDIDATES`, `make_parts`, `make_step`, …):
+shared code asks for these with `getattr` and has a default. A package announces it in its setup.py,
+
+    entry_points={"restore_tf.papers": ["srn = srn_tf.recipes"]}
+
+and its models are called by that name or by it and a suffix: "srn", "srn_lstm". In a checkout that
+is not installed, the module `<name>_tf.recipes` is found by its name alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Iterable
+from types import ModuleType
+
+from restore_tf.errors import UserError
+
+GROUP = "restore_tf.papers"
+
+
+def find(model: str) -> ModuleType:
+    """Returns the module of a model's paper.
+
+    Args:
+      model: a paper's name or one of its variants, such as "srn" or "srn_lstm".
+
+    Raises:
+      UserError: no such paper or variant; names the close ones.
+    """
+    name = model.split("_")[0]
+    # The name ends up in an import; letters and digits alone cannot reach outside `*_tf`.
+    if not re.fullmatch(r"[a-z][a-z0-9]*", name):
+        raise UserError(f"--model {model}: not the name of a model; there are {listed(names())}.")
+    module = _load(name)
+    if module is None:
+        raise UserError(f"--model {model}: no such paper; there are {listed(names(), name)}.")
+    if model not in module.VARIANTS:
+        raise UserError(f"--model {model}: {name} has {listed(module.VARIANTS, model)}.")
+    return module
+
+
+def names() -> list[str]:
+    """Returns the names of all papers that are announced, in alphabetical order."""
+    return sorted(_announced())
+
+
+def models() -> list[str]:
+    """Returns the names of all models: every paper's variants."""
+    return [model for name in names() for model in _load(name).VARIANTS]
+
+
+def converter(model: str) -> ModuleType:
+    """Returns the module that reads a paper's published weights.
+
+    That is the paper's own module where it has `load_checkpoint`, else `convert` beside it.
+
+    Raises:
+      UserError: as `find`, or there is no converter.
+    """
+    module = find(model)
+    if hasattr(module, "load_checkpoint"):
+        return module
+    package = module.__name__.rpartition(".")[0]
+    try:
+        return importlib.import_module(f"{package}.convert")
+    except ModuleNotFoundError as error:
+        if error.name != f"{package}.convert":
+            raise
+        raise UserError(f"--model {model}: there are no published weights to convert.") from None
+
+
+def listed(words: Iterable[str], wrong: str | None = None) -> str:
+    """Returns "a, b, c", with a hint where `wrong` is close to one of them."""
+    words = list(words)
+    close = difflib.get_close_matches(wrong, words, n=1) if wrong else []
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return ", ".join(words) + hint
+
+
+@functools.cache
+def _announced() -> dict[str, str]:
+    """{name: module} of all entry points; the same name twice is an error of the installation."""
+    found: dict[str, str] = {}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        if found.setdefault(point.name, point.value) != point.value:
+            raise UserError(
+                f"two packages announce a paper {point.name!r}: {found[point.name]} and "
+                f"{point.value}; uninstall one."
+            )
+    return found
+
+
+def _load(name):
+    """The module of a paper, None where there is none."""
+    path = _announced().get(name, f"{name}_tf.recipes")
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name not in (path, path.rpartition(".")[0]):
+            raise
+        return None
