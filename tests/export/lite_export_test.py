@@ -209,7 +209,7 @@ def test_a_dead_convolution_does_not_crash_xnnpack(tmp_path):
     assert prepared.widened == {"widened_ranges": 2}  # what is made of its zeros is zero as well
     # In a process of its own: it would end this one.
     found = jobs.run(
-        "lite_check", "check", tmp_path,
+        "tflite.check", "check", tmp_path,
         file=str(path), folder=str(tmp_path), restored=str(tmp_path / "restored.npy"),
     )  # fmt: skip
     assert found["finite"]
@@ -470,7 +470,7 @@ def test_a_crash_is_reported(script, message, tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(jobs.Failed, match=message):
-        jobs.run("lite_check", "check", tmp_path)
+        jobs.run("tflite.check", "check", tmp_path)
 
 
 def test_a_crash_is_a_row(tiny_srn, tmp_path, here):
