@@ -78,10 +78,9 @@ def _export(positional, values):
     record.read(output)
     name = values.name or recipe.model
     deployment.check_name(name)
-    tell = _say if "tflite" in values.format else (lambda text: None)
     if "tflite" in values.format and not values.overwrite:
         _refuse_existing(output, recipe.model, sizes, values)
-    pictures = samples.load(values.calibrate, values.sharp, note=tell)
+    pictures = samples.load(values.calibrate, values.sharp)
     quiet.import_tensorflow()
     entries, refused = [], []
     if "saved_model" in values.format:
@@ -117,9 +116,7 @@ def _saved_model(output, name, pictures, values):
     most = values.max_pixels or saved_model.MAX_PIXELS
 
     def finish(directory):
-        count = warm_up.write_requests(
-            directory, name, channels=model.channels, max_pixels=most, note=_say
-        )
+        count = warm_up.write_requests(directory, name, channels=model.channels, max_pixels=most)
         return {"warm_up_requests": count}
 
     entry = checked.export_saved_model(
@@ -154,7 +151,6 @@ def _tflite(output, sizes, pictures, values):
         kinds=values.kinds,
         samples=pictures,
         max_psnr_drop=values.max_psnr_drop,
-        note=_say,
     )
     return [{"path": f"{_TFLITE}/{row['file']}", "format": "tflite", **row} for row in rows]
 
@@ -165,7 +161,7 @@ def _plan(sizes, values):
     from restore_tf.export.plan import table
 
     share = {} if values.utilisation is None else {"utilisation": values.utilisation}
-    table.plan(*sizes[0], values.fps, workdir=values.workdir, tops=values.tops, **share)
+    print(table.plan(*sizes[0], values.fps, workdir=values.workdir, tops=values.tops, **share))
     return 0
 
 
@@ -183,10 +179,6 @@ def _check_words(flag, words, known):
             raise UserError(f"--{flag} {word}: expected some of {', '.join(known)}.")
     if not words:
         raise UserError(f"--{flag}: empty; expected some of {', '.join(known)}.")
-
-
-def _say(text):
-    print(text, file=sys.stderr)
 
 
 def _megabytes(count):

@@ -166,6 +166,11 @@ def test_candidates():
     assert rates.cost_of(picked).multiplications == pytest.approx(srn_by_hand(16, 3, 2))
 
 
+@pytest.fixture(autouse=True)
+def information(caplog):
+    caplog.set_level("INFO", "restore_tf")
+
+
 @pytest.fixture
 def few(monkeypatch):
     """Eight of SRN's candidates, of which four are counted."""
@@ -176,9 +181,8 @@ def few(monkeypatch):
 
 def test_tops_by_hand(few):
     """4 TOPS at half are 1e12 multiply-adds a second."""
-    lines = []
-    plan = table.plan(720, 1280, 25, model="srn", tops=4, utilisation=0.5, note=lines.append)
-    assert len(plan.rows) == 8 and plan.measured_ms is None
+    plan = table.plan(720, 1280, 25, model="srn", tops=4, utilisation=0.5)
+    assert len(plan.rows) == 8 and plan.measured is None
     for row, (width, scales, blocks) in itertools.product(
         plan.rows, [(8, 1, 1), (32, 3, 3), (24, 2, 2)]
     ):
@@ -188,7 +192,7 @@ def test_tops_by_hand(few):
             assert row.over == pytest.approx(ms / 40) and row.fps == pytest.approx(1e3 / ms)
     # 34.1 GMAC fit into 40 ms, 43.7 do not.
     assert plan.recommended.network.name == "SRN width 8, 3 scales, 1 ResBlock"
-    text = "\n".join(lines)
+    text = str(plan)
     assert "ESTIMATE from 4 TOPS, of which 50% are assumed" in text
     assert "| SRN width 8, 1 scale, 2 ResBlocks | 43.7 | 43.7 | 22.9 |" in text
     assert "| 1.09 times too slow |" in text and "fits: device int8" in text
@@ -221,10 +225,10 @@ class Measured:
         return measured, dict.fromkeys(self.without, "not installed")
 
 
-def test_plan_measures_what_it_recommends(monkeypatch, few):
-    measured, lines = Measured(1.1), []
+def test_plan_measures_what_it_recommends(monkeypatch, few, caplog):
+    measured = Measured(1.1)
     monkeypatch.setattr(rates, "measure", measured)
-    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
+    plan = table.plan(512, 512, 20, model="srn")
     # 50 ms are 190,735 ns for each of 262,144 pixels; int8 takes 1e-12 and 1e-10 s.
     costs = {row.network.name: row for row in plan.rows if row.engine == LITE_INT8}
     for row in costs.values():
@@ -237,35 +241,38 @@ def test_plan_measures_what_it_recommends(monkeypatch, few):
     assert best.engine == LITE_INT8 and best.fits
     assert all(row.gmac <= best.gmac for row in plan.rows if row.fits)
     assert measured.large[0][1:] == (LITE_INT8, (512, 512))
-    assert plan.measured_ms == pytest.approx(1.1 * best.ms, rel=0.2)
-    text = "\n".join(lines)
-    assert "measured here" in text and "predicted" in text and "Recommended: " in text
+    assert plan.measured.ms == pytest.approx(1.1 * best.ms, rel=0.2)
+    said = "\n".join(caplog.messages)
+    assert "measured here" in said and "predicted" in said
+    assert "Recommended: " in str(plan)
     assert {TENSORFLOW, LITE_FLOAT, LITE_INT8} == {row.engine for row in plan.rows}
 
 
-def test_plan_takes_a_lighter_one_where_the_first_misses_when_measured(monkeypatch, few):
-    measured, lines = Measured(8.0), []
+def test_plan_takes_a_lighter_one_where_the_first_misses_when_measured(monkeypatch, few, caplog):
+    measured = Measured(8.0)
     monkeypatch.setattr(rates, "measure", measured)
-    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
+    plan = table.plan(512, 512, 20, model="srn")
     assert len(measured.large) == 2
-    first, second = (line for line in lines if "predicted" in line and "measured" in line)
+    first, second = (line for line in caplog.messages if "predicted" in line and "measured" in line)
     assert first != second
     assert plan.recommended.network.name == measured.large[1][0]
 
 
-def test_what_cannot_be_run_is_said(monkeypatch, few):
-    measured, lines = Measured(1.0, failing=1, without=[LITE_FLOAT]), []
+def test_what_cannot_be_run_is_said(monkeypatch, few, caplog):
+    measured = Measured(1.0, failing=1, without=[LITE_FLOAT])
     monkeypatch.setattr(rates, "measure", measured)
-    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
-    assert "LiteRT float32: left out, not installed." in lines
+    plan = table.plan(512, 512, 20, model="srn")
+    assert "LiteRT float32: left out, not installed." in caplog.messages
     assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_INT8}
-    (failed,) = (line for line in lines if "cannot be run at 512x512 (it crashed)" in line)
+    (failed,) = (
+        line for line in caplog.messages if "cannot be run at 512x512 (it crashed)" in line
+    )
     assert not failed.startswith(plan.recommended.network.name + ",")
-    assert plan.measured_ms is not None
+    assert plan.measured is not None
     everything = [TENSORFLOW, LITE_FLOAT, LITE_INT8]
     monkeypatch.setattr(rates, "measure", Measured(1.0, without=everything))
     with pytest.raises(UserError, match="nothing could be measured .not installed"):
-        table.plan(512, 512, 20, model="srn", note=lines.append)
+        table.plan(512, 512, 20, model="srn")
 
 
 @pytest.fixture
@@ -284,14 +291,14 @@ def toy_run(tmp_path, monkeypatch):
 
 
 def test_a_run_of_a_paper_that_offers_nothing(toy_run, monkeypatch):
-    lines, each = [], cost.count(Toy())
-    plan = table.plan(90, 96, 25, workdir=toy_run, tops=4, utilisation=0.5, note=lines.append)
+    each = cost.count(Toy())
+    plan = table.plan(90, 96, 25, workdir=toy_run, tops=4, utilisation=0.5)
     (row,) = plan.rows  # 90 rows become 96, which are a multiple of 48 and 16
     assert row.network.name == "this run"
     assert row.ms == pytest.approx(1e3 * 96 * 96 * each.multiplications / 1e12)
     measured = Measured(1.0)
     monkeypatch.setattr(rates, "measure", measured)
-    plan = table.plan(480, 480, 25, workdir=toy_run, note=lines.append)
+    plan = table.plan(480, 480, 25, workdir=toy_run)
     assert [row.network.name for row in plan.rows] == ["this run"] * 3
     best = plan.recommended
     seconds = 480**2 * (1e-12 * each.multiplications + 1e-10 * each.values)
@@ -303,7 +310,7 @@ def test_a_run_of_a_paper_that_offers_nothing(toy_run, monkeypatch):
 def test_a_run_is_beside_what_its_paper_offers(tmp_path, few):
     recipe = experiment.load_recipe("srn_lstm", "quick")
     experiment.write(tmp_path, recipe, {})
-    plan = table.plan(64, 64, 25, workdir=tmp_path, tops=4, note=lambda line: None)
+    plan = table.plan(64, 64, 25, workdir=tmp_path, tops=4)
     names = {row.network.name for row in plan.rows}
     assert len(names) == 1 + 8 and "this run" in names
     assert not any("MPRNet" in name for name in names)
@@ -311,11 +318,14 @@ def test_a_run_is_beside_what_its_paper_offers(tmp_path, few):
 
 def test_nothing_fits_says_by_how_much(monkeypatch, few):
     monkeypatch.setattr(rates, "measure", Measured(1.0))
-    lines = []
-    plan = table.plan(720, 1280, 1000, model="srn", note=lines.append)
+    plan = table.plan(720, 1280, 1000, model="srn")
     assert not plan.recommended.fits
     assert plan.recommended.network.name == "SRN width 8, 1 scale, 1 ResBlock"
-    assert lines[-1].startswith("Nothing fits. Closest: SRN width 8, 1 scale, 1 ResBlock")
+    assert (
+        str(plan)
+        .splitlines()[-1]
+        .startswith("Nothing fits. Closest: SRN width 8, 1 scale, 1 ResBlock")
+    )
 
 
 @pytest.mark.parametrize(
@@ -333,7 +343,7 @@ def test_nothing_fits_says_by_how_much(monkeypatch, few):
 def test_mistakes(arguments, expected):
     options = arguments[3] if len(arguments) > 3 else {}
     with pytest.raises(UserError, match=expected):
-        table.plan(*arguments[:3], note=lambda line: None, **options)
+        table.plan(*arguments[:3], **options)
 
 
 def test_device_times_do_not_depend_on_the_engine():
@@ -344,8 +354,7 @@ def test_device_times_do_not_depend_on_the_engine():
 
 @pytest.mark.slow
 def test_a_real_plan():
-    lines = []
-    plan = table.plan(64, 96, 0.5, model="srn", note=lines.append)
+    plan = table.plan(64, 96, 0.5, model="srn")
     assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_FLOAT, LITE_INT8}
-    assert plan.recommended.fits and plan.measured_ms > 0
+    assert plan.recommended.fits and plan.measured.ms > 0
     assert all(row.ms > 0 and row.memory_mb > 0 for row in plan.rows)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment, papers
 from restore_tf.export.plan import rates
 from restore_tf.export.plan.rates import UTILISATION, Device, Machine, Network
+from restore_tf.system.log import logger
 from restore_tf.system.quiet import import_tensorflow
 
 _MEASURED = 2  # networks that are measured at the asked size, at most
@@ -67,16 +68,23 @@ class Plan:
     """The answer.
 
     Attributes:
+      heading: what the times in the table are worth.
       rows: every network in every engine, the fewest multiply-adds first; predicted.
       recommended: of those that fit, the one with the most multiply-adds in its fastest engine;
         where none fits, what comes closest.
-      measured_ms: of the recommended, at the asked size; None for an estimate from TOPS, or where
-        it could not be run.
+      measured: the recommended, as measured at the asked size; None for an estimate from TOPS, or
+        where it could not be run.
     """
 
+    heading: str
     rows: tuple[Row, ...]
     recommended: Row
-    measured_ms: float | None = None
+    measured: Row | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [self.heading, table(self.rows), _advice(self.measured or self.recommended)]
+        )
 
 
 def plan(
@@ -88,7 +96,6 @@ def plan(
     model: str | None = None,
     tops: float | None = None,
     utilisation: float = UTILISATION,
-    note: Callable[[str], None] = print,
 ) -> Plan:
     """Says which networks restore frames of a size in time, and which one to take.
 
@@ -100,7 +107,6 @@ def plan(
       tops: int8 operations a second that a device's data sheet names, in 1e12, two for a
         multiply-add; nothing is measured then.
       utilisation: the share of `tops` that a network gets out of it.
-      note: told line by line; the table is one of them.
 
     Raises:
       UserError: a size, rate, TOPS or utilisation that cannot be, no run directory, or nothing
@@ -111,27 +117,23 @@ def plan(
     networks = candidates(model, workdir)
     costs = [rates.cost_of(network) for network in networks]
     size = height, width
-    note(f"{width}x{height} at {fps:g} frames/s: {1e3 / fps:.1f} ms a frame.")
+    heading = f"{width}x{height} at {fps:g} frames/s: {1e3 / fps:.1f} ms a frame. "
     if tops is not None:
         rows = rows_of(networks, costs, Device(tops, utilisation), size, fps)
-        best = recommended(rows)
-        note(
+        heading += (
             f"ESTIMATE from {tops:g} TOPS, of which {utilisation:.0%} are assumed to be used; "
             "nothing was measured. MB: what layers give out, in 8 bits."
         )
-        note(table(rows))
-        note(_advice(best))
-        return Plan(tuple(rows), best)
+        return Plan(heading, tuple(rows), recommended(rows))
     machine = Machine(networks)
     for engine, (rate, name) in machine.sustained.items():
-        note(f"{engine}: {rate:.3g} GMAC/s measured here in {name}.")
+        logger.info("%s: %.3g GMAC/s measured here in %s.", engine, rate, name)
     for engine, reason in machine.left_out.items():
-        note(f"{engine}: left out, {reason}.")
+        logger.warning("%s: left out, %s.", engine, reason)
     rows = rows_of(networks, costs, machine, size, fps)
-    note(f"Predicted from short runs on this machine:\n{table(rows)}")
-    best, measured = _measure_best(rows, note)
-    note(_advice(measured or best))
-    return Plan(tuple(rows), best, measured and measured.ms)
+    best, measured = _measure_best(rows)
+    heading += "Predicted from short runs on this machine:"
+    return Plan(heading, tuple(rows), best, measured)
 
 
 def candidates(model: str | None = None, workdir: str | os.PathLike | None = None) -> list[Network]:
@@ -224,7 +226,7 @@ def _number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _measure_best(rows, note):
+def _measure_best(rows):
     """Measures the recommended row at the asked size; where it then does not fit, the next one.
 
     Returns:
@@ -236,15 +238,14 @@ def _measure_best(rows, note):
         name, (height, width) = f"{best.network.name}, {best.engine}", best.size
         found, reasons = rates.measure([(best.network, best.size)], [best.engine])
         if not found:
-            note(f"{name}: cannot be run at {width}x{height} ({reasons[best.engine]}).")
+            reason = reasons[best.engine]
+            logger.warning("%s: cannot be run at %dx%d (%s).", name, width, height, reason)
             rows.remove(best)
             continue
         (run,) = found[best.engine]
         ms = 1e3 * run.seconds * height * width * best.runs
-        note(
-            f"{name}: predicted {_number(best.ms)} ms, measured {_number(ms)} ms at "
-            f"{width}x{height}."
-        )
+        figures = _number(best.ms), _number(ms), width, height
+        logger.info("%s: predicted %s ms, measured %s ms at %dx%d.", name, *figures)
         measured = best.taking(ms)
         if run.bytes_per_pixel:
             taken = run.bytes_per_pixel * height * width / 1e6

@@ -18,11 +18,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from restore_tf.export.samples import Samples
 from restore_tf.export.tflite.crops import read_crops
 from restore_tf.inference.tflite_model import KINDS, METADATA_FORMAT
 from restore_tf.system.files import atomic_path
+from restore_tf.system.log import logger
 
 _PIXELS = 2**21  # that a size is calibrated and scored on: 16 crops of 256x256, 2 of 720x1280
 _SIDE = 256  # in pixels, of the crops that a file for any size is run on
@@ -53,7 +55,6 @@ def export(
     kinds: Sequence[str],
     samples: Samples,
     max_psnr_drop: float = 0.3,
-    note: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Writes a run's network as TFLite files.
 
@@ -69,7 +70,6 @@ def export(
       samples: pictures to calibrate and score on.
       max_psnr_drop: refuse a file that loses more, in dB. Against sharp pictures where there are
         any; else the loss that a restoration of 30 dB would suffer from the same error.
-      note: told in a line what was done, and what the caller may not expect.
 
     Returns:
       One row for each file, in the order of sizes and kinds, all of which JSON can hold: file,
@@ -92,7 +92,7 @@ def export(
     recipe, _ = experiment.read(workdir)
     load_arguments = dict(load_arguments)
     if load_arguments.pop("precision", "float32") != "float32":
-        note("TFLite has no bfloat16: its files are made from the network in float32.")
+        logger.warning("TFLite has no bfloat16: its files are made from the network in float32.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -100,10 +100,12 @@ def export(
         with tempfile.TemporaryDirectory(prefix="restore_tf_") as scratch:
             maker = _Maker(Path(scratch), directory, recipe.model, size, max_psnr_drop)
             wanted = kinds_of(size, kinds)
-            maker.prepare(workdir, load_arguments, wanted, samples, note)
+            maker.prepare(workdir, load_arguments, wanted, samples)
             for kind in wanted:
                 rows.append(maker.make(kind))
-                note(describe(rows[-1]))
+                logger.log(
+                    logging.INFO if rows[-1]["written"] else logging.WARNING, describe(rows[-1])
+                )
     return rows
 
 
@@ -142,15 +144,15 @@ class _Maker:
         self._limit = max_psnr_drop
         self._model = model
 
-    def prepare(self, workdir, load_arguments, kinds, samples, note):
+    def prepare(self, workdir, load_arguments, kinds, samples):
         crop = self._size or (_SIDE, _SIDE)
         count = max(1, min(len(samples), _PIXELS // math.prod(crop)))
         smaller = samples.smaller_than(crop)
         if smaller:
-            note(
-                f"{smaller} of {len(samples)} pictures of {samples.origin} are smaller than "
-                f"{crop[0]}x{crop[1]} pixels and were mirrored to fill them; --calibrate FOLDER "
-                "takes larger ones."
+            logger.warning(
+                "%d of %d pictures of %s are smaller than %dx%d pixels and were mirrored to fill "
+                "them; --calibrate FOLDER takes larger ones.",
+                *(smaller, len(samples), samples.origin, *crop),
             )
         samples.save(self._scratch / "samples.npz")
         try:
