@@ -22,7 +22,7 @@ from restore_tf.export import jobs
 from restore_tf.export.samples import Samples
 from restore_tf.export.tflite import check as lite_check
 from restore_tf.export.tflite import convert as lite_convert
-from restore_tf.export.tflite import crops, make
+from restore_tf.export.tflite import crops, make, scores
 from restore_tf.export.tflite import ranges as lite_ranges
 from restore_tf.export.tflite.contents import contents
 from restore_tf.inference.tflite_model import KINDS, LiteModel
@@ -414,18 +414,18 @@ def test_what_does_not_convert_is_a_row(tiny_srn, tmp_path, here):
 
 def test_scores_by_hand():
     black = np.zeros((2, 8, 8, 3), np.float32)
-    found = make.score(black, black + 0.1, None)
+    found = scores.score(black, black + 0.1, None)
     assert found["psnr_to_float"] == pytest.approx(20)  # -10 log10(0.01)
     assert found["psnr_loss"] == pytest.approx(10.4139, abs=1e-3)  # 10 log10(1 + 0.01 / 0.001)
     assert found["psnr"] is None
-    assert make.score(black, black - 5.0, None)["psnr_loss"] == 0  # both are black when clipped
+    assert scores.score(black, black - 5.0, None)["psnr_loss"] == 0  # both are black when clipped
     sharp = np.full(black.shape, 51, np.uint8)  # 0.2
-    found = make.score(black + 0.1, black, sharp)
+    found = scores.score(black + 0.1, black, sharp)
     # 0.1 is level 26 rounded: 20 log10(255 / 25) = 20.172; 20 log10(255 / 51) = 13.979.
     assert found["psnr_float"] == pytest.approx(20.172, abs=1e-3)
     assert found["psnr"] == pytest.approx(13.979, abs=1e-3)
     assert found["psnr_loss"] == pytest.approx(6.193, abs=1e-3)
-    assert json.dumps(make.score(black, black, np.zeros(black.shape, np.uint8)))
+    assert json.dumps(scores.score(black, black, np.zeros(black.shape, np.uint8)))
 
 
 def test_bad_requests_are_one_line(tiny_srn, tmp_path, here):

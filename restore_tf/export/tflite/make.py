@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.evaluation import metrics
 from restore_tf.experiments import experiment
 from restore_tf.export import jobs
 from restore_tf.export.samples import Samples
 from restore_tf.export.tflite.crops import read_crops
+from restore_tf.export.tflite.scores import score
 from restore_tf.inference.tflite_model import KINDS, METADATA_FORMAT
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
@@ -42,8 +42,6 @@ from restore_tf.system.log import logger
 _PIXELS = 2**21  # that a size is calibrated and scored on: 16 crops of 256x256, 2 of 720x1280
 _SIDE = 256  # in pixels, of the crops that a file for any size is run on
 _FLOAT32_ERROR = 1e-4  # of the output's range; XNNPACK adds up in another order
-_RESTORED_MSE = 1e-3  # in image units: 30 dB, what restoring a GoPro frame leaves
-_HIGHEST_PSNR = 200.0  # dB; for equal pictures, whose PSNR JSON cannot hold
 
 
 def export(
@@ -75,7 +73,7 @@ def export(
       One row for each file, in the order of sizes and kinds, all of which JSON can hold: file,
       kind, size, written, reason (why it was not written), and as far as it came widened_ranges
       (see `ranges`), bytes, sha256, operations, input, output, ms (per frame), peak_mb, crops,
-      and what `score` returns.
+      and what `scores.score` returns.
 
     Raises:
       UserError: no run directory, an unknown kind, a size that the network does not take, or
@@ -269,39 +267,6 @@ class _Maker:
 
 _REPORTED = ("operations", "input", "output", "ms", "peak_mb", "bytes_per_pixel")
 _IN_METADATA = ("bytes_per_pixel", "psnr_to_float", "psnr_loss", "loss_of")
-
-
-def score(
-    reference: np.ndarray, restored: np.ndarray, sharp: np.ndarray | None
-) -> dict[str, float | str | None]:
-    """Says how far a file's pictures are from the Keras model's, and what that costs.
-
-    Args:
-      reference: what the Keras model gives, (count, height, width, channels) float, not clipped.
-      restored: what the file gives, the same shape.
-      sharp: the sharp pictures, uint8, or None.
-
-    Returns:
-      All in dB: psnr_to_float, of the file's pictures against the model's, both clipped to [0, 1];
-      psnr_float and psnr, means over the crops of the model's and the file's against sharp ones in
-      8 bits, None without; psnr_loss, and in loss_of what it is measured against. Without sharp
-      pictures the loss is an estimate: an error that has nothing to do with what a restoration of
-      30 dB still does wrong adds to it, 10 log10(1 + MSE / 1e-3).
-    """
-    error = float(np.mean((np.clip(reference, 0, 1) - np.clip(restored, 0, 1)) ** 2))
-    scores = {"psnr_to_float": _psnr(error), "psnr_float": None, "psnr": None}
-    if sharp is None:
-        loss = 10 * math.log10(1 + error / _RESTORED_MSE)
-        return scores | {"psnr_loss": loss, "loss_of": "estimated for a restoration of 30 dB"}
-    for name, pictures in (("psnr_float", reference), ("psnr", restored)):
-        values = [metrics.psnr(*pair) for pair in zip(sharp, pictures, strict=True)]
-        scores[name] = float(np.mean(np.minimum(values, _HIGHEST_PSNR)))
-    loss = scores["psnr_float"] - scores["psnr"]
-    return scores | {"psnr_loss": loss, "loss_of": "against sharp pictures"}
-
-
-def _psnr(error):
-    return -10 * math.log10(error) if error > 10 ** (-_HIGHEST_PSNR / 10) else _HIGHEST_PSNR
 
 
 def describe(row: Mapping[str, Any]) -> str:
