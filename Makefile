@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED := 1
 train: $(READY)
 	$(VENV)/bin/python train.py --model srn --workdir $(RUN)
 	$(VENV)/bin/python evaluate.py --workdir $(RUN) --output $(EVALUATION)
-	$(VENV)/bin/python restore.py $(EVALUATION)/pictures/blurry/$(PICTURE) --workdir $(RUN) \
+	$(VENV)/bin/python restore.py $(EVALUATION)/pictures/degraded/$(PICTURE) --workdir $(RUN) \
 		--output $(RUN)/restored --strip --overwrite
 	@echo
 	@echo "Look at:"

@@ -21,6 +21,7 @@ CORE = [
     "pillow>=11",  # picture files
     "platformdirs>=4",  # where fetched weights are kept
     "psutil>=5.9",  # free memory; TensorFlow Datasets brings it along
+    "jinja2>=3.1",  # the report page's templates, escaped
     "absl-py>=2",  # command-line flags
     "tqdm>=4.66",  # progress
 ]
@@ -61,7 +62,8 @@ setup(
     package_dir={"restore_tf.datasets": "datasets"},
     # TensorFlow Datasets reads a data set's description and citation from these.
     package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS}
-    | {"srn_tf": ["published.json"], "restore_tf.serving": ["templates/*"]},
+    | {"srn_tf": ["published.json"], "restore_tf.serving": ["templates/*"]}
+    | {"restore_tf.evaluation.page": ["templates/*"]},
     install_requires=CORE,
     extras_require={
         "eval": EVAL,

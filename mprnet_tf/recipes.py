@@ -6,10 +6,13 @@ authors' published training, as described to us; the code itself was not read.
 
 from __future__ import annotations
 
+import itertools
+
 from mprnet_tf.model import TASKS, VARIANTS, MPRNet
+from restore_tf.experiments.candidate import Candidate
 from restore_tf.experiments.experiment import Experiment
 
-__all__ = ["RECIPES", "VARIANTS", "build"]
+__all__ = ["PLAN_CANDIDATES", "PLAN_INT8_BYTES", "PLAN_PROBES", "RECIPES", "VARIANTS", "build"]
 
 _BATCH = 16  # paper, section 4.2
 _GOPRO_PAIRS = 2103
@@ -118,3 +121,24 @@ def quick(model: str = "mprnet") -> Experiment:
 
 
 RECIPES = {"gopro": gopro, "sidd": sidd, "rain13k": rain13k, "quick": quick}
+
+
+def _candidate(task, stages):
+    n_feat = TASKS[task]["n_feat"]
+    name = f"MPRNet n_feat {n_feat}, {stages} stage{'s' if stages > 1 else ''}"
+    return Candidate(name, {**TASKS[task], "stages": stages})
+
+
+# What `export.py --plan` chooses from, and the small networks that it runs to learn how long these
+# take: (constructor arguments, side of the picture in pixels).
+PLAN_CANDIDATES = [
+    _candidate(*each)
+    for each in itertools.product(("deraining", "denoising", "deblurring"), (1, 2, 3))
+]
+PLAN_PROBES = [
+    ({"n_feat": 16, "scale_unetfeats": 8, "scale_orsnetfeats": 8, "stages": 1}, 128),
+    ({**TASKS["deraining"], "stages": 1}, 128),
+]
+# Memory of what layers give out in int8, per pixel and channel at full resolution, as LiteRT lays
+# it out.
+PLAN_INT8_BYTES = 20.0

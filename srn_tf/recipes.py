@@ -6,6 +6,9 @@ TensorFlow 1 implementation.
 
 from __future__ import annotations
 
+import itertools
+
+from restore_tf.experiments.candidate import Candidate
 from restore_tf.experiments.experiment import Experiment
 from srn_tf.model import SRN, VARIANTS
 
@@ -66,3 +69,29 @@ def quick(model: str = "srn") -> Experiment:
 
 
 RECIPES = {"gopro": gopro, "quick": quick}
+
+
+def _candidate(width, scales, res_blocks):
+    names = [
+        f"SRN width {width}",
+        f"{scales} scale{'s' if scales > 1 else ''}",
+        f"{res_blocks} ResBlock{'s' if res_blocks > 1 else ''}",
+    ]
+    return Candidate(
+        ", ".join(names),
+        {"width": width, "scales": scales, "res_blocks": res_blocks},
+        # Scales share their layers; each has a quarter of the pixels of the next finer one.
+        counted={"scales": 1},
+        repeated=sum(4.0**-scale for scale in range(scales)),
+    )
+
+
+# What `export.py --plan` chooses from, and the small networks that it runs to learn how long these
+# take: (constructor arguments, side of the picture in pixels).
+PLAN_CANDIDATES = [
+    _candidate(*each) for each in itertools.product((8, 16, 24, 32), (1, 2, 3), (1, 2, 3))
+]
+PLAN_PROBES = [({"width": width, "scales": 1, "res_blocks": 1}, 256) for width in (8, 32)]
+# Memory of what layers give out in int8, per pixel and channel at full resolution, as LiteRT lays
+# it out.
+PLAN_INT8_BYTES = 11.0

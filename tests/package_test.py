@@ -110,6 +110,7 @@ def test_the_wheel_owns_only_our_names(wheel):
     assert "restore_tf/datasets/gopro/layout.py" in names
     assert "restore_tf/datasets/gopro/CITATIONS.bib" in names
     assert "srn_tf/published.json" in names
+    assert "restore_tf/evaluation/page/templates/report.html" in names
     assert not [name for name in names if "dummy_data" in name]
 
 

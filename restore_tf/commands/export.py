@@ -81,8 +81,7 @@ def _export(positional, values):
     name = values.name or recipe.model
     deployment.check_name(name)
     _check_places(output, recipe.model, sizes, values)
-    note = _say if "tflite" in values.format else (lambda text: None)
-    pictures = samples.load(values.calibrate, values.sharp, note=note)
+    pictures = samples.load(values.calibrate, values.sharp)
     quiet.import_tensorflow()
     if "tflite" in values.format:
         _check_sizes(sizes, experiments.construct(recipe))
@@ -150,9 +149,7 @@ def _saved_model(output, name, pictures, values):
     most = values.max_pixels or saved_model.MAX_PIXELS
 
     def finish(directory):
-        count = warm_up.write_requests(
-            directory, name, channels=model.channels, max_pixels=most, note=_say
-        )
+        count = warm_up.write_requests(directory, name, channels=model.channels, max_pixels=most)
         return {"warm_up_requests": count}
 
     entry = checked.export_saved_model(
@@ -196,7 +193,6 @@ def _tflite(output, sizes, pictures, values):
                     kinds=values.kinds,
                     samples=pictures,
                     max_psnr_drop=values.max_psnr_drop,
-                    note=_say,
                 )
         except UserError as error:
             logger.warning("TFLite of %s: %s", _named(size), error)
@@ -219,7 +215,7 @@ def _plan(sizes, values):
     from restore_tf.export.plan import table
 
     share = {} if values.utilisation is None else {"utilisation": values.utilisation}
-    table.plan(*sizes[0], values.fps, workdir=values.workdir, tops=values.tops, **share)
+    print(table.plan(*sizes[0], values.fps, workdir=values.workdir, tops=values.tops, **share))
     return 0
 
 
@@ -237,10 +233,6 @@ def _check_words(flag, words, known):
             raise UserError(f"--{flag} {word}: expected some of {', '.join(known)}.")
     if not words:
         raise UserError(f"--{flag}: empty; expected some of {', '.join(known)}.")
-
-
-def _say(text):
-    logger.info("%s", text)
 
 
 def _megabytes(count):

@@ -19,7 +19,7 @@ from restore_tf.commands import cli, local_workers
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.experiments import run_directory
+from restore_tf.experiments import papers, run_directory
 from restore_tf.system import quiet
 from restore_tf.system.log import logger
 from restore_tf.training.options import Options
@@ -113,15 +113,15 @@ def _use_onednn(values):
     """Lets TensorFlow train by oneDNN's kernels on x86 where that is quicker.
 
     TensorFlow by itself does so with AVX-512 only. With AVX2 alone a step takes 0.5 to 0.85 of the
-    time with them, but 1.2 to 1.5 of it for MPRNet's wide recipes, whose 3x3 convolutions of 80 and
-    more channels they are slow with. Restoring is left as TensorFlow has it.
+    time with them, but for what a paper says is slower (`papers.beside`). Restoring is left as
+    TensorFlow has it.
     """
+    beside = papers.beside(values.model, "onednn")
     recipe = values.recipe or values.dataset or "quick"
     # Fine-tuning takes another run's network, whose width is not known yet.
-    narrow = recipe in ("quick", "rain13k") and not values.init_from
-    wide = values.model == "mprnet" and not narrow
+    slower = beside and (recipe not in beside.FASTER_RECIPES or values.init_from)
     known = platform.machine().lower() in ("x86_64", "amd64")
-    if known and not wide and "tensorflow" not in sys.modules:  # which reads it once
+    if known and not slower and "tensorflow" not in sys.modules:  # which reads it once
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 

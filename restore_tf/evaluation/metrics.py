@@ -20,7 +20,6 @@ Nothing here imports TensorFlow or Keras; the metric for training is
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,28 +27,27 @@ from scipy import ndimage
 from skimage import metrics as skimage_metrics
 
 from restore_tf.errors import UserError
+from restore_tf.evaluation.checked_pair import (
+    PEAK,
+    RADIUS,
+    SIGMA,
+    check_window,
+    checked_pair,
+    gaussian_ssim,
+)
+from restore_tf.evaluation.realblur import RealBlurScore, realblur
 
-WINDOW = 11  # pixels; the side of every SSIM window here
-_SIGMA = 1.5  # pixels; the window's standard deviation, Wang et al. 2004, section III.C
-_RADIUS = WINDOW // 2
-_PEAK = 255.0
-_C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2  # Wang et al. 2004, equations 6 and 9
-# A sharp float picture may ring a little beyond 1 after resampling; beyond 2 it is not [0, 1].
-_FLOAT_LIMIT = 2.0
-_ECC_ITERATIONS = 100
+__all__ = [
+    "RealBlurScore",
+    "bootstrap_interval",
+    "mse",
+    "psnr",
+    "realblur",
+    "ssim",
+    "ssim_matlab",
+]
 
-
-class RealBlurScore(NamedTuple):
-    """What `realblur` returns.
-
-    psnr: dB, over the pixels that both pictures cover.
-    ssim: in [-1, 1], per channel over the same pixels.
-    aligned: False where no homography was found and the pictures were compared as they lie.
-    """
-
-    psnr: float
-    ssim: float
-    aligned: bool
+_C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2  # Wang et al. 2004, equations 6 and 9
 
 
 def psnr(sharp: ArrayLike, restored: ArrayLike) -> float:
@@ -65,9 +63,7 @@ def psnr(sharp: ArrayLike, restored: ArrayLike) -> float:
     """
     sharp, restored = _eight_bit_pair(sharp, restored)
     with np.errstate(divide="ignore"):
-        return float(
-            skimage_metrics.peak_signal_noise_ratio(sharp, restored, data_range=int(_PEAK))
-        )
+        return float(skimage_metrics.peak_signal_noise_ratio(sharp, restored, data_range=int(PEAK)))
 
 
 def mse(sharp: ArrayLike, restored: ArrayLike) -> float:
@@ -95,8 +91,8 @@ def ssim(sharp: ArrayLike, restored: ArrayLike) -> float:
       UserError: the shapes differ, or a picture is not one or is too small.
     """
     sharp, restored = _eight_bit_pair(sharp, restored)
-    _check_window(sharp, "ssim")
-    return float(_gaussian_ssim(sharp, restored, _PEAK))
+    check_window(sharp, "ssim")
+    return float(gaussian_ssim(sharp, restored, PEAK))
 
 
 def ssim_matlab(sharp: ArrayLike, restored: ArrayLike) -> float:
@@ -113,7 +109,7 @@ def ssim_matlab(sharp: ArrayLike, restored: ArrayLike) -> float:
       UserError: the shapes differ, or a picture is not one or is too small.
     """
     sharp, restored = _eight_bit_pair(sharp, restored)
-    _check_window(sharp, "ssim_matlab")
+    check_window(sharp, "ssim_matlab")
     # Channels first: each plane is contiguous and small enough to stay in the cache.
     x = np.moveaxis(np.atleast_3d(sharp), -1, 0).astype(np.float64)
     z = np.moveaxis(np.atleast_3d(restored), -1, 0).astype(np.float64)
@@ -124,40 +120,6 @@ def ssim_matlab(sharp: ArrayLike, restored: ArrayLike) -> float:
     similarity = (mean_cross + _C1) * (cross - mean_cross + _C2)
     similarity /= (mean_energy + _C1) * (energy - mean_energy + _C2)
     return float(similarity.mean())
-
-
-def realblur(sharp: ArrayLike, restored: ArrayLike) -> RealBlurScore:
-    """PSNR and SSIM after aligning brightness and position (Rim et al. 2020, RealBlur).
-
-    RealBlur's two cameras differ by a little gain and geometry, which no network can know. The
-    restored picture is multiplied by one number, then warped by the homography that OpenCV's ECC
-    finds; only pixels inside the warped picture count. Where ECC does not converge the pictures
-    are compared unwarped and `aligned` is False: count these.
-
-    Args:
-      sharp, restored: uint8 or float pictures of at least 11x11 pixels, see the module's head.
-        Floats are not clipped.
-
-    Raises:
-      UserError: OpenCV is missing, the shapes differ, or a picture is not one or is too small.
-    """
-    cv2 = _opencv()
-    sharp, restored = _checked_pair(sharp, restored)
-    _check_window(sharp, "realblur")
-    # float32 throughout: OpenCV 5.0.0's cubic warp of float64 returns zeros along the borders.
-    sharp = np.atleast_3d(_as_float32(sharp))
-    restored = _match_gain(sharp, np.atleast_3d(_as_float32(restored)))
-    homography = _find_homography(cv2, sharp, restored)
-    mask = np.ones(sharp.shape[:2], np.float32)
-    if homography is not None:
-        restored, mask = _warp(cv2, restored, homography)
-    mask = mask[..., np.newaxis]
-    sharp, restored = sharp * mask, restored * mask
-    return RealBlurScore(
-        _masked_psnr(sharp, restored, mask),
-        _masked_ssim(sharp, restored, mask),
-        homography is not None,
-    )
 
 
 def bootstrap_interval(
@@ -198,62 +160,6 @@ def bootstrap_interval(
     return float(means[tail]), float(means[resamples - 1 - tail])
 
 
-def _checked_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both as arrays, uint8 or float, of one shape, or raises a UserError."""
-    sharp, restored = np.asarray(sharp), np.asarray(restored)
-    if sharp.shape != restored.shape:
-        raise UserError(
-            f"sharp and restored: expected one shape, got {sharp.shape} and {restored.shape}; "
-            "crop or pad the restored picture back to the size of its input."
-        )
-    if sharp.ndim not in (2, 3) or sharp.shape[2:] not in ((), (1,), (3,)) or not sharp.size:
-        raise UserError(
-            "sharp and restored: expected (height, width, 3), (height, width, 1) or "
-            f"(height, width), got {sharp.shape}; pass one picture at a time."
-        )
-    for name, picture in (("sharp", sharp), ("restored", restored)):
-        if picture.dtype != np.uint8:
-            _check_float(name, picture)
-    if sharp.dtype != np.uint8 and sharp.max() > _FLOAT_LIMIT:
-        raise UserError(
-            f"sharp: expected floats in [0, 1], found {float(sharp.max()):g}; "
-            "divide by 255 or pass uint8."
-        )
-    return sharp, restored
-
-
-def _check_float(name: str, picture: np.ndarray) -> None:
-    """Raises a UserError unless `picture` holds finite floating-point numbers."""
-    # ml_dtypes' bfloat16, what a bf16 tensor turns into, is no subtype of np.floating.
-    if not np.issubdtype(picture.dtype, np.floating) and picture.dtype.name != "bfloat16":
-        raise UserError(
-            f"{name}: expected uint8 in [0, 255] or floats in [0, 1], got {picture.dtype}."
-        )
-    bad = picture.size - np.count_nonzero(np.isfinite(picture))
-    if bad:
-        raise UserError(
-            f"{name}: {bad} of {picture.size} values are NaN or infinite; "
-            "the network that made it has diverged."
-        )
-
-
-def _check_window(picture: np.ndarray, metric: str) -> None:
-    """Raises a UserError if an SSIM window does not fit into `picture`."""
-    height, width = picture.shape[:2]
-    if min(height, width) < WINDOW:
-        raise UserError(
-            f"{metric}: expected at least {WINDOW}x{WINDOW} pixels, "
-            f"got {height}x{width} (height x width); leave this picture out or use psnr."
-        )
-
-
-def _as_float32(picture: np.ndarray) -> np.ndarray:
-    """Returns uint8 as float32 in [0, 1], and floats as float32 as they are."""
-    if picture.dtype == np.uint8:
-        return picture.astype(np.float32) / np.float32(_PEAK)
-    return picture.astype(np.float32)
-
-
 def _eight_bit_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns the checked pair as uint8: floats clipped to [0, 1] and rounded."""
 
@@ -262,29 +168,15 @@ def _eight_bit_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, 
             return picture
         if picture.dtype.itemsize < 4:  # 255 steps do not survive half precision
             picture = picture.astype(np.float32)
-        return np.rint(np.clip(picture, 0, 1) * picture.dtype.type(_PEAK)).astype(np.uint8)
+        return np.rint(np.clip(picture, 0, 1) * picture.dtype.type(PEAK)).astype(np.uint8)
 
-    sharp, restored = _checked_pair(sharp, restored)
+    sharp, restored = checked_pair(sharp, restored)
     return eight_bit(sharp), eight_bit(restored)
-
-
-def _gaussian_ssim(sharp, restored, data_range, full=False):
-    """scikit-image's SSIM with Wang et al.'s window; with `full`, (mean, map)."""
-    return skimage_metrics.structural_similarity(
-        sharp,
-        restored,
-        channel_axis=-1 if sharp.ndim == 3 else None,
-        data_range=data_range,
-        gaussian_weights=True,
-        sigma=_SIGMA,
-        use_sample_covariance=False,
-        full=full,
-    )
 
 
 def _window() -> np.ndarray:
     """The Gaussian window along one axis: (11,), sum 1."""
-    window = np.exp(-(np.arange(-_RADIUS, _RADIUS + 1) ** 2) / (2 * _SIGMA**2))
+    window = np.exp(-(np.arange(-RADIUS, RADIUS + 1) ** 2) / (2 * SIGMA**2))
     return window / window.sum()
 
 
@@ -297,94 +189,10 @@ def _volume_blur(volume: np.ndarray) -> np.ndarray:
     window, channels = _window(), len(volume)
     mixing = np.zeros((channels, channels))
     for centre in range(channels):
-        reach = np.clip(np.arange(centre - _RADIUS, centre + _RADIUS + 1), 0, channels - 1)
+        reach = np.clip(np.arange(centre - RADIUS, centre + RADIUS + 1), 0, channels - 1)
         np.add.at(mixing[centre], reach, window)
     planes = np.empty_like(volume)
     for plane, blurred in zip(volume, planes, strict=True):
         rows = ndimage.correlate1d(plane, window, axis=0, mode="nearest")
         ndimage.correlate1d(rows, window, axis=1, mode="nearest", output=blurred)
     return np.tensordot(mixing, planes, axes=1)
-
-
-def _opencv():
-    """Returns the cv2 module, or raises a UserError that says how to install it."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise UserError(
-            "realblur: needs OpenCV to align pictures; run: pip install 'restore_tf[eval]'"
-        ) from error
-    return cv2
-
-
-def _match_gain(sharp: np.ndarray, restored: np.ndarray) -> np.ndarray:
-    """Scales `restored` by the one number that brings it closest to `sharp`."""
-    energy = np.sum(restored * restored, dtype=np.float64)
-    if energy == 0:  # black stays black, whatever the gain
-        return restored
-    return restored * np.float32(np.sum(sharp * restored, dtype=np.float64) / energy)
-
-
-def _find_homography(cv2, sharp: np.ndarray, restored: np.ndarray) -> np.ndarray | None:
-    """Returns the (3, 3) map from `sharp`'s pixels to `restored`'s, or None without one.
-
-    None also if the map would move every pixel out of the picture: nothing could be compared.
-    """
-
-    def gray(picture):
-        return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.shape[2] == 3 else picture
-
-    # Epsilon 0: the protocol runs all iterations unless the correlation stops growing.
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ECC_ITERATIONS, 0)
-    try:
-        _, homography = cv2.findTransformECC(
-            gray(sharp),
-            gray(restored),
-            np.eye(3, dtype=np.float32),
-            cv2.MOTION_HOMOGRAPHY,
-            criteria,
-            None,
-            5,
-        )
-    except cv2.error:  # how OpenCV says that ECC did not converge
-        return None
-    if not np.isfinite(homography).all():
-        return None
-    _, mask = _warp(cv2, restored, homography)
-    return homography if mask[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS].any() else None
-
-
-def _warp(cv2, picture: np.ndarray, homography: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (picture warped, (height, width) mask of the pixels it covers, 0 or 1)."""
-    height, width = picture.shape[:2]
-    warped = cv2.warpPerspective(
-        picture,
-        homography,
-        (width, height),
-        flags=cv2.INTER_CUBIC + cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT,
-    )
-    mask = cv2.warpPerspective(
-        np.ones((height, width), np.float32),
-        homography,
-        (width, height),
-        flags=cv2.INTER_NEAREST + cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    return warped.reshape(picture.shape), mask
-
-
-def _masked_psnr(sharp: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> float:
-    """PSNR in dB of masked pictures in [0, 1] over the mask's pixels, all channels."""
-    error = np.sum((sharp - restored) ** 2, dtype=np.float64) / (mask.sum() * sharp.shape[2])
-    with np.errstate(divide="ignore"):
-        return float(10 * np.log10(1 / error))
-
-
-def _masked_ssim(sharp: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> float:
-    """Mean SSIM of masked pictures in [0, 1] over the mask's pixels, 5 at each border cut."""
-    _, similarity = _gaussian_ssim(sharp, restored, 1.0, full=True)
-    inside = slice(_RADIUS, -_RADIUS)
-    total = np.sum((similarity * mask)[inside, inside], axis=(0, 1), dtype=np.float64)
-    return float(np.mean(total / mask[inside, inside].sum(dtype=np.float64)))

@@ -82,6 +82,26 @@ def converter(model: str) -> ModuleType:
         raise UserError(f"--model {model}: there are no published weights to convert.") from None
 
 
+def beside(model: str, name: str) -> ModuleType | None:
+    """Returns the module `name` of a model's package, without its recipes; None where none is.
+
+    Recipes bring Keras, and with it TensorFlow, along. What must be known earlier lies beside them:
+    `onednn.FASTER_RECIPES`, of a paper with recipes that oneDNN's kernels slow down on AVX2 alone,
+    names those that they do not.
+    """
+    paper = model.split("_")[0]
+    package = _announced().get(paper, f"{paper}_tf.recipes").rpartition(".")[0]
+    path = f"{package}.{name}"
+    if not package or not re.fullmatch(r"[\w.]+", path, re.ASCII):
+        return None
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name not in (path, package):
+            raise
+        return None
+
+
 def inference_options(experiment, options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns constructor arguments that restoring changes, as the paper understands them.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from restore_tf.datasets import folder, pairing, sources
 from restore_tf.errors import UserError
 from restore_tf.pictures import files, planes
 from restore_tf.pictures.pixels import from_float, to_float
+from restore_tf.system.log import logger
 
 EMBEDDED = ("synthetic", "defocus", "validation")
 COUNT = 16
@@ -124,7 +124,6 @@ def load(
     degraded_dir: str | os.PathLike | None = None,
     sharp_dir: str | os.PathLike | None = None,
     count: int = COUNT,
-    note: Callable[[str], None] = lambda text: None,
 ) -> Samples:
     """Reads pictures of two folders, or the embedded ones.
 
@@ -137,7 +136,6 @@ def load(
         which are mildly out of focus and have sharp partners.
       sharp_dir: their sharp partners, of the same names (but for the extension) and sizes.
       count: at most so many pictures.
-      note: told in a line what the pictures may be too few or unfit for.
 
     Raises:
       UserError: sharp pictures without degraded ones, a folder that is missing or has no pictures,
@@ -148,8 +146,8 @@ def load(
     if degraded_dir is None:
         if sharp_dir is not None:
             raise UserError(f"{sharp_dir}: sharp pictures without degraded ones; give both.")
-        note(
-            "calibrated and scored on the embedded pictures, which are mildly out of focus; "
+        logger.info(
+            "files are calibrated and compared on the embedded pictures, mildly out of focus; "
             "--calibrate FOLDER takes pictures like those that will be restored."
         )
         return _embedded(count)

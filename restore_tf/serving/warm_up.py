@@ -9,8 +9,7 @@ messages, 1,000 at most.
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from restore_tf.pictures import files
 from restore_tf.pictures.decoding import Picture
 from restore_tf.pictures.pixels import to_float
 from restore_tf.system.files import atomic_path
+from restore_tf.system.log import logger
 
 PLACE = Path("assets.extra") / "tf_serving_warmup_requests"
 SIZES = ((256, 256),)
@@ -30,7 +30,6 @@ def write_requests(
     sizes: Sequence[tuple[int, int]] = SIZES,
     channels: int = 3,
     max_pixels: int | None = None,
-    note: Callable[[str], None] = warnings.warn,
 ) -> int:
     """Writes warm-up requests for both signatures into an exported SavedModel.
 
@@ -44,7 +43,6 @@ def write_requests(
         server, and takes 12 bytes a pixel of the file.
       channels: of the network. A request that fails keeps TF Serving from loading the version.
       max_pixels: as the export's; larger sizes are left out, since the graph refuses them.
-      note: told in a line what was not written, and why.
 
     Returns:
       How many requests were written; 0 where tensorflow-serving-api is missing.
@@ -52,7 +50,7 @@ def write_requests(
     try:
         from tensorflow_serving.apis import prediction_log_pb2
     except ImportError:
-        note("no warm-up requests: they need tensorflow-serving-api, restore_tf[serve].")
+        logger.warning("no warm-up requests: they need tensorflow-serving-api, restore_tf[serve].")
         return 0
     import tensorflow as tf
 
@@ -60,7 +58,9 @@ def write_requests(
     path.parent.mkdir(exist_ok=True)
     allowed = [s for s in sizes if max_pixels is None or s[0] * s[1] <= max_pixels]
     if len(allowed) < len(sizes):
-        note(f"warm-up requests: {len(sizes) - len(allowed)} sizes are above {max_pixels} pixels.")
+        logger.warning(
+            "warm-up requests: %d sizes are above %d pixels.", len(sizes) - len(allowed), max_pixels
+        )
     requests = [r for size in allowed for r in _requests(model_name, _photo(*size), channels)]
     with atomic_path(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
         for request in requests:

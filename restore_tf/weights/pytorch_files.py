@@ -6,21 +6,14 @@ Since PyTorch 1.6, `torch.save` writes an uncompressed zip archive:
     <folder>/data/<key>    one storage each: raw numbers, shared by all views of it
     <folder>/byteorder     "little" or "big"; absent in older files, which are little-endian
 
-A pickle is a program for a stack machine, and Python's own machine calls whatever the program
-names. The machine here knows the two dozen operations that `torch.save` uses on dicts, lists,
-numbers, strings and tensors. A name is a string to it, taken from a fixed table; it imports
-nothing and has no way to call anything that the file brings. Everything else is refused.
-
-The layout follows PyTorch's own `torch/serialization.py` and `torch/_utils.py`, the operations
-Python's `pickletools`.
+`pytorch_pickle` reads the first, this file the rest. The layout follows PyTorch's own
+`torch/serialization.py` and `torch/_utils.py`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-import pickletools
 import re
 import struct
 import zipfile
@@ -31,13 +24,14 @@ from typing import Any
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.weights.pytorch_pickle import DTYPES, Refused, Tensor, load, shown
 
 _KEYS = ("state_dict", "params", "params_ema", "model")  # where projects keep the weights
 _ZIP = b"PK\x03\x04"
 _LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # as LONG1, torch.save's before 1.6
 _SAFE_TORCH = (2, 6)  # CVE-2025-32434: weights_only=True of older ones can run a file's code
 _MAX_DIMENSIONS = 32
-# What zipfile and pickletools raise for damaged files.
+# What zipfile, pickletools and pickle raise for damaged files.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -49,79 +43,6 @@ _DAMAGE = (
     RuntimeError,
     ValueError,
 )
-
-# torch's name of a dtype: (NumPy's of what the file holds, NumPy's of what is returned).
-_DTYPES = {
-    "float64": ("f8", "f8"),
-    "float32": ("f4", "f4"),
-    "float16": ("f2", "f4"),
-    "bfloat16": ("u2", "f4"),  # NumPy has none: the bits are the upper half of a float32's
-    "complex128": ("c16", "c16"),
-    "complex64": ("c8", "c8"),
-    "int64": ("i8", "i8"),
-    "int32": ("i4", "i4"),
-    "int16": ("i2", "i2"),
-    "int8": ("i1", "i1"),
-    "uint64": ("u8", "u8"),
-    "uint32": ("u4", "u4"),
-    "uint16": ("u2", "u2"),
-    "uint8": ("u1", "u1"),
-    "bool": ("u1", "?"),
-}
-_STORAGES = {
-    "torch.DoubleStorage": "float64",
-    "torch.FloatStorage": "float32",
-    "torch.HalfStorage": "float16",
-    "torch.BFloat16Storage": "bfloat16",
-    "torch.ComplexDoubleStorage": "complex128",
-    "torch.ComplexFloatStorage": "complex64",
-    "torch.LongStorage": "int64",
-    "torch.IntStorage": "int32",
-    "torch.ShortStorage": "int16",
-    "torch.CharStorage": "int8",
-    "torch.ByteStorage": "uint8",
-    "torch.BoolStorage": "bool",
-    # Bytes; the tensor that looks at them brings the dtype.
-    "torch.UntypedStorage": None,
-    "torch.storage.UntypedStorage": None,
-    "torch.storage.TypedStorage": None,
-}
-_NAMES = frozenset(
-    {
-        "collections.OrderedDict",
-        "torch.Size",
-        "torch._utils._rebuild_tensor",
-        "torch._utils._rebuild_tensor_v2",
-        "torch._utils._rebuild_tensor_v3",
-        "torch._utils._rebuild_parameter",
-        "torch._utils._rebuild_parameter_with_state",
-        *_STORAGES,
-        *(f"torch.{dtype}" for dtype in _DTYPES),
-    }
-)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Name:
-    """A global that the pickle asks for, e.g. torch.FloatStorage: the text, never the thing."""
-
-    text: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Storage:
-    dtype: str | None  # torch's name; None: `count` counts bytes
-    key: str
-    count: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Tensor:
-    storage: _Storage
-    dtype: str | None
-    offset: int  # this and the strides count elements
-    size: tuple
-    stride: tuple
 
 
 def read_state_dict(
@@ -174,20 +95,20 @@ def read_state_dict(
 def _read_zip(path, file, key, max_bytes, max_pickle_bytes, max_entries) -> dict[str, np.ndarray]:
     try:
         archive = _Archive(path, file, max_bytes, max_entries)
-        content = _Machine(path).run(archive.read("data.pkl", max_pickle_bytes))
-        tensors = _named_tensors(path, content, key, _Tensor)
+        content = load(archive.read("data.pkl", max_pickle_bytes))
+        tensors = _named_tensors(path, content, key, Tensor)
         return {name: archive.array(name, tensor) for name, tensor in tensors.items()}
     except UserError:  # a ValueError, too
         raise
+    except Refused as refusal:
+        raise UserError(
+            f"{path}: refused: {refusal}, which no table of weights needs. "
+            "If you trust the file, save its state_dict alone with PyTorch."
+        ) from None
     except _DAMAGE as error:
         raise UserError(
-            f"{path}: damaged or cut short ({_shown(error)}); download or copy it again."
+            f"{path}: damaged or cut short ({shown(error)}); download or copy it again."
         ) from None
-
-
-def _shown(text: Any) -> str:
-    """Returns words of a file as one short printable line."""
-    return str(text).encode("unicode_escape").decode()[:120]
 
 
 def _guess(head: bytes) -> str:
@@ -207,7 +128,7 @@ def _named_tensors(path, content, key, kind) -> dict[str, Any]:
     """Returns the str-named values of class `kind` in the mapping that `key` selects."""
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no mapping of names to tensors; save a state_dict().")
-    known = ", ".join(_shown(name) for name in list(content)[:8]) or "nothing"
+    known = ", ".join(shown(name) for name in list(content)[:8]) or "nothing"
     if key is None:
         found = [name for name in _KEYS if isinstance(content.get(name), dict)]
         if len(found) > 1 and found[0] != "state_dict":
@@ -216,168 +137,11 @@ def _named_tensors(path, content, key, kind) -> dict[str, Any]:
     else:
         mapping = content.get(key)
         if not isinstance(mapping, dict):
-            raise UserError(f"{path}: has no mapping {_shown(key)}; it holds {known}.")
+            raise UserError(f"{path}: has no mapping {shown(key)}; it holds {known}.")
     tensors = {n: t for n, t in mapping.items() if isinstance(n, str) and isinstance(t, kind)}
     if not tensors:
         raise UserError(f"{path}: no named tensors where expected; it holds {known}. Pass key=….")
     return tensors
-
-
-class _Machine:
-    """Runs a pickle's operations on plain data; it imports nothing and calls nothing."""
-
-    def __init__(self, path):
-        self._path = path
-        self._stack = []
-        self._marks = []
-        self._memo = {}
-
-    def run(self, program: bytes) -> Any:
-        """Returns what the pickle describes: dicts, lists, tuples, numbers, str and `_Tensor`.
-
-        Raises:
-          UserError: it asks for more than that.
-          ValueError, LookupError: it is damaged.
-        """
-        for operation, argument, _ in pickletools.genops(program):
-            if operation.name == "STOP":
-                break
-            self._step(operation.name, argument)
-        return self._pop(1)[0]
-
-    def _step(self, operation, argument):
-        match operation:
-            case "BINPUT" | "LONG_BINPUT":
-                self._memo[argument] = self._stack[-1]
-            case "MEMOIZE":
-                self._memo[len(self._memo)] = self._stack[-1]
-            case "MARK":
-                self._marks.append(len(self._stack))
-            case "APPEND":
-                self._extend(self._pop(1))
-            case "APPENDS":
-                self._extend(self._pop_to_mark())
-            case "SETITEM":
-                self._set_items(self._pop(2))
-            case "SETITEMS":
-                self._set_items(self._pop_to_mark())
-            case "BUILD":
-                self._build(*self._pop(1))
-            case "PROTO" | "FRAME":
-                pass
-            case _:
-                self._stack.append(self._value(operation, argument))
-
-    def _value(self, operation, argument):
-        """Returns what an operation puts onto the stack."""
-        match operation:
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
-                return argument
-            case "BINUNICODE" | "SHORT_BINUNICODE":
-                return argument
-            case "NONE":
-                return None
-            case "NEWTRUE" | "NEWFALSE":
-                return operation == "NEWTRUE"
-            case "BINGET" | "LONG_BINGET":
-                return self._memo[argument]
-            case "EMPTY_DICT":
-                return {}
-            case "EMPTY_LIST":
-                return []
-            case "EMPTY_TUPLE":
-                return ()
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                return tuple(self._pop(int(operation[-1])))
-            case "TUPLE":
-                return tuple(self._pop_to_mark())
-            case "GLOBAL":
-                return self._name(argument.replace(" ", "."))
-            case "STACK_GLOBAL":
-                return self._name(".".join(self._pop(2, str)))
-            case "BINPERSID":
-                return self._storage(*self._pop(1))
-            case "REDUCE":
-                return self._rebuilt(*self._pop(2))
-        raise self._refusal(f"its pickle uses {operation}")
-
-    def _pop(self, count, kind=object):
-        # Nothing below the last mark belongs to the operation.
-        if len(self._stack) - count < (self._marks[-1] if self._marks else 0):
-            raise ValueError("the pickle's stack is empty")
-        values = self._stack[-count:]
-        del self._stack[-count:]
-        if not all(isinstance(value, kind) for value in values):
-            raise ValueError("the pickle's values are of the wrong kind")
-        return values
-
-    def _pop_to_mark(self):
-        start = self._marks.pop()
-        values = self._stack[start:]
-        del self._stack[start:]
-        return values
-
-    def _extend(self, values):
-        if not isinstance(self._stack[-1], list):
-            raise self._refusal("its pickle appends to something that is no list")
-        self._stack[-1].extend(values)
-
-    def _set_items(self, values):
-        target = self._stack[-1]
-        if not isinstance(target, dict) or len(values) % 2:
-            raise self._refusal("its pickle sets items of something that is no dict")
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            # Comparing and hashing nested tuples can take for ever.
-            if not isinstance(key, str | int | float | None):
-                raise self._refusal("its pickle has a dict whose keys are no str or number")
-            target[key] = value
-
-    def _build(self, _):
-        # A state_dict is an OrderedDict with an attribute `_metadata`, which nobody needs here.
-        if not isinstance(self._stack[-1], dict):
-            raise self._refusal("its pickle sets attributes (BUILD)")
-
-    def _name(self, text):
-        if text not in _NAMES:
-            raise self._refusal(f"it asks for {_shown(text)}")
-        return _Name(text)
-
-    def _storage(self, identity):
-        match identity:
-            case ("storage", _Name(text), str(key), _, int(count)) if text in _STORAGES:
-                if 0 <= count < 2**62:
-                    return _Storage(_STORAGES[text], key, count)
-        raise self._refusal("its pickle refers to something that is no storage")
-
-    def _rebuilt(self, name, arguments):
-        """Returns the plain data or the `_Tensor` for a call that `torch.save` writes."""
-        if not isinstance(name, _Name) or not isinstance(arguments, tuple):
-            raise self._refusal("its pickle calls something that is no name")
-        match (name.text.removeprefix("torch._utils."), arguments):
-            case ("collections.OrderedDict", ()):
-                return {}
-            case ("torch.Size", (tuple(size),)):
-                return size
-            case (
-                "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3" as function,
-                (_Storage() as storage, int(offset), tuple(size), tuple(stride), *rest),
-            ):
-                # rest: requires_grad, backward_hooks, in v3 the dtype; metadata.
-                dtype = storage.dtype
-                if function.endswith("_v3") and len(rest) > 2 and isinstance(rest[2], _Name):
-                    dtype = rest.pop(2).text.removeprefix("torch.")
-                if any(rest[2:]):
-                    raise self._refusal("it has a tensor with conjugate or negative bits")
-                return _Tensor(storage, dtype, offset, size, stride)
-            case ("_rebuild_parameter" | "_rebuild_parameter_with_state", (_Tensor() as data, *_)):
-                return data
-        raise self._refusal(f"it calls {name.text} in a way of its own")
-
-    def _refusal(self, what):
-        return UserError(
-            f"{self._path}: refused: {what}, which no table of weights needs. "
-            "If you trust the file, save its state_dict alone with PyTorch."
-        )
 
 
 class _Archive:
@@ -417,7 +181,7 @@ class _Archive:
             return "<"
         order = self.read("byteorder", 16)
         if order not in (b"little", b"big"):
-            raise UserError(f"{self._path}: byteorder {_shown(order)}; expected little or big.")
+            raise UserError(f"{self._path}: byteorder {shown(order)}; expected little or big.")
         return "<" if order == b"little" else ">"
 
     def read(self, name, limit: int) -> bytes:
@@ -425,26 +189,26 @@ class _Archive:
         try:
             entry = self._zip.getinfo(f"{self._folder}/{name}")
         except KeyError:
-            raise UserError(f"{self._path}: its entry {_shown(name)} is missing.") from None
+            raise UserError(f"{self._path}: its entry {shown(name)} is missing.") from None
         if entry.compress_type != zipfile.ZIP_STORED:
             raise UserError(
-                f"{self._path}: refused: its entry {_shown(name)} is compressed, which torch.save "
+                f"{self._path}: refused: its entry {shown(name)} is compressed, which torch.save "
                 "never does; pack it again without compression."
             )
         if entry.file_size > limit:
             raise UserError(
-                f"{self._path}: its entry {_shown(name)} has {entry.file_size} bytes; at most "
+                f"{self._path}: its entry {shown(name)} has {entry.file_size} bytes; at most "
                 f"{limit} are read."
             )
         return self._zip.read(entry)
 
-    def array(self, name: str, tensor: _Tensor) -> np.ndarray:
+    def array(self, name: str, tensor: Tensor) -> np.ndarray:
         """Returns a tensor's numbers, in C order, in memory of their own."""
         numbers = self._storage(tensor.storage)
-        where = f"{self._path}: tensor {_shown(name)}"
-        if tensor.dtype not in _DTYPES:
+        where = f"{self._path}: tensor {shown(name)}"
+        if tensor.dtype not in DTYPES:
             raise UserError(f"{where} has a dtype that is not read; expected a plain number.")
-        stored, returned = (np.dtype(dtype) for dtype in _DTYPES[tensor.dtype])
+        stored = DTYPES[tensor.dtype]
         if not _fits(tensor, len(numbers) // stored.itemsize):
             raise UserError(f"{where} reaches outside its storage; download the file again.")
         self._left -= math.prod(tensor.size) * stored.itemsize
@@ -460,16 +224,17 @@ class _Archive:
         )
         if tensor.dtype == "bfloat16":
             return np.left_shift(view, 16, dtype="u4", out=np.empty(view.shape, "u4")).view("f4")
+        returned = {"float16": "f4", "bool": "?"}.get(tensor.dtype, stored.newbyteorder("="))
         return np.array(view, returned, order="C")
 
     def _storage(self, storage) -> bytes:
         if storage.key not in self._storages:
             self._storages[storage.key] = self.read(f"data/{storage.key}", self._max_bytes)
         numbers = self._storages[storage.key]
-        width = np.dtype(_DTYPES[storage.dtype][0]).itemsize if storage.dtype else 1
+        width = DTYPES[storage.dtype].itemsize if storage.dtype else 1
         if len(numbers) != storage.count * width:
             raise UserError(
-                f"{self._path}: storage {_shown(storage.key)} has {len(numbers)} bytes, expected "
+                f"{self._path}: storage {shown(storage.key)} has {len(numbers)} bytes, expected "
                 f"{storage.count} x {width}; download it again."
             )
         return numbers
@@ -510,5 +275,5 @@ def _read_with_torch(path, key) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # torch raises many kinds for damaged and hostile files
-        reason = _shown(str(error).strip().partition("\n")[0])
+        reason = shown(str(error).strip().partition("\n")[0])
         raise UserError(f"{path}: PyTorch cannot read it safely ({reason}).") from None

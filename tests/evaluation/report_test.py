@@ -17,10 +17,10 @@ from restore_tf.evaluation.report import Evaluation, ImageResult
 HOSTILE = '<script>alert("1")</script>&\'.png'
 
 
-def _scores(psnr, mse, blurry_psnr=20.0):
+def _scores(psnr, mse, degraded_psnr=20.0):
     return {
         "restored": {"psnr": psnr, "mse": mse},
-        "blurry": {"psnr": blurry_psnr, "mse": 650.25},
+        "degraded": {"psnr": degraded_psnr, "mse": 650.25},
     }
 
 
@@ -28,7 +28,7 @@ def _scores(psnr, mse, blurry_psnr=20.0):
 def evaluation():
     """Three images: good, worst, middle; no unsharp masking; one note."""
     pictures = {
-        "blurry": "pictures/50% #1?.png",
+        "degraded": "pictures/50% #1?.png",
         "restored": "pictures/r:1.png",
         "sharp": "pictures/s 1.png",
     }
@@ -76,14 +76,14 @@ def _with(evaluation, **changes):
 
 def test_summary_by_hand(evaluation):
     summary = report.summarise(evaluation)
-    assert list(summary) == ["restored", "blurry"]
+    assert list(summary) == ["restored", "degraded"]
     mean, low, high, count = summary["restored"]["psnr"]
     assert mean == pytest.approx((40 + 10 + 25) / 3)
     # Of the 27 ways to draw three images, one in 27 (3.7 %) gives 10, 10, 10 and one 40, 40, 40:
     # more than the 2.5 % left out at each end.
     assert (low, high) == (10.0, 40.0)
     assert count == 3
-    assert summary["blurry"]["psnr"] == (20.0, 20.0, 20.0, 3)
+    assert summary["degraded"]["psnr"] == (20.0, 20.0, 20.0, 3)
 
 
 def test_missing_scores_are_not_counted(evaluation):
@@ -106,7 +106,7 @@ def test_csv_by_hand(tmp_path, evaluation):
         lines = list(csv.reader(file))
     assert lines[0] == ["name", "height", "width", "method", "psnr", "mse", "note"]
     assert lines[1] == ["b/good", "4", "6", "restored", "40.0", "6.5", ""]
-    assert lines[2] == ["b/good", "4", "6", "blurry", "20.0", "650.25", ""]
+    assert lines[2] == ["b/good", "4", "6", "degraded", "20.0", "650.25", ""]
     assert lines[3] == ["a/worst", "8", "6", "restored", "10.0", "6502.5", "not aligned"]
     assert lines[5][0] == HOSTILE
     assert len(lines) == 1 + 3 * 2
@@ -156,7 +156,7 @@ def test_table(evaluation):
     assert "dataset: synthetic <1.0>" in lines
     cells = next(line for line in lines if line.startswith("restored  "))
     assert cells.split() == "restored 3 25.00 [10.00, 40.00] 2238.0 [6.5, 6502.5]".split()
-    assert any(line.startswith("blurry input  3  20.00 [20.00, 20.00]") for line in lines)
+    assert any(line.startswith("degraded input  3  20.00 [20.00, 20.00]") for line in lines)
     assert "restored: 1 of 3 not aligned." in lines
     assert "95%" in report.format_table(evaluation)
 
@@ -194,7 +194,7 @@ def test_worst_first_of_odd_values(evaluation):
 def test_names_are_escaped(tmp_path, page):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in text
-    assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#x27;.png" in text
+    assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;&amp;&#39;.png" in text
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert HOSTILE in page.text
     assert "synthetic <1.0>" in page.text
@@ -223,7 +223,7 @@ def test_pictures_are_relative_lazy_and_quoted(page):
 
 
 def test_absolute_pictures_are_refused(tmp_path, evaluation):
-    rows = [ImageResult("x", (4, 4), _scores(1.0, 2.0), {"blurry": "/data/x.png"})]
+    rows = [ImageResult("x", (4, 4), _scores(1.0, 2.0), {"degraded": "/data/x.png"})]
     with pytest.raises(UserError, match="x: /data/x.png is absolute"):
         write_html(tmp_path / "x.html", _with(evaluation, rows=rows))
     assert not list(tmp_path.iterdir())
@@ -248,7 +248,7 @@ def test_sort_keys_and_first_direction(page):
 def test_names_that_are_not_unicode(tmp_path, evaluation):
     """Linux file names are bytes; Python hands stray ones over as lone surrogates."""
     name = "b\udcff"
-    pictures = {"blurry": f"{name}.png", "restored": "r.png"}
+    pictures = {"degraded": f"{name}.png", "restored": "r.png"}
     odd = _with(evaluation, rows=[ImageResult(name, (4, 4), _scores(1.0, 2.0), pictures)])
     report.write_csv(tmp_path / "x.csv", odd)
     report.write_json(tmp_path / "x.json", odd)

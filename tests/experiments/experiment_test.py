@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -213,3 +215,14 @@ def test_damaged_files_are_named(tmp_path, content):
 def test_not_a_run_directory(tmp_path):
     with pytest.raises(UserError, match="not a run directory"):
         experiment.read(tmp_path)
+
+
+def test_what_lies_beside_recipes_is_read_without_a_framework():
+    code = (
+        "import sys; from restore_tf.experiments import papers; "
+        "assert 'rain13k' in papers.beside('mprnet', 'onednn').FASTER_RECIPES; "
+        "assert papers.beside('srn_lstm', 'onednn') is None; "
+        "assert papers.beside('../x', 'onednn') is None; "
+        "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,16 +1,23 @@
 """The frame budget: what is counted, how times follow from it, and what is recommended."""
 
+import dataclasses
+import functools
 import itertools
 import math
+import sys
+import types
 
+import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mprnet_tf.model import MPRNet
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment
 from restore_tf.export.plan import cost, rates, table
 from restore_tf.export.plan.rates import LITE_FLOAT, LITE_INT8, TENSORFLOW, Device, Network, Run
+from restore_tf.networks.restorer import Restorer
+from srn_tf import recipes
 from srn_tf.model import SRN
 
 
@@ -24,21 +31,6 @@ def srn_by_hand(width, scales, blocks, channels=3):
     quarter = 25 * 2 * w * 4 * w + 2 * res_blocks * (4 * w) ** 2 + 16 * 4 * w * 2 * w
     quarter += 9 * (2 * 4 * w) * (4 * 4 * w)  # ConvLSTM: features and state to four gates
     return (full + half / 4 + quarter / 16) * sum(4.0**-scale for scale in range(scales))
-
-
-def of_graph(model, side):
-    """(multiply-adds, values) per pixel of the convolutions in TensorFlow's own graph."""
-    signature = tf.TensorSpec((1, side, side, model.channels))
-    graph = tf.function(lambda x: model(x)[-1]).get_concrete_function(signature).graph
-    multiplications = values = 0
-    for node in graph.get_operations():
-        if node.type not in ("Conv2D", "Conv2DBackpropInput"):
-            continue
-        output, kernel = node.outputs[0].shape, node.inputs[1].shape
-        pixels = output if node.type == "Conv2D" else node.inputs[2].shape
-        multiplications += math.prod(pixels[:3]) * math.prod(kernel)
-        values += math.prod(output)
-    return multiplications / side**2, values / side**2
 
 
 @pytest.mark.parametrize(("width", "scales", "blocks"), [(32, 3, 3), (8, 1, 1), (5, 2, 2)])
@@ -65,20 +57,78 @@ def test_the_papers_srn_at_720p():
     assert 1255 < cost.count(SRN()).multiplications * 720 * 1280 / 1e9 < 1265
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        lambda: SRN(width=4, scales=2, res_blocks=1, recurrent=False),
-        lambda: MPRNet(8, 4, 4, num_cab=2, stages=1),
-        lambda: MPRNet(8, 4, 4, num_cab=2),
-    ],
-)
-def test_costs_are_those_of_tensorflows_graph(model):
-    model = model()
-    found = cost.count(model)
-    multiplications, values = of_graph(model, 64)
-    assert found.multiplications == pytest.approx(multiplications)
-    assert found.values == pytest.approx(values)
+# Multiply-adds, values and taps per pixel, summed over the Keras layers of each network.
+COSTS = {
+    "SRN": (SRN, 1370922.0, 1064.4375, 599.9765625),
+    "SRN, no LSTM": (
+        functools.partial(SRN, width=4, scales=2, res_blocks=1, recurrent=False),
+        7945.0,
+        55.0,
+        242.578125,
+    ),
+    "MPRNet": (
+        functools.partial(MPRNet, 8, 4, 4, num_cab=2),
+        47989.255859375,
+        624.755126953125,
+        477.0,
+    ),
+    "MPRNet, 1 stage": (
+        functools.partial(MPRNet, 8, 4, 4, num_cab=2, stages=1),
+        11616.76171875,
+        151.90380859375,
+        144.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_costs_are_those_of_the_layers(name):
+    make, *expected = COSTS[name]
+    found = cost.count(make())
+    assert (found.multiplications, found.values, found.taps) == tuple(expected)
+
+
+class Toy(Restorer):
+    """One layer of each kind that is counted; multiples of 48 pixels."""
+
+    size_multiple = 48
+
+    def __init__(self, groups=1, **kwargs):
+        super().__init__(name="toy", **kwargs)
+        self.kinds = [
+            keras.layers.Conv2D(8, 3, padding="same"),
+            keras.layers.Conv2D(8, 3, padding="same", groups=groups, strides=2),
+            keras.layers.DepthwiseConv2D(5, padding="same"),
+            keras.layers.Dense(6),
+            keras.layers.EinsumDense("bhwc,cd->bhwd", (None, None, 4)),
+            keras.layers.Conv2DTranspose(3, 2, strides=2),
+        ]
+
+    def call(self, images, training=False):
+        x = images
+        for layer in self.kinds:
+            x = layer(x)
+        batch, height, width, channels = x.shape
+        rows = keras.ops.reshape(x, (batch, height, width * channels))
+        products = keras.ops.matmul(rows, keras.ops.transpose(rows, (0, 2, 1)))
+        return [x + keras.ops.mean(products)]
+
+
+def test_each_kind_by_hand():
+    """Per pixel of 96x96, the next multiple of 48; a quarter of them after the stride."""
+    found = cost.count(Toy())
+    quarters = 9 * 8 * 8 + 25 * 8 + 8 * 6 + 6 * 4 + 2 * 2 * 4 * 3
+    assert found.multiplications == 9 * 3 * 8 + quarters / 4 + 96 * 96 * 3 * 96 / 96**2
+    assert found.values == 8 + (8 + 8 + 6 + 4) / 4 + 3 + 1
+    assert found.taps == 9 + (9 + 25 + 4) / 4
+    assert (found.widest, found.size_multiple, found.runs) == (8, 48, 1)
+
+
+def test_what_is_not_counted_is_said(caplog):
+    found = cost.count(Toy(groups=2))  # Keras runs it in a function of its own
+    assert found.multiplications == cost.count(Toy()).multiplications - 9 * 8 * 8 / 4
+    (record,) = caplog.records
+    assert record.getMessage().startswith("toy: 1 functions of its graph")
 
 
 def test_a_gray_network_runs_three_times():
@@ -110,18 +160,29 @@ def test_candidates():
     networks = table.candidates()
     assert len(networks) == 4 * 3 * 3 + 3 * 3
     assert len({network.name for network in networks}) == len(networks)
-    assert {network.family for network in table.candidates("mprnet")} == {"mprnet"}
+    assert {network.model for network in table.candidates("mprnet")} == {"mprnet"}
     # Scales are not counted one by one.
-    picked = [n for n in networks if n.name == "SRN width 16, 3 scales, 2 ResBlocks"]
-    (found,) = table._count(picked)
-    assert found.multiplications == pytest.approx(srn_by_hand(16, 3, 2))
+    (picked,) = [n for n in networks if n.name == "SRN width 16, 3 scales, 2 ResBlocks"]
+    assert rates.cost_of(picked).multiplications == pytest.approx(srn_by_hand(16, 3, 2))
 
 
-def test_tops_by_hand():
+@pytest.fixture(autouse=True)
+def information(caplog):
+    caplog.set_level("INFO", "restore_tf")
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Eight of SRN's candidates, of which four are counted."""
+    kept = [(8, s, b) for s in (1, 2, 3) for b in (1, 2)] + [(24, 2, 2), (32, 3, 3)]
+    offered = {tuple(each.network.values()): each for each in recipes.PLAN_CANDIDATES}
+    monkeypatch.setattr(recipes, "PLAN_CANDIDATES", [offered[each] for each in kept])
+
+
+def test_tops_by_hand(few):
     """4 TOPS at half are 1e12 multiply-adds a second."""
-    lines = []
-    plan = table.plan(720, 1280, 25, model="srn", tops=4, utilisation=0.5, note=lines.append)
-    assert len(plan.rows) == 36 and plan.measured_ms is None
+    plan = table.plan(720, 1280, 25, model="srn", tops=4, utilisation=0.5)
+    assert len(plan.rows) == 8 and plan.measured is None
     for row, (width, scales, blocks) in itertools.product(
         plan.rows, [(8, 1, 1), (32, 3, 3), (24, 2, 2)]
     ):
@@ -131,7 +192,7 @@ def test_tops_by_hand():
             assert row.over == pytest.approx(ms / 40) and row.fps == pytest.approx(1e3 / ms)
     # 34.1 GMAC fit into 40 ms, 43.7 do not.
     assert plan.recommended.network.name == "SRN width 8, 3 scales, 1 ResBlock"
-    text = "\n".join(lines)
+    text = str(plan)
     assert "ESTIMATE from 4 TOPS, of which 50% are assumed" in text
     assert "| SRN width 8, 1 scale, 2 ResBlocks | 43.7 | 43.7 | 22.9 |" in text
     assert "| 1.09 times too slow |" in text and "fits: device int8" in text
@@ -148,7 +209,7 @@ class Measured:
     def __call__(self, networks, engines):
         found = {engine: [] for engine in engines}
         for (network, size), engine in itertools.product(networks, engines):
-            each = cost.count(network.build())
+            each = rates.cost_of(network)
             seconds = each.multiplications * {TENSORFLOW: 4e-12, LITE_INT8: 1e-12}.get(
                 engine, 3e-12
             )
@@ -159,15 +220,15 @@ class Measured:
                 if self.failing > 0:
                     self.failing -= 1
                     return {}, {engine: "it crashed"}
-            found[engine].append(Run(seconds, 8 * each.taps + 40.0 * network.width))
+            found[engine].append(Run(seconds, 8 * each.taps + 40.0 * each.widest))
         measured = {engine: found[engine] for engine in found if engine not in self.without}
         return measured, dict.fromkeys(self.without, "not installed")
 
 
-def test_plan_measures_what_it_recommends(monkeypatch):
-    measured, lines = Measured(1.1), []
+def test_plan_measures_what_it_recommends(monkeypatch, few, caplog):
+    measured = Measured(1.1)
     monkeypatch.setattr(rates, "measure", measured)
-    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
+    plan = table.plan(512, 512, 20, model="srn")
     # 50 ms are 190,735 ns for each of 262,144 pixels; int8 takes 1e-12 and 1e-10 s.
     costs = {row.network.name: row for row in plan.rows if row.engine == LITE_INT8}
     for row in costs.values():
@@ -180,44 +241,91 @@ def test_plan_measures_what_it_recommends(monkeypatch):
     assert best.engine == LITE_INT8 and best.fits
     assert all(row.gmac <= best.gmac for row in plan.rows if row.fits)
     assert measured.large[0][1:] == (LITE_INT8, (512, 512))
-    assert plan.measured_ms == pytest.approx(1.1 * best.ms, rel=0.2)
-    text = "\n".join(lines)
-    assert "measured here" in text and "predicted" in text and "Recommended: " in text
+    assert plan.measured.ms == pytest.approx(1.1 * best.ms, rel=0.2)
+    said = "\n".join(caplog.messages)
+    assert "measured here" in said and "predicted" in said
+    assert "Recommended: " in str(plan)
     assert {TENSORFLOW, LITE_FLOAT, LITE_INT8} == {row.engine for row in plan.rows}
 
 
-def test_plan_takes_a_lighter_one_where_the_first_misses_when_measured(monkeypatch):
-    measured, lines = Measured(2.0), []
+def test_plan_takes_a_lighter_one_where_the_first_misses_when_measured(monkeypatch, few, caplog):
+    measured = Measured(8.0)
     monkeypatch.setattr(rates, "measure", measured)
-    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
+    plan = table.plan(512, 512, 20, model="srn")
     assert len(measured.large) == 2
-    first, second = (line for line in lines if "predicted" in line and "measured" in line)
+    first, second = (line for line in caplog.messages if "predicted" in line and "measured" in line)
     assert first != second
     assert plan.recommended.network.name == measured.large[1][0]
 
 
-def test_what_cannot_be_run_is_said(monkeypatch):
-    measured, lines = Measured(1.0, failing=1, without=[LITE_FLOAT]), []
+def test_what_cannot_be_run_is_said(monkeypatch, few, caplog):
+    measured = Measured(1.0, failing=1, without=[LITE_FLOAT])
     monkeypatch.setattr(rates, "measure", measured)
-    plan = table.plan(512, 512, 20, model="srn", note=lines.append)
-    assert "LiteRT float32: left out, not installed." in lines
+    plan = table.plan(512, 512, 20, model="srn")
+    assert "LiteRT float32: left out, not installed." in caplog.messages
     assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_INT8}
-    (failed,) = (line for line in lines if "cannot be run at 512x512 (it crashed)" in line)
+    (failed,) = (
+        line for line in caplog.messages if "cannot be run at 512x512 (it crashed)" in line
+    )
     assert not failed.startswith(plan.recommended.network.name + ",")
-    assert plan.measured_ms is not None
+    assert plan.measured is not None
     everything = [TENSORFLOW, LITE_FLOAT, LITE_INT8]
     monkeypatch.setattr(rates, "measure", Measured(1.0, without=everything))
     with pytest.raises(UserError, match="nothing could be measured .not installed"):
-        table.plan(512, 512, 20, model="srn", note=lines.append)
+        table.plan(512, 512, 20, model="srn")
 
 
-def test_nothing_fits_says_by_how_much(monkeypatch):
+@pytest.fixture
+def toy_run(tmp_path, monkeypatch):
+    """A run of a paper that says nothing of plans."""
+    recipe = dataclasses.replace(
+        experiment.load_recipe("srn", "quick"), model="toy", network={}, recipe="only"
+    )
+    toy = types.ModuleType("toy_tf.recipes")
+    toy.RECIPES, toy.VARIANTS = {"only": lambda model: recipe}, {"toy": {}}
+    toy.build = lambda experiment: Toy(**experiment.network)
+    monkeypatch.setitem(sys.modules, "toy_tf", types.ModuleType("toy_tf"))
+    monkeypatch.setitem(sys.modules, "toy_tf.recipes", toy)
+    experiment.write(tmp_path, recipe, {})
+    return tmp_path
+
+
+def test_a_run_of_a_paper_that_offers_nothing(toy_run, monkeypatch):
+    each = cost.count(Toy())
+    plan = table.plan(90, 96, 25, workdir=toy_run, tops=4, utilisation=0.5)
+    (row,) = plan.rows  # 90 rows become 96, which are a multiple of 48 and 16
+    assert row.network.name == "this run"
+    assert row.ms == pytest.approx(1e3 * 96 * 96 * each.multiplications / 1e12)
+    measured = Measured(1.0)
+    monkeypatch.setattr(rates, "measure", measured)
+    plan = table.plan(480, 480, 25, workdir=toy_run)
+    assert [row.network.name for row in plan.rows] == ["this run"] * 3
+    best = plan.recommended
+    seconds = 480**2 * (1e-12 * each.multiplications + 1e-10 * each.values)
+    assert best.engine == LITE_INT8 and best.ms == pytest.approx(1e3 * seconds)
+    assert best.memory_mb == pytest.approx(480**2 * (8 * each.taps + 40 * 8) / 1e6)
+    assert measured.large == [("this run", LITE_INT8, (480, 480))]
+
+
+def test_a_run_is_beside_what_its_paper_offers(tmp_path, few):
+    recipe = experiment.load_recipe("srn_lstm", "quick")
+    experiment.write(tmp_path, recipe, {})
+    plan = table.plan(64, 64, 25, workdir=tmp_path, tops=4)
+    names = {row.network.name for row in plan.rows}
+    assert len(names) == 1 + 8 and "this run" in names
+    assert not any("MPRNet" in name for name in names)
+
+
+def test_nothing_fits_says_by_how_much(monkeypatch, few):
     monkeypatch.setattr(rates, "measure", Measured(1.0))
-    lines = []
-    plan = table.plan(720, 1280, 1000, model="srn", note=lines.append)
+    plan = table.plan(720, 1280, 1000, model="srn")
     assert not plan.recommended.fits
     assert plan.recommended.network.name == "SRN width 8, 1 scale, 1 ResBlock"
-    assert lines[-1].startswith("Nothing fits. Closest: SRN width 8, 1 scale, 1 ResBlock")
+    assert (
+        str(plan)
+        .splitlines()[-1]
+        .startswith("Nothing fits. Closest: SRN width 8, 1 scale, 1 ResBlock")
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,19 +343,18 @@ def test_nothing_fits_says_by_how_much(monkeypatch):
 def test_mistakes(arguments, expected):
     options = arguments[3] if len(arguments) > 3 else {}
     with pytest.raises(UserError, match=expected):
-        table.plan(*arguments[:3], note=lambda line: None, **options)
+        table.plan(*arguments[:3], **options)
 
 
 def test_device_times_do_not_depend_on_the_engine():
     network = Network("n", "srn", {"width": 8})
-    seconds = Device(tops=2, utilisation=1).seconds(network, cost.Cost(1e6, 1, 1, 1), "")
+    seconds = Device(tops=2, utilisation=1).seconds(network, cost.Cost(1e6, 1, 1, 1, 8.0), "")
     assert seconds == pytest.approx(1e-6)
 
 
 @pytest.mark.slow
 def test_a_real_plan():
-    lines = []
-    plan = table.plan(64, 96, 0.5, model="srn", note=lines.append)
+    plan = table.plan(64, 96, 0.5, model="srn")
     assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_FLOAT, LITE_INT8}
-    assert plan.recommended.fits and plan.measured_ms > 0
+    assert plan.recommended.fits and plan.measured.ms > 0
     assert all(row.ms > 0 and row.memory_mb > 0 for row in plan.rows)

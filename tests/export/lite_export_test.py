@@ -22,7 +22,7 @@ from restore_tf.export import jobs
 from restore_tf.export.samples import Samples
 from restore_tf.export.tflite import check as lite_check
 from restore_tf.export.tflite import convert as lite_convert
-from restore_tf.export.tflite import crops, make
+from restore_tf.export.tflite import crops, make, scores
 from restore_tf.export.tflite import ranges as lite_ranges
 from restore_tf.export.tflite.contents import contents
 from restore_tf.inference.tflite_model import KINDS, LiteModel
@@ -119,12 +119,9 @@ def here(tiny_srn, monkeypatch):
 
 
 def export(run, directory, kinds=("float32",), sizes=(SIZE,), samples=None, **arguments):
-    said = []
-    rows = make.export(
-        run, {}, directory, sizes=sizes, kinds=kinds, samples=samples or pictures(),
-        note=said.append, **arguments,
-    )  # fmt: skip
-    return rows, said
+    return make.export(
+        run, {}, directory, sizes=sizes, kinds=kinds, samples=samples or pictures(), **arguments
+    )
 
 
 def equals_keras(prepared):
@@ -356,18 +353,20 @@ def refused(rows, directory):
     return row["reason"]
 
 
-def test_a_file_that_outputs_nan_is_refused(tiny_srn, tmp_path, here):
+def test_a_file_that_outputs_nan_is_refused(tiny_srn, tmp_path, here, caplog):
     here["convert"] = convert_without_weights(tiny_srn.model)
-    rows, said = export(tiny_srn.run, tmp_path / "out", max_psnr_drop=1e9)
+    rows = export(tiny_srn.run, tmp_path / "out", max_psnr_drop=1e9)
     assert refused(rows, tmp_path / "out") == "it outputs what is not a number"
-    assert said == ["srn_32x32_float32.tflite: not written, it outputs what is not a number."]
+    assert caplog.messages == [
+        "srn_32x32_float32.tflite: not written, it outputs what is not a number."
+    ]
 
 
 def test_tensorflows_operations_are_seen(tiny_srn, tmp_path, here):
     convert_with_flex(None, None, tmp_path / "flex.tflite")
     assert contents(tmp_path / "flex.tflite").flex == ("FlexAtan",)
     here["convert"] = convert_with_flex
-    rows, _ = export(tiny_srn.run, tmp_path / "out")
+    rows = export(tiny_srn.run, tmp_path / "out")
     # LiteRT does not even load it.
     assert "FlexAtan" in refused(rows, tmp_path / "out")
 
@@ -375,10 +374,10 @@ def test_tensorflows_operations_are_seen(tiny_srn, tmp_path, here):
 def test_what_is_worse_than_allowed_is_refused(tiny_srn, tmp_path, here):
     kinds, out = ("dynamic_int8",), tmp_path / "out"
     without_sharp(here)
-    rows, _ = export(tiny_srn.run, out, kinds, max_psnr_drop=0)
+    rows = export(tiny_srn.run, out, kinds, max_psnr_drop=0)
     assert "more than --max_psnr_drop 0" in refused(rows, out)
     assert "estimated for a restoration of 30 dB" in rows[0]["reason"]
-    (row,), _ = export(tiny_srn.run, out, kinds, max_psnr_drop=100)
+    (row,) = export(tiny_srn.run, out, kinds, max_psnr_drop=100)
     assert row["written"]
     path = out / "srn_32x32_dynamic_int8.tflite"
     assert sorted(p.name for p in out.iterdir()) == [path.with_suffix(".json").name, path.name]
@@ -402,7 +401,7 @@ def test_float32_that_differs_is_refused(tiny_srn, tmp_path, here):
         return tiny_srn.described
 
     here["prepare"] = prepare
-    rows, _ = export(tiny_srn.run, tmp_path / "out", max_psnr_drop=1e9)
+    rows = export(tiny_srn.run, tmp_path / "out", max_psnr_drop=1e9)
     assert refused(rows, tmp_path / "out") == "it differs from the Keras model by up to 0.01"
 
 
@@ -411,24 +410,24 @@ def test_what_does_not_convert_is_a_row(tiny_srn, tmp_path, here):
         raise jobs.Failed("convert: RuntimeError: not yet supported for op: 'PRELU'.")
 
     here["convert"] = convert
-    rows, _ = export(tiny_srn.run, tmp_path / "out", ("int16x8",))
+    rows = export(tiny_srn.run, tmp_path / "out", ("int16x8",))
     assert "not yet supported for op: 'PRELU'" in refused(rows, tmp_path / "out")
 
 
 def test_scores_by_hand():
     black = np.zeros((2, 8, 8, 3), np.float32)
-    found = make.score(black, black + 0.1, None)
+    found = scores.score(black, black + 0.1, None)
     assert found["psnr_to_float"] == pytest.approx(20)  # -10 log10(0.01)
     assert found["psnr_loss"] == pytest.approx(10.4139, abs=1e-3)  # 10 log10(1 + 0.01 / 0.001)
     assert found["psnr"] is None
-    assert make.score(black, black - 5.0, None)["psnr_loss"] == 0  # both are black when clipped
+    assert scores.score(black, black - 5.0, None)["psnr_loss"] == 0  # both are black when clipped
     sharp = np.full(black.shape, 51, np.uint8)  # 0.2
-    found = make.score(black + 0.1, black, sharp)
+    found = scores.score(black + 0.1, black, sharp)
     # 0.1 is level 26 rounded: 20 log10(255 / 25) = 20.172; 20 log10(255 / 51) = 13.979.
     assert found["psnr_float"] == pytest.approx(20.172, abs=1e-3)
     assert found["psnr"] == pytest.approx(13.979, abs=1e-3)
     assert found["psnr_loss"] == pytest.approx(6.193, abs=1e-3)
-    assert json.dumps(make.score(black, black, np.zeros(black.shape, np.uint8)))
+    assert json.dumps(scores.score(black, black, np.zeros(black.shape, np.uint8)))
 
 
 def test_bad_requests_are_one_line(tiny_srn, tmp_path, here):
@@ -475,21 +474,21 @@ def test_a_crash_is_reported(script, message, tmp_path, monkeypatch):
         jobs.run("tflite.check", "check", tmp_path)
 
 
-def test_a_crash_is_a_row(tiny_srn, tmp_path, here):
+def test_a_crash_is_a_row(tiny_srn, tmp_path, here, caplog):
     def check(**arguments):
         raise jobs.Failed("check: its process crashed: SIGABRT")
 
     here["check"] = check
-    rows, said = export(tiny_srn.run, tmp_path / "out")
+    rows = export(tiny_srn.run, tmp_path / "out")
     assert refused(rows, tmp_path / "out") == "check: its process crashed: SIGABRT"
-    assert "not written, check: its process crashed: SIGABRT." in said[0]
+    assert "not written, check: its process crashed: SIGABRT." in caplog.text
 
 
 @pytest.mark.slow
-def test_in_processes_of_their_own(tmp_path):
+def test_in_processes_of_their_own(tmp_path, caplog):
     """Everything as the command does it, with a file for any size and pictures that are small."""
     make_run(tmp_path / "run", "srn", scales=1)
-    rows, said = export(
+    rows = export(
         tmp_path / "run", tmp_path / "out", ("float32", "uint8"), [SIZE, (64, 32), None],
         max_psnr_drop=1e9,
     )  # fmt: skip
@@ -498,7 +497,7 @@ def test_in_processes_of_their_own(tmp_path):
         "srn_32x32_float32.tflite", "srn_32x32_uint8.tflite",
         "srn_64x32_float32.tflite", "srn_64x32_uint8.tflite", "srn_any_size_float32.tflite",
     ]  # fmt: skip
-    assert "4 of 4 pictures of noise are smaller than 64x32 pixels" in "\n".join(said)
+    assert "4 of 4 pictures of noise are smaller than 64x32 pixels" in caplog.text
     assert all(row["psnr_to_float"] > 100 for row in rows if row["kind"] == "float32")
     assert all(30 < row["peak_mb"] < 1000 and row["ms"] > 0 for row in rows)
     for row in rows:
@@ -509,7 +508,7 @@ def test_in_processes_of_their_own(tmp_path):
 def test_mprnet_in_eight_bits_and_in_sixteen(tmp_path):
     """Its PReLU, as a leaky ReLU: TFLite has none in 16 bits."""
     make_run(tmp_path / "run", "mprnet")
-    rows, _ = export(tmp_path / "run", tmp_path / "out", ("uint8", "int16x8"), max_psnr_drop=1e9)
+    rows = export(tmp_path / "run", tmp_path / "out", ("uint8", "int16x8"), max_psnr_drop=1e9)
     for row in rows:
         assert row["written"], row["reason"]
         assert row["psnr_to_float"] > 25, row["kind"]

@@ -356,7 +356,8 @@ PERSISTENT = (
 )
 VIEW = PERSISTENT + b"K\x00K\x18\x85K\x01\x85\x89" + ORDERED[2:] + b")Rt"
 TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n(" + VIEW + b"R"
-TUPLES = b"K\x01" + b"q\x00h\x00\x86" * 80  # t = (t, t), 80 times: its hash takes 2^80 steps
+# t = (t, t), 80 times: its hash takes 2^80 steps.
+TUPLES = b"K\x01" + b"".join(bytes([*b"q", i, *b"h", i, *b"\x86"]) for i in range(80))
 
 PROGRAMS = {
     "os.system": (b"\x80\x02cos\nsystem\nCOMMAND\x85R.", "asks for os.system,"),
@@ -380,20 +381,26 @@ PROGRAMS = {
         b"\x80\x04" + text("os\n\x1b[31m") + text("\ud7ff" * 500) + b"\x93.",
         r"asks for os\\n\\x1b",
     ),
-    "name of a number": (b"\x80\x04K\x01K\x02\x93.", "wrong kind"),
-    "module": (b"\x80\x02ctorch.nn.modules.conv\nConv2d\n)\x81}b.", "modules.conv.Conv2d,"),
-    "call of a result": (ORDERED + b")R)R.", "calls something that is no name"),
-    "call of a str": (b"\x80\x02" + text("os.system") + b")R.", "calls something that is no name"),
+    "name of a number": (b"\x80\x04K\x01K\x02\x93.", "STACK_GLOBAL requires str"),
+    "module": (b"\x80\x02ctorch.nn.modules.conv\nConv2d\n)\x81}b.", "uses NEWOBJ"),
+    "call of a result": (ORDERED + b")R)R.", "object is not callable"),
+    "call of a str": (b"\x80\x02" + text("os.system") + b")R.", "object is not callable"),
     "call of a storage": (b"\x80\x02ctorch\nFloatStorage\n)R.", "calls torch.FloatStorage"),
-    "call with a list": (ORDERED + b"]R.", "calls something that is no name"),
+    "call with a list": (ORDERED + b"]R.", "must be a tuple"),
     "dict from pairs": (ORDERED + b"]\x85R.", "calls collections.OrderedDict"),
     "tensor of a str": (
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + text("/etc/passwd") + b"K\x00)))NtR.",
         "calls torch._utils._rebuild_tensor_v2",
     ),
     "conjugate": (b"\x80\x02" + TENSOR[:-2] + b"}" + text("conj") + b"\x88stR.", "conjugate"),
-    "state of a name": (ORDERED + b"}" + text("__setstate__") + b"Nsb.", "sets attributes"),
-    "state of a tensor": (b"\x80\x02" + TENSOR + b"}b.", "sets attributes"),
+    "state of a name": (ORDERED + b"}" + text("__setstate__") + b"Nsb.", "no attribute"),
+    "slots of a name": (
+        ORDERED + b"N}" + text("call") + b"Ns\x86b.", "no attribute|attribute 'call'"
+    ),
+    "slots of a tensor": (
+        b"\x80\x02" + TENSOR + b"N}" + text("offset") + b"K\x63s\x86b.", "can't set attribute"
+    ),
+    "state of a tensor": (b"\x80\x02" + TENSOR + b"}b.", "no attribute"),
     "state that calls": (
         ORDERED + b")R}" + text("__setstate__") + b"cos\nsystem\nsb.", "asks for os.system,"
     ),
@@ -403,15 +410,15 @@ PROGRAMS = {
     "NEWOBJ": (ORDERED + b")\x81.", "uses NEWOBJ"),
     "NEWOBJ_EX": (ORDERED + b")}\x92.", "uses NEWOBJ_EX"),
     "EXT1": (b"\x80\x02\x82\xf0COMMAND\x85R.", "uses EXT1"),
-    "append": (ORDERED + b"K\x01a.", "appends to something"),
-    "item": (ORDERED + b"K\x01K\x02s.", "sets items of something"),
+    "append": (ORDERED + b"K\x01a.", "no attribute"),
+    "item": (ORDERED + b"K\x01K\x02s.", "does not support item assignment"),
     "endless hash": (b"\x80\x02}" + TUPLES + b"K\x01s.", "keys are no str or number"),
     "persistent id": (b"\x80\x02" + text("/etc/passwd") + b"Q.", "is no storage"),
     "negative count": (
         b"\x80\x02" + PERSISTENT.replace(b"K\x18", b"J\xff\xff\xff\xff") + b".", "is no storage"
     ),
     "huge number": (b"\x80\x02\x8b\x00\x10\x00\x00" + bytes(4096) + b".", "uses LONG4"),
-    "huge memo": (b"\x80\x02}r\xff\xff\xff\xff.", "no named tensors"),
+    "huge memo": (b"\x80\x02}r\xff\xff\xff\xff.", "memo out of order"),
     "empty stack": (b"\x80\x02.", "damaged"),
     "below the mark": (b"\x80\x02K\x01(\x85.", "damaged"),
     "no mark": (b"\x80\x02]e.", "damaged"),

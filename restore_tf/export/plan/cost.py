@@ -1,15 +1,13 @@
-"""What a network costs per pixel of the picture, counted on its own Keras layers."""
+"""What a network costs per pixel of the picture, counted in TensorFlow's graph of it."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
 
-import keras
+from restore_tf.system.log import logger
 
-_SIDE = 64  # of the picture that is counted on; a multiple of every network's
+_SIDE = 64  # of the picture that is counted on, or the next larger one that a network takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,17 +15,24 @@ class Cost:
     """The cost of one forward pass, per pixel of the picture.
 
     Attributes:
-      multiplications: multiply-adds of all convolutions.
-      values: numbers that the convolutions give out.
+      multiplications: multiply-adds of all convolutions and matrix products.
+      values: numbers that these give out.
       taps: places that the kernels look at, all channels of a place being one; of convolutions
         larger than 1x1. XNNPACK keeps a pointer of 8 bytes for each.
       tensorflow_bytes: memory that TensorFlow takes.
+      widest: the most values that any one of them gives out; where convolutions at full resolution
+        do, their channels.
+      size_multiple: of the network's, in pixels.
+      runs: of the network for one picture; 3 where it restores the colours one by one.
     """
 
     multiplications: float
     values: float
     taps: float
     tensorflow_bytes: float
+    widest: float = 0.0
+    size_multiple: int = 1
+    runs: int = 1
 
     def repeated(self, factor: float) -> Cost:
         """The cost of so much more work of the same kind, in one graph."""
@@ -40,44 +45,90 @@ class Cost:
 
 
 def count(model) -> Cost:
-    """Counts a network's convolutions, transposed ones too.
+    """Counts a network's convolutions, transposed and depthwise ones too, and matrix products.
 
-    The network is called on a picture of zeros while its convolutions give out zeros and compute
-    nothing. What works on a picture's mean alone, the gates of channel attention, is counted as if
-    every 64x64 pixels had one; it does not weigh.
+    What works on a picture's mean alone, the gates of channel attention, is counted as if every
+    64x64 pixels had one; it does not weigh. What a network runs inside functions and loops of its
+    graph is not seen: a warning then says how many there are.
 
     Args:
-      model: a `Restorer`; a gray one is counted for one of a picture's three colours.
+      model: a `Restorer`; one that restores the colours one by one is counted for one of them.
     """
-    found = []
+    import tensorflow as tf
+
     model.build()
-    with _convolutions_as(found.append):
-        model(keras.ops.zeros((1, _SIDE, _SIDE, model.channels)), training=False)
-    sums = (sum(each) / _SIDE**2 for each in zip(*found, strict=True))
-    return Cost(*sums, model.bytes_per_pixel)
+    side = _SIDE + -_SIDE % model.size_multiple
+    signature = tf.TensorSpec((1, side, side, model.channels))
+    function = tf.function(lambda images: model(images, training=False)[-1])
+    graph = function.get_concrete_function(signature).graph
+    operations = graph.get_operations()
+    unseen = sum(each.type in _FUNCTIONS for each in operations)
+    if unseen:
+        logger.warning(
+            "%s: %d functions of its graph (grouped convolutions, loops) are not counted.",
+            model.name,
+            unseen,
+        )
+    found = [_COUNTERS[each.type](each) for each in operations if each.type in _COUNTERS]
+    multiplications, values, taps = (sum(each) / side**2 for each in zip(*found, strict=True))
+    widest = max(values for _, values, _ in found) / side**2
+    one_by_one = model.channels == 1 and getattr(model, "colour", None) != "luminance"
+    return Cost(
+        multiplications,
+        values,
+        taps,
+        model.bytes_per_pixel,
+        widest,
+        model.size_multiple,
+        3 if one_by_one else 1,
+    )
 
 
-@contextlib.contextmanager
-def _convolutions_as(tell) -> Iterator[None]:
-    """Has convolutions `tell` (multiply-adds, values, taps) and give out zeros meanwhile."""
-    kinds = {keras.layers.Conv2D: False, keras.layers.Conv2DTranspose: True}
-    before = {kind: kind.call for kind in kinds}
+def _convolution(operation):
+    """(multiply-adds, values, taps). A kernel's shape is (height, width, inputs, outputs)."""
+    output = operation.outputs[0].shape
+    return _taps(operation, output[:3], output)
 
-    def counted(transposed):
-        def call(layer, inputs):
-            shape = layer.compute_output_shape(inputs.shape)
-            pixels = math.prod((inputs.shape if transposed else shape)[:3])
-            taps = pixels * math.prod(layer.kernel_size)
-            weights = math.prod(layer.kernel.shape[2:])
-            tell((taps * weights, math.prod(shape), taps if max(layer.kernel_size) > 1 else 0))
-            return keras.ops.zeros(shape, layer.compute_dtype)
 
-        return call
+def _transposed(operation):
+    return _taps(operation, operation.inputs[2].shape[:3], operation.outputs[0].shape)
 
-    try:
-        for kind, transposed in kinds.items():
-            kind.call = counted(transposed)
-        yield
-    finally:
-        for kind, call in before.items():
-            kind.call = call
+
+def _taps(operation, pixels, output):
+    # A depthwise kernel's (height, width, inputs, outputs of each) comes to the same product.
+    *sides, inputs, outputs = operation.inputs[1].shape
+    taps = math.prod(pixels) * math.prod(sides)
+    return taps * inputs * outputs, math.prod(output), taps if max(sides) > 1 else 0
+
+
+def _matrix_product(operation):
+    transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
+    summed = operation.inputs[0].shape[-2 if transposed else -1]
+    values = math.prod(operation.outputs[0].shape)
+    return values * summed, values, 0
+
+
+def _einsum(operation):
+    terms, _, result = operation.get_attr("equation").decode().partition("->")
+    sizes = {}
+    for term, tensor in zip(terms.split(","), operation.inputs, strict=True):
+        head, _, tail = term.partition("...")
+        shape = tuple(tensor.shape)
+        sizes |= dict(zip(head, shape, strict=False))
+        sizes |= dict(zip(reversed(tail), reversed(shape), strict=False))
+    values = math.prod(operation.outputs[0].shape)
+    summed = math.prod(size for label, size in sizes.items() if label not in result)
+    return values * summed, values, 0
+
+
+_COUNTERS = {
+    "Conv2D": _convolution,
+    "DepthwiseConv2dNative": _convolution,
+    "Conv2DBackpropInput": _transposed,
+    "MatMul": _matrix_product,
+    "BatchMatMul": _matrix_product,
+    "BatchMatMulV2": _matrix_product,
+    "BatchMatMulV3": _matrix_product,
+    "Einsum": _einsum,
+}
+_FUNCTIONS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile")

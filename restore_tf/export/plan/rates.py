@@ -1,14 +1,17 @@
 """How long a network takes, predicted: on this machine from short runs, on a device from its TOPS.
 
-A network's time is taken to be a constant for each multiply-add of its convolutions plus one for
-each value that they give out; the second is most of it where layers are narrow. Both follow from
-runs of two small networks, for each engine and precision. MPRNet does more between its
-convolutions: a third run says by how much that makes it slower.
+A network's time is taken to be a constant for each multiply-add plus one for each value that its
+convolutions give out; the second is most of it where layers are narrow. Both follow from runs of
+two small networks of its paper (`PLAN_PROBES` of the paper's recipes), for each engine and
+precision. Where a paper names none, one run of the network itself says how long a multiply-add
+takes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment
+from restore_tf.experiments import experiment, papers
 from restore_tf.export import jobs
 
 TENSORFLOW, LITE_FLOAT, LITE_INT8 = "TensorFlow float32", "LiteRT float32", "LiteRT int8"
@@ -29,8 +32,10 @@ LITE_KINDS = {LITE_FLOAT: "float32", LITE_INT8: "uint8"}
 # Inference From The Cloud To The Edge"); ours have few channels at full resolution, which fill wide
 # units badly.
 UTILISATION = 0.2
-# Bytes per pixel and unit of width for what layers give out in int8, as LiteRT lays it out.
-_INT8_BYTES = {"srn": 11.0, "mprnet": 20.0}
+# Memory of what layers give out in int8, per pixel and channel at full resolution, where a paper's
+# recipes do not say (`PLAN_INT8_BYTES`).
+_INT8_BYTES = 20.0
+_PROBE_SIDE = 128  # pixels, likewise
 
 # XNNPACK, LiteRT's CPU kernels, keeps a pointer for every place that a kernel larger than 1x1 looks
 # at, whatever the precision and the number of channels: most of the memory of narrow networks.
@@ -47,41 +52,47 @@ class Network:
       name: for the table.
       model: as --model names it.
       arguments: of the constructor.
+      counted, repeated: as `Candidate`'s.
     """
 
     name: str
     model: str
     arguments: Mapping[str, Any]
+    counted: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    repeated: float = 1.0
 
     @property
-    def family(self) -> str:
-        """The paper's short name: srn, mprnet."""
-        return self.model.split("_")[0]
+    def paper(self) -> str:
+        """The module of its paper."""
+        return experiment.paper_of(self.model)
 
-    @property
-    def width(self) -> int:
-        """Filters at full resolution."""
-        return self.arguments.get("width") or self.arguments.get("n_feat") or 32
-
-    @property
-    def runs_per_picture(self) -> int:
-        """A gray network restores the three colours one by one."""
-        return 3 if self.arguments.get("channels") == 1 else 1
-
-    def build(self, **changes):
+    def build(self):
         """Returns the Keras network, its weights freshly drawn."""
         recipe = experiment.load_recipe(self.model, next(iter(experiment.recipes_of(self.model))))
-        arguments = {**self.arguments, **changes}
-        return experiment.build(dataclasses.replace(recipe, network=arguments))
+        return experiment.build(dataclasses.replace(recipe, network=self.arguments))
 
 
-# What is run, and on pictures of which side.
-_SRN_PROBES = [
-    (Network(f"SRN width {width}", "srn", {"width": width, "scales": 1, "res_blocks": 1}), 256)
-    for width in (8, 32)
-]
-_MPRNET = {"n_feat": 40, "scale_unetfeats": 20, "scale_orsnetfeats": 16, "stages": 1}
-_MPRNET_PROBE = (Network("MPRNet n_feat 40, 1 stage", "mprnet", _MPRNET), 128)
+def cost_of(network: Network):
+    """Returns the `Cost` of a network; what is counted the same is counted once."""
+    arguments = json.dumps({**network.arguments, **network.counted}, sort_keys=True)
+    return _counted(network.model, arguments).repeated(network.repeated)
+
+
+@functools.cache
+def _counted(model, arguments):
+    from restore_tf.export.plan import cost
+
+    return cost.count(Network("", model, json.loads(arguments)).build())
+
+
+def probes_of(network: Network) -> list[tuple[Network, int]]:
+    """Returns the networks that say how fast those of this one's paper are, each with a side."""
+    recipes = papers.find(network.model)
+    model = next(iter(recipes.VARIANTS))
+    probes = getattr(recipes, "PLAN_PROBES", ())
+    if probes:
+        return [(Network(f"{model} {dict(each)}", model, each), side) for each, side in probes]
+    return [(network, _PROBE_SIDE + -_PROBE_SIDE % cost_of(network).size_multiple)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,93 +114,93 @@ class Device:
 
     def bytes_per_pixel(self, network: Network, cost, engine: str) -> float:
         """Memory of what layers give out."""
-        return _INT8_BYTES[network.family] * network.width
+        recipes = papers.find(network.model)
+        return getattr(recipes, "PLAN_INT8_BYTES", _INT8_BYTES) * cost.widest
 
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """How fast one engine is.
+    """How fast one engine is with the networks of one paper.
 
     Attributes:
       multiplication: seconds for one multiply-add.
       value: seconds for one value that a convolution gives out.
-      slower: by family, what its networks take beyond that, as a factor.
-      bytes_per_width: by family, memory per pixel and unit of width for what layers give out.
+      bytes_per_channel: memory per pixel and channel at full resolution for what layers give out.
     """
 
     multiplication: float
     value: float
-    slower: dict[str, float]
-    bytes_per_width: dict[str, float]
+    bytes_per_channel: float
 
 
 class Machine:
-    """Times on this machine, from runs of small networks.
+    """Times on this machine, from runs of small networks of the same papers.
 
     Attributes:
       engines: those that could be measured.
-      rates: {engine: `Rate`}.
-      sustained: {engine: GMAC/s in the wider of the two small SRN}.
+      rates: {engine: {paper: `Rate`}}.
+      sustained: {engine: (GMAC/s, in which small network)}.
       left_out: {engine: why it could not be measured}.
     """
 
-    def __init__(self, families: Sequence[str]):
-        from restore_tf.export.plan import cost
-
-        probes = _SRN_PROBES + ([_MPRNET_PROBE] if "mprnet" in families else [])
-        costs = [cost.count(network.build()) for network, _ in probes]
-        sizes = [(network, (side, side)) for network, side in probes]
+    def __init__(self, networks: Sequence[Network]):
+        probes = {network.paper: probes_of(network) for network in reversed(networks)}
+        together = [probe for each in probes.values() for probe in each]
+        costs = [cost_of(network) for network, _ in together]
+        sizes = [(network, (side, side)) for network, side in together]
         self.rates, self.sustained = {}, {}
         measured, self.left_out = measure(sizes, (TENSORFLOW, *LITE_KINDS))
         if not measured:
             reason = next(iter(self.left_out.values()))
             raise UserError(f"--plan: nothing could be measured ({reason}).")
         for engine, runs in measured.items():
-            self.rates[engine] = _rate(probes, costs, runs)
-            self.sustained[engine] = costs[1].multiplications / runs[1].seconds / 1e9
+            found = list(zip(together, costs, runs, strict=True))
+            self.rates[engine] = {
+                paper: _rate(*zip(*[(c, r) for probe, c, r in found if probe in mine], strict=True))
+                for paper, mine in probes.items()
+            }
+            (network, _), counted, run = max(found, key=lambda each: each[1].multiplications)
+            self.sustained[engine] = counted.multiplications / run.seconds / 1e9, network.name
         self.engines = tuple(self.rates)
 
     def seconds(self, network: Network, cost, engine: str) -> float:
         """Of one run, per pixel."""
-        rate = self.rates[engine]
-        time = rate.multiplication * cost.multiplications + rate.value * cost.values
-        return time * rate.slower[network.family]
+        rate = self.rates[engine][network.paper]
+        return rate.multiplication * cost.multiplications + rate.value * cost.values
 
     def bytes_per_pixel(self, network: Network, cost, engine: str) -> float:
         """Memory of one run."""
         if engine == TENSORFLOW:
             return cost.tensorflow_bytes
-        arena = self.rates[engine].bytes_per_width[network.family] * network.width
-        return _POINTER * cost.taps + arena
+        rate = self.rates[engine][network.paper]
+        return _POINTER * cost.taps + rate.bytes_per_channel * cost.widest
 
 
-def _rate(probes, costs, runs):
-    multiplication, value = fit(costs[:2], [run.seconds for run in runs[:2]])
-    # What does not grow with the width is weights, code and pages: too little to predict.
+def _rate(costs, runs):
+    """The `Rate` that the runs of a paper's probes say, narrowest first."""
+    times = fit(costs[:2], [run.seconds for run in runs[:2]])
     held = [
         run.bytes_per_pixel - _POINTER * cost.taps for cost, run in zip(costs, runs, strict=True)
     ]
-    (narrow, side), (wide, _) = probes[:2]
-    growth = max(0.0, (held[1] - held[0]) / (wide.width - narrow.width))
-    fixed = max(0.0, held[0] - growth * narrow.width) * side**2
-    rate = Rate(multiplication, value, {"srn": 1.0}, {"srn": growth})
-    for (network, side), cost, run, bytes_ in zip(
-        probes[2:], costs[2:], runs[2:], held[2:], strict=True
-    ):
-        expected = multiplication * cost.multiplications + value * cost.values
-        rate.slower[network.family] = run.seconds / expected
-        arena = (bytes_ - fixed / side**2) / network.width
-        rate.bytes_per_width[network.family] = max(growth, arena)
-    return rate
+    more = costs[-1].widest - costs[0].widest
+    # What does not grow with the width is weights, code and pages: too little to predict.
+    growth = (held[-1] - held[0]) / more if more else held[0] / costs[0].widest
+    return Rate(*times, max(0.0, growth))
 
 
 def fit(costs: Sequence, seconds: Sequence[float]) -> tuple[float, float]:
-    """Returns seconds for a multiply-add and for a value, from two networks' times per pixel.
+    """Returns seconds for a multiply-add and for a value, from networks' times per pixel.
 
     Neither is below zero: where the two times would have it so, all of the slower network's time is
-    the other's.
+    the other's. Of a single network, all of it is the multiply-adds'.
+
+    Args:
+      costs: one or two, which differ.
+      seconds: of each.
     """
     counts = np.array([[cost.multiplications, cost.values] for cost in costs])
+    if len(counts) == 1:
+        return float(seconds[0] / counts[0, 0]), 0.0
     multiplication, value = np.linalg.solve(counts, np.asarray(seconds)).tolist()
     if multiplication >= 0 and value >= 0:
         return multiplication, value

@@ -1,29 +1,27 @@
-"""What fits into a frame's time: which width, scales, stages and precision.
+"""What fits into a frame's time: which of the networks that papers offer, and which precision.
 
-budget.plan(720, 1280, fps=30)            # on this machine, from a measured run
-budget.plan(720, 1280, fps=30, tops=4)    # on a device, an estimate from its data sheet
+table.plan(720, 1280, fps=30)            # on this machine, from a measured run
+table.plan(720, 1280, fps=30, tops=4)    # on a device, an estimate from its data sheet
+
+Papers offer networks by `PLAN_CANDIDATES` of their recipes, see `experiments.candidate`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
-import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment
+from restore_tf.experiments import experiment, papers
 from restore_tf.export.plan import rates
 from restore_tf.export.plan.rates import UTILISATION, Device, Machine, Network
+from restore_tf.system.log import logger
 from restore_tf.system.quiet import import_tensorflow
 
-WIDTHS, SCALES, RES_BLOCKS, STAGES = (8, 16, 24, 32), (1, 2, 3), (1, 2, 3), (1, 2, 3)
-_TASKS = ("rain13k", "sidd", "gopro")  # MPRNet's, narrowest first
 _MEASURED = 2  # networks that are measured at the asked size, at most
-_MULTIPLE = 16  # fixed sizes are padded to it
+_MULTIPLE = 16  # fixed sizes are padded to it, and to the network's own multiple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +31,8 @@ class Row:
     Attributes:
       network: which.
       engine: and precision.
+      size: (height, width) of a frame in pixels, padded as the network needs it.
+      runs: of the network for a frame.
       gmac: billions of multiply-adds a frame.
       ms: a frame, predicted or measured.
       memory_mb: what running it adds to a process.
@@ -41,6 +41,8 @@ class Row:
 
     network: Network
     engine: str
+    size: tuple[int, int]
+    runs: int
     gmac: float
     ms: float
     memory_mb: float
@@ -66,16 +68,23 @@ class Plan:
     """The answer.
 
     Attributes:
+      heading: what the times in the table are worth.
       rows: every network in every engine, the fewest multiply-adds first; predicted.
       recommended: of those that fit, the one with the most multiply-adds in its fastest engine;
         where none fits, what comes closest.
-      measured_ms: of the recommended, at the asked size; None for an estimate from TOPS, or where
-        it could not be run.
+      measured: the recommended, as measured at the asked size; None for an estimate from TOPS, or
+        where it could not be run.
     """
 
+    heading: str
     rows: tuple[Row, ...]
     recommended: Row
-    measured_ms: float | None = None
+    measured: Row | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [self.heading, table(self.rows), _advice(self.measured or self.recommended)]
+        )
 
 
 def plan(
@@ -87,19 +96,17 @@ def plan(
     model: str | None = None,
     tops: float | None = None,
     utilisation: float = UTILISATION,
-    note: Callable[[str], None] = print,
 ) -> Plan:
     """Says which networks restore frames of a size in time, and which one to take.
 
     Args:
       height, width: of a frame, in pixels.
       fps: frames a second.
-      workdir: a run whose own network is to be in the table; the others are of its family then.
-      model: "srn" or "mprnet", to leave the other family out.
+      workdir: a run whose own network is to be in the table; the others are of its paper then.
+      model: a paper's model, to leave the other papers out.
       tops: int8 operations a second that a device's data sheet names, in 1e12, two for a
         multiply-add; nothing is measured then.
       utilisation: the share of `tops` that a network gets out of it.
-      note: told line by line; the table is one of them.
 
     Raises:
       UserError: a size, rate, TOPS or utilisation that cannot be, no run directory, or nothing
@@ -108,58 +115,46 @@ def plan(
     _check(height, width, fps, tops, utilisation)
     import_tensorflow()  # before a recipe does, less quietly
     networks = candidates(model, workdir)
-    costs = _count(networks)
-    size = tuple(side + -side % _MULTIPLE for side in (height, width))
-    note(f"{width}x{height} at {fps:g} frames/s: {1e3 / fps:.1f} ms a frame.")
+    costs = [rates.cost_of(network) for network in networks]
+    size = height, width
+    heading = f"{width}x{height} at {fps:g} frames/s: {1e3 / fps:.1f} ms a frame. "
     if tops is not None:
         rows = rows_of(networks, costs, Device(tops, utilisation), size, fps)
-        best = recommended(rows)
-        note(
+        heading += (
             f"ESTIMATE from {tops:g} TOPS, of which {utilisation:.0%} are assumed to be used; "
             "nothing was measured. MB: what layers give out, in 8 bits."
         )
-        note(table(rows))
-        note(_advice(best))
-        return Plan(tuple(rows), best)
-    machine = Machine({network.family for network in networks})
-    for engine, rate in machine.sustained.items():
-        note(f"{engine}: {rate:.0f} GMAC/s measured here in a small SRN of width 32.")
+        return Plan(heading, tuple(rows), recommended(rows))
+    machine = Machine(networks)
+    for engine, (rate, name) in machine.sustained.items():
+        logger.info("%s: %.3g GMAC/s measured here in %s.", engine, rate, name)
     for engine, reason in machine.left_out.items():
-        note(f"{engine}: left out, {reason}.")
+        logger.warning("%s: left out, %s.", engine, reason)
     rows = rows_of(networks, costs, machine, size, fps)
-    note(f"Predicted from short runs on this machine:\n{table(rows)}")
-    best, measured = _measure_best(rows, size, note)
-    note(_advice(measured or best))
-    return Plan(tuple(rows), best, measured and measured.ms)
+    best, measured = _measure_best(rows)
+    heading += "Predicted from short runs on this machine:"
+    return Plan(heading, tuple(rows), best, measured)
 
 
 def candidates(model: str | None = None, workdir: str | os.PathLike | None = None) -> list[Network]:
-    """Lists SRN's widths, scales and ResBlocks and MPRNet's three tasks and stages.
+    """Lists the networks that papers offer, the run's own one first.
 
     Args: as `plan`'s.
     """
     found = []
     if workdir is not None:
         recipe, _ = experiment.read(workdir)
-        model = model or recipe.model.split("_")[0]
+        model = model or recipe.model
         found.append(Network("this run", recipe.model, dict(recipe.network)))
-    if model not in (None, "srn", "mprnet"):
-        raise UserError(f"--model {model}: expected srn or mprnet.")
-    if model in (None, "srn"):
-        for width, scales, blocks in itertools.product(WIDTHS, SCALES, RES_BLOCKS):
-            name = f"SRN width {width}, {_some(scales, 'scale')}, {_some(blocks, 'ResBlock')}"
-            arguments = {"width": width, "scales": scales, "res_blocks": blocks}
-            found.append(Network(name, "srn", arguments))
-    if model in (None, "mprnet"):
-        for task, stages in itertools.product(_TASKS, STAGES):
-            arguments = dict(experiment.load_recipe("mprnet", task).network)
-            name = f"MPRNet n_feat {arguments['n_feat']}, {_some(stages, 'stage')}"
-            found.append(Network(name, "mprnet", arguments | {"stages": stages}))
+    for recipes in map(papers.find, papers.names() if model is None else [model]):
+        offering = next(iter(recipes.VARIANTS))
+        found += [
+            Network(each.name, offering, each.network, each.counted, each.repeated)
+            for each in getattr(recipes, "PLAN_CANDIDATES", ())
+        ]
+    if not found:
+        raise UserError(f"--model {model}: its paper offers no networks to plan with; pass a run.")
     return found
-
-
-def _some(count, noun):
-    return f"{count} {noun}{'s' if count > 1 else ''}"
 
 
 def _check(height, width, fps, tops, utilisation):
@@ -173,27 +168,6 @@ def _check(height, width, fps, tops, utilisation):
         raise UserError(f"--utilisation {utilisation}: expected a share above 0, at most 1.")
 
 
-def _count(networks):
-    """The `Cost` of each. SRN's scales share their layers: each takes a quarter of the last."""
-    found = []
-    for network in networks:
-        arguments, factor = dict(network.arguments), 1.0
-        if network.family == "srn":
-            factor = sum(4.0**-scale for scale in range(arguments.get("scales", 3)))
-            arguments["scales"] = 1
-        found.append(
-            _counted(network.model, json.dumps(arguments, sort_keys=True)).repeated(factor)
-        )
-    return found
-
-
-@functools.cache
-def _counted(model, arguments):
-    from restore_tf.export.plan import cost
-
-    return cost.count(Network("", model, json.loads(arguments)).build())
-
-
 def rows_of(
     networks: Sequence[Network], costs: Sequence, times, size: tuple[int, int], fps: float
 ) -> list[Row]:
@@ -205,15 +179,17 @@ def rows_of(
       size: (height, width) of a frame in pixels.
       fps: frames a second.
     """
-    pixels = size[0] * size[1]
     rows = []
     for network, cost in zip(networks, costs, strict=True):
+        multiple = math.lcm(_MULTIPLE, cost.size_multiple)
+        padded = tuple(side + -side % multiple for side in size)
+        pixels = math.prod(padded)
+        gmac = pixels * cost.runs * cost.multiplications / 1e9
         for engine in times.engines:
-            planes = network.runs_per_picture
-            seconds = pixels * planes * times.seconds(network, cost, engine)
-            taken = pixels * times.bytes_per_pixel(network, cost, engine)
-            gmac = pixels * planes * cost.multiplications / 1e9
-            rows.append(Row(network, engine, gmac, 1e3 * seconds, taken / 1e6, seconds * fps))
+            seconds = pixels * cost.runs * times.seconds(network, cost, engine)
+            taken = pixels * times.bytes_per_pixel(network, cost, engine) / 1e6
+            figures = gmac, 1e3 * seconds, taken, seconds * fps
+            rows.append(Row(network, engine, padded, cost.runs, *figures))
     return sorted(rows, key=lambda row: row.gmac)
 
 
@@ -250,30 +226,29 @@ def _number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _measure_best(rows, size, note):
+def _measure_best(rows):
     """Measures the recommended row at the asked size; where it then does not fit, the next one.
 
     Returns:
       The row as predicted, and as measured; None where it could not be.
     """
-    rows, pixels = list(rows), size[0] * size[1]
+    rows = list(rows)
     for attempt in range(_MEASURED):
         best = recommended(rows)
-        name = f"{best.network.name}, {best.engine}"
-        found, reasons = rates.measure([(best.network, size)], [best.engine])
+        name, (height, width) = f"{best.network.name}, {best.engine}", best.size
+        found, reasons = rates.measure([(best.network, best.size)], [best.engine])
         if not found:
-            note(f"{name}: cannot be run at {size[1]}x{size[0]} ({reasons[best.engine]}).")
+            reason = reasons[best.engine]
+            logger.warning("%s: cannot be run at %dx%d (%s).", name, width, height, reason)
             rows.remove(best)
             continue
         (run,) = found[best.engine]
-        ms = 1e3 * run.seconds * pixels * best.network.runs_per_picture
-        note(
-            f"{name}: predicted {_number(best.ms)} ms, measured {_number(ms)} ms at "
-            f"{size[1]}x{size[0]}."
-        )
+        ms = 1e3 * run.seconds * height * width * best.runs
+        figures = _number(best.ms), _number(ms), width, height
+        logger.info("%s: predicted %s ms, measured %s ms at %dx%d.", name, *figures)
         measured = best.taking(ms)
         if run.bytes_per_pixel:
-            taken = run.bytes_per_pixel * pixels / 1e6
+            taken = run.bytes_per_pixel * height * width / 1e6
             measured = dataclasses.replace(measured, memory_mb=taken)
         if measured.fits or not best.fits or attempt == _MEASURED - 1:
             return best, measured

@@ -18,30 +18,30 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.evaluation import metrics
 from restore_tf.experiments import experiment
 from restore_tf.export import jobs
 from restore_tf.export.samples import Samples
 from restore_tf.export.tflite.crops import read_crops
+from restore_tf.export.tflite.scores import score
 from restore_tf.inference.tflite_model import KINDS, METADATA_FORMAT
 from restore_tf.system.files import atomic_path
+from restore_tf.system.log import logger
 
 _PIXELS = 2**21  # that a size is calibrated and scored on: 16 crops of 256x256, 2 of 720x1280
 _SIDE = 256  # in pixels, of the crops that a file for any size is run on
 _FLOAT32_ERROR = 1e-4  # of the output's range; XNNPACK adds up in another order
-_RESTORED_MSE = 1e-3  # in image units: 30 dB, what restoring a GoPro frame leaves
-_HIGHEST_PSNR = 200.0  # dB; for equal pictures, whose PSNR JSON cannot hold
 
 
 def export(
@@ -53,7 +53,6 @@ def export(
     kinds: Sequence[str],
     samples: Samples,
     max_psnr_drop: float = 0.3,
-    note: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Writes a run's network as TFLite files.
 
@@ -69,13 +68,12 @@ def export(
       samples: pictures to calibrate and score on.
       max_psnr_drop: refuse a file that loses more, in dB. Against sharp pictures where there are
         any; else the loss that a restoration of 30 dB would suffer from the same error.
-      note: told in a line what was done, and what the caller may not expect.
 
     Returns:
       One row for each file, in the order of sizes and kinds, all of which JSON can hold: file,
       kind, size, written, reason (why it was not written), and as far as it came widened_ranges
       (see `ranges`), bytes, sha256, operations, input, output, ms (per frame), peak_mb, crops,
-      and what `score` returns.
+      and what `scores.score` returns.
 
     Raises:
       UserError: no run directory, an unknown kind, a size that the network does not take, or
@@ -92,7 +90,7 @@ def export(
     recipe, _ = experiment.read(workdir)
     load_arguments = dict(load_arguments)
     if load_arguments.pop("precision", "float32") != "float32":
-        note("TFLite has no bfloat16: its files are made from the network in float32.")
+        logger.warning("TFLite has no bfloat16: its files are made from the network in float32.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -100,10 +98,12 @@ def export(
         with tempfile.TemporaryDirectory(prefix="restore_tf_") as scratch:
             maker = _Maker(Path(scratch), directory, recipe.model, size, max_psnr_drop)
             wanted = kinds_of(size, kinds)
-            maker.prepare(workdir, load_arguments, wanted, samples, note)
+            maker.prepare(workdir, load_arguments, wanted, samples)
             for kind in wanted:
                 rows.append(maker.make(kind))
-                note(describe(rows[-1]))
+                logger.log(
+                    logging.INFO if rows[-1]["written"] else logging.WARNING, describe(rows[-1])
+                )
     return rows
 
 
@@ -142,15 +142,15 @@ class _Maker:
         self._limit = max_psnr_drop
         self._model = model
 
-    def prepare(self, workdir, load_arguments, kinds, samples, note):
+    def prepare(self, workdir, load_arguments, kinds, samples):
         crop = self._size or (_SIDE, _SIDE)
         count = max(1, min(len(samples), _PIXELS // math.prod(crop)))
         smaller = samples.smaller_than(crop)
         if smaller:
-            note(
-                f"{smaller} of {len(samples)} pictures of {samples.origin} are smaller than "
-                f"{crop[0]}x{crop[1]} pixels and were mirrored to fill them; --calibrate FOLDER "
-                "takes larger ones."
+            logger.warning(
+                "%d of %d pictures of %s are smaller than %dx%d pixels and were mirrored to fill "
+                "them; --calibrate FOLDER takes larger ones.",
+                *(smaller, len(samples), samples.origin, *crop),
             )
         samples.save(self._scratch / "samples.npz")
         try:
@@ -267,39 +267,6 @@ class _Maker:
 
 _REPORTED = ("operations", "input", "output", "ms", "peak_mb", "bytes_per_pixel")
 _IN_METADATA = ("bytes_per_pixel", "psnr_to_float", "psnr_loss", "loss_of")
-
-
-def score(
-    reference: np.ndarray, restored: np.ndarray, sharp: np.ndarray | None
-) -> dict[str, float | str | None]:
-    """Says how far a file's pictures are from the Keras model's, and what that costs.
-
-    Args:
-      reference: what the Keras model gives, (count, height, width, channels) float, not clipped.
-      restored: what the file gives, the same shape.
-      sharp: the sharp pictures, uint8, or None.
-
-    Returns:
-      All in dB: psnr_to_float, of the file's pictures against the model's, both clipped to [0, 1];
-      psnr_float and psnr, means over the crops of the model's and the file's against sharp ones in
-      8 bits, None without; psnr_loss, and in loss_of what it is measured against. Without sharp
-      pictures the loss is an estimate: an error that has nothing to do with what a restoration of
-      30 dB still does wrong adds to it, 10 log10(1 + MSE / 1e-3).
-    """
-    error = float(np.mean((np.clip(reference, 0, 1) - np.clip(restored, 0, 1)) ** 2))
-    scores = {"psnr_to_float": _psnr(error), "psnr_float": None, "psnr": None}
-    if sharp is None:
-        loss = 10 * math.log10(1 + error / _RESTORED_MSE)
-        return scores | {"psnr_loss": loss, "loss_of": "estimated for a restoration of 30 dB"}
-    for name, pictures in (("psnr_float", reference), ("psnr", restored)):
-        values = [metrics.psnr(*pair) for pair in zip(sharp, pictures, strict=True)]
-        scores[name] = float(np.mean(np.minimum(values, _HIGHEST_PSNR)))
-    loss = scores["psnr_float"] - scores["psnr"]
-    return scores | {"psnr_loss": loss, "loss_of": "against sharp pictures"}
-
-
-def _psnr(error):
-    return -10 * math.log10(error) if error > 10 ** (-_HIGHEST_PSNR / 10) else _HIGHEST_PSNR
 
 
 def describe(row: Mapping[str, Any]) -> str:

@@ -1,0 +1,178 @@
+"""Turns an Evaluation into the report page.
+
+The markup is `templates/report.html`, which Jinja2 fills and escapes. Here its numbers become text.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from restore_tf.errors import UserError
+from restore_tf.evaluation.report import (
+    METHODS,
+    Evaluation,
+    describe,
+    footnotes,
+    format_interval,
+    format_number,
+    one_line,
+    ranking_metric,
+    summarise,
+    worst_first,
+)
+from restore_tf.system.files import atomic_path
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_NONE = "–"
+
+
+def write_html(path: str | os.PathLike, evaluation: Evaluation) -> None:
+    """Writes one self-contained page: summary, provenance, sortable images with sliders.
+
+    Pictures are referenced relative to the page, never embedded. The worst image comes first:
+    the one with the lowest restored PSNR, or the worst first metric if PSNR is not among them.
+
+    Raises:
+      UserError: no images, no metrics, or a picture path that is not relative.
+    """
+    page = render(evaluation)
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def render(evaluation: Evaluation) -> str:
+    """Returns the whole page; see `write_html`."""
+    return _template().render(
+        style=_as_it_is("style.css"),
+        script=_as_it_is("script.js"),
+        title=evaluation.title,
+        metrics=[describe(name) for name in evaluation.metrics],
+        summary=_summary(evaluation),
+        footnotes=footnotes(evaluation),
+        provenance=[(key, one_line(value)) for key, value in evaluation.provenance.items()],
+        ranking=describe(ranking_metric(evaluation)).label,
+        heads=_heads(evaluation),
+        images=[_image(evaluation, row) for row in worst_first(evaluation)],
+    )
+
+
+@functools.cache
+def _template():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
+
+
+def _as_it_is(name):
+    """A file of ours that goes into the page unescaped."""
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _summary(evaluation):
+    """The lines of the summary table, one for each method."""
+    lines = []
+    for method, cells in summarise(evaluation).items():
+        count = max(cell.n for cell in cells.values())
+        columns = []
+        for name in evaluation.metrics:
+            cell = cells.get(name)
+            columns.append(
+                cell
+                and {
+                    "mean": format_number(cell.mean, name),
+                    "interval": format_interval(cell, name),
+                    "fewer": f" n = {cell.n}" if cell.n != count else "",
+                }
+            )
+        line = {"method": method, "label": METHODS[method], "count": count, "cells": columns}
+        lines.append(line)
+    return lines
+
+
+def _heads(evaluation):
+    """The image table's head; `first` is the order that the first click sorts a column by."""
+    ranking = ranking_metric(evaluation)
+    heads = [{"label": "image", "first": "ascending"}]
+    for name in evaluation.metrics:
+        label, _, higher_is_better = describe(name)
+        # The first click on a column shows its worst end.
+        first = "ascending" if higher_is_better else "descending"
+        is_ranking = name == ranking
+        heads.append(
+            {"label": label, "first": first, "sorted": is_ranking, "minor": not is_ranking}
+        )
+    heads.append({"label": "gain", "first": "ascending"})
+    return [{"sorted": False, "minor": False, **head} for head in heads]
+
+
+def _image(evaluation, row) -> dict[str, Any]:
+    """One image: its line in the table and, hidden until opened, its pictures and scores."""
+    restored = row.scores.get("restored", {})
+    ranking = ranking_metric(evaluation)
+    height, width = row.size
+    return {
+        "name": row.name,
+        "notes": [(METHODS.get(method, method), text) for method, text in row.notes.items()],
+        "cells": [_cell(restored.get(name), name, ranking) for name in evaluation.metrics]
+        + [_gain(row, ranking)],
+        "pictures": _pictures(row),
+        "scores": [
+            (
+                METHODS[method],
+                [_text(row.scores[method].get(name), name) for name in evaluation.metrics],
+            )
+            for method in METHODS
+            if method in row.scores
+        ],
+        "height": int(height),
+        "width": int(width),
+    }
+
+
+def _cell(score, metric, ranking):
+    """One score of the restored picture; all but the ranking one are left out on a phone."""
+    value = "" if score is None else repr(float(score))
+    kind = "" if metric == ranking else "minor"
+    return {"value": value, "text": _text(score, metric), "kind": kind}
+
+
+def _gain(row, metric):
+    """What restoring gained over the degraded input, in the metric that ranks the images."""
+    scores = [row.scores.get(method, {}).get(metric) for method in ("restored", "degraded")]
+    gain = math.nan if None in scores else float(scores[0]) - float(scores[1])
+    if math.isnan(gain):
+        return {"value": "", "text": _NONE, "kind": ""}
+    if not describe(metric).higher_is_better:
+        gain = -gain
+    text = f"{gain:+.{describe(metric).decimals}f}"
+    return {"value": repr(gain), "text": text, "kind": "worse" if gain < 0 else "better"}
+
+
+def _text(score, metric):
+    return format_number(score, metric) or _NONE
+
+
+def _pictures(row):
+    """{kind: address} for the slider; empty where one of its two pictures is missing."""
+    addresses = {kind: _address(path, row.name) for kind, path in row.pictures.items()}
+    return addresses if {"degraded", "restored"} <= set(addresses) else {}
+
+
+def _address(path, name):
+    """A relative file path as a URL: `#`, `?`, `%` and `:` in file names are not syntax."""
+    if path.startswith("/"):
+        raise UserError(f"{name}: {path} is absolute; give pictures relative to the page.")
+    return quote(os.fsencode(path), safe="/")
