@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from restore_tf.datasets import cropping, pairing, raw_records
+from restore_tf.datasets import cropping, headers, pairing, raw_records
 from restore_tf.errors import UserError
 
 NAMES = ("blur_dataset", "gopro", "hide", "realblur", "reds")
@@ -105,13 +105,15 @@ class Records:
         degraded, sharp = self.encoded(index)
         return cropping.decode(degraded), cropping.decode(sharp)
 
-    def read_crop(self, index: int, draw: Sequence[int], crop: int) -> np.ndarray:
-        """Returns the same crop of both pictures, (2, crop, crop, 3) uint8, see `cropping.corner`.
+    def read_crop(self, index: int, place, crop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the same place of both pictures, see `sources.FileSource.read_crop`.
 
         Raises:
-          IndexError, UserError: as `read`; the pictures are smaller than the crop.
+          IndexError, UserError: as `read`; the sizes of the two do not fit.
         """
-        return np.stack([cropping.cut_file(data, draw, crop) for data in self.encoded(index)])
+        degraded, sharp = self.encoded(index)
+        corner = place(headers.upright_size(degraded))
+        return cropping.cut_pair(cropping.cut_file, degraded, sharp, corner, crop)
 
     def _open(self) -> Any:
         import tensorflow_datasets as tfds
