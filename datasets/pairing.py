@@ -39,6 +39,15 @@ def existing_folder(path: str | os.PathLike, what: str) -> Path:
     return folder
 
 
+def check_choice(
+    name: str, config: str, configs: Sequence[str], split: str, splits: Sequence[str]
+) -> None:
+    """Raises a UserError that lists what data set `name` has, where it has no such choice."""
+    for what, value, known in (("config", config, configs), ("split", split, splits)):
+        if value not in known:
+            raise UserError(f"{name} has no {what} {value!r}; use one of: {', '.join(known)}.")
+
+
 def pictures(folder: str | os.PathLike) -> dict[str, Path]:
     """Returns {name without extension: path} of the pictures directly in `folder`, by name.
 
@@ -176,6 +185,15 @@ def hold_out(
         gap,
     )
     return frames[: -held - gap], frames[-held:]
+
+
+def training_split(pairs: Sequence[Pair], split: str) -> list[Pair]:
+    """Returns the "train" or "validation" part of pairs, of which the last folders are held out.
+
+    A pair's sequence is the folder in its name, see `hold_out`.
+    """
+    training, validation = hold_out(pairs, lambda pair: pair.name.rpartition("/")[0])
+    return training if split == "train" else validation
 
 
 def _flat(groups: Iterable[Sequence[Pair]]) -> list[Pair]:

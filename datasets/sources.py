@@ -249,5 +249,4 @@ def _folder_pairs(split, data_dir, degraded_dir, sharp_dir):
     if split == "test":
         return pairs
     # Two folders say nothing of sequences: a sub-folder counts as one.
-    training, validation = pairing.hold_out(pairs, lambda pair: pair.name.rpartition("/")[0])
-    return training if split == "train" else validation
+    return pairing.training_split(pairs, split)
