@@ -73,10 +73,13 @@ def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
     """Returns a picture in one of the square's eight symmetries, counted from 0, the identity.
 
     Args:
-      pixels: (side, side, channels), with its channels beside each other in memory.
+      pixels: (side, side, channels).
       symmetry: that many quarter turns counterclockwise; from 4 on mirrored left to right as well.
     """
-    # A pixel moved as one piece is moved twice as fast as by its channels.
+    # A pixel moved as one piece is moved twice as fast as by its channels, which for that have to
+    # lie beside each other.
+    if pixels.strides[-1] != pixels.itemsize:
+        pixels = np.ascontiguousarray(pixels)
     whole = pixels.view(f"V{pixels.shape[-1] * pixels.itemsize}")[..., 0]
     whole = np.rot90(whole, symmetry % 4)
     if symmetry >= 4:

@@ -153,7 +153,8 @@ class SyntheticSource(Source):
         """Returns (degraded, sharp), each (height, width, 3) uint8."""
         pair = self._pairs[index]
         if pair is None:  # two threads may make the same one, and make it alike
-            pair = self._pairs[index] = tuple(self._pictures[index])
+            pair = tuple(map(np.ascontiguousarray, self._pictures[index]))
+            self._pairs[index] = pair
         return pair
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +165,8 @@ class SyntheticSource(Source):
 
 def cached(source) -> MemorySource:
     """Decodes every pair of a source into RAM."""
-    pairs = (source.read(index) for index in range(len(source)))
+    # Copies: what raw records hand out is a piece of their file.
+    pairs = (tuple(map(np.array, source.read(index))) for index in range(len(source)))
     return MemorySource(source.names, pairs, source.output_scale)
 
 
