@@ -6,7 +6,8 @@ both by one of the square's eight symmetries, and hand out batches of float32 in
 
 Sources of pairs:
 
-- png: a folder of whole PNG pictures, GoPro's layout; every picture is decoded when it is used.
+- png: a folder of whole PNG pictures, GoPro's layout; every picture is decoded when it is used,
+  ours down to the crop's last row.
 - records_png: the same cut into 512x512 crops, in TensorFlow Datasets' records, stored as PNG.
 - records_raw: the same crops, stored as plain pixels; raw_frames: whole pictures likewise.
 - ram: whole pictures, decoded once and kept in memory.
@@ -101,8 +102,8 @@ def _pin(count):
 
 
 def _check_batch(batch, case):
-    """Two crops of the right shape, in [0, 1], that show the same thing: sharp and a bit blurry."""
-    degraded, sharp = (np.asarray(part) for part in batch)
+    """Two crops of the right shape, in [0, 1], that show the same thing, one a bit degraded."""
+    degraded, sharp = (np.asarray(part) for part in batch[:2])
     side = case["crop"]
     if case["engine"] not in OURS:  # channels first
         degraded, sharp = (part.transpose(0, 2, 3, 1) for part in (degraded, sharp))
@@ -116,7 +117,7 @@ def _check_batch(batch, case):
 
 
 def _ours(case):
-    """Our batches, as `train.py` draws them."""
+    """Our batches, made as `train.py` makes them: by `pairs.training_batches`."""
     import tensorflow as tf
 
     from restore_tf.datasets import cropping, pairs

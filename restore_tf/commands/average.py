@@ -11,7 +11,7 @@ from restore_tf.commands import cli
 from restore_tf.errors import UserError
 from restore_tf.system import outputs
 
-USAGE = """Makes (degraded, sharp) training pairs by averaging frames, as GoPro was made.
+USAGE = """Makes (degraded, sharp) training pairs by averaging frames that follow one another.
 From a video of 120 or more frames a second (pip install 'restore_tf[video]'):
   restore-tf average --output_dir DIR clip.mp4
 From a folder of frames, or a folder of such folders, of any strength of blur:
