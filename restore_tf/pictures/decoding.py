@@ -85,7 +85,9 @@ def _looks(stream):
     head = stream.read(4)
     if not head:
         return "it is empty"
-    if head in (b"II*\0", b"MM\0*"):
+    if head == b"MM\0+":
+        return "a BigTIFF file in big-endian order; write it as a plain TIFF first"
+    if head in (b"II*\0", b"MM\0*", b"II+\0"):
         return "a TIFF file of an unusual layout, such as floats; expected 8 or 16-bit gray or RGB"
     return "neither PNG, JPEG, WebP, TIFF nor BMP, or its start is damaged"
 

@@ -67,17 +67,17 @@ def warn(image: Image.Image, stream, tags: Image.Exif, frames: int, name: str) -
 def _in_jpeg(image, stream, tags, name):
     stream.seek(0)
     data = stream.read()
-    behind = data[_jpeg_end(data) :].strip(_PADDING)
+    behind = data[_jpeg_end(data) :]
     segments = getattr(image, "applist", [])
     found = []
-    if behind:
+    if behind.strip(_PADDING):
         found += _behind_jpeg(behind, segments, metadata.xmp_of(image) or b"", image.format)
     if any(content.startswith(b"JP") and b"c2pa" in content for _, content in segments):
         found.append(_CREDENTIALS)
     others = {
         f"{segment} {_word(content)}".strip()
         for segment, content in segments
-        if not content.startswith(_KNOWN_SEGMENTS)
+        if segment.startswith("APP") and not content.startswith(_KNOWN_SEGMENTS)
     }
     return found + sorted(others)
 
@@ -95,7 +95,11 @@ def _behind_jpeg(behind, segments, packet, kind):
         found.append("another picture behind it")
     if _VIDEO.search(behind):
         found.append("a video (motion photo)")
-    return found or ([] if picture else [f"{len(behind)} bytes behind its end"])
+    return found or ([] if picture else [_bytes_behind(behind)])
+
+
+def _bytes_behind(behind):
+    return f"{len(behind.strip(_PADDING))} bytes behind its end"
 
 
 def _jpeg_end(data):
@@ -126,8 +130,8 @@ def _in_png(image, stream, tags, name):
     if others:
         found.append(f"chunks {', '.join(others)}")
     stream.seek(end)
-    behind = stream.read().strip(_PADDING) if b"IEND" in kinds else b""
-    return found + ([f"{len(behind)} bytes behind its end"] if behind else [])
+    behind = stream.read() if b"IEND" in kinds else b""
+    return found + ([_bytes_behind(behind)] if behind.strip(_PADDING) else [])
 
 
 def _in_webp(image, stream, tags, name):
@@ -143,8 +147,8 @@ def _in_webp(image, stream, tags, name):
     if others:
         found.append(f"chunks {', '.join(others)}")
     stream.seek(end)
-    behind = stream.read().strip(_PADDING)
-    return found + ([f"{len(behind)} bytes behind its end"] if behind else [])
+    behind = stream.read()
+    return found + ([_bytes_behind(behind)] if behind.strip(_PADDING) else [])
 
 
 def _at(stream, position, length):
