@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,12 +13,14 @@ from absl import flags
 
 from restore_tf.commands import cli
 from restore_tf.commands.flags import pictures as pictures_flags
-from restore_tf.commands.restore_jobs import STREAM, Job
+from restore_tf.commands.restore_inputs import STREAM
+from restore_tf.commands.restore_jobs import Job
 from restore_tf.errors import UserError
-from restore_tf.pictures import files
+from restore_tf.pictures import files, hidden
 from restore_tf.pictures.pixels import from_float, to_float
 from restore_tf.serving.client import Client
 from restore_tf.system import quiet
+from restore_tf.system.log import logger
 
 USAGE = """Restores pictures on TensorFlow Serving or restore-tf serve: files, folders, patterns.
   restore-tf client PICTURE_OR_FOLDER … --server grpc://localhost:8500 --output DIR
@@ -56,7 +57,8 @@ def _client(positional, values):
         raise UserError("--server: missing; expected grpc://HOST:PORT or http://HOST:PORT.")
     if STREAM in (*positional, values.output):
         raise UserError("-: expected files; restore-tf client does not do standard streams.")
-    return pictures_flags.run(positional, values, lambda jobs: _restore_all(jobs, values))
+    found = pictures_flags.entries(positional, values)
+    return pictures_flags.run(found, positional, values, lambda jobs: _restore_all(jobs, values))
 
 
 def _restore_all(jobs, values):
@@ -102,18 +104,21 @@ def _outcome(job, future):
         future.result()
         return job, None
     except UserError as error:
-        # The server's errors name the server, not the picture.
-        text = str(error)
-        return job, error if text.startswith(job.name) else UserError(f"{job.name}: {text}")
+        return job, error
 
 
 def _restore(job, client, values):
     picture = files.read_picture(job.picture, values.max_pixels, job.name)
     pixels = picture.pixels
     if pixels.dtype == np.uint16:
-        warnings.warn(
-            f"{job.name}: has 16 bits a channel; sent and written with 8, use restore.py for 16.",
-            stacklevel=2,
+        logger.warning(
+            "%s: has 16 bits a channel; sent and written with 8, use restore.py for 16.", job.name
         )
         pixels = from_float(to_float(pixels), np.uint8)
-    pictures_flags.save(job, picture, client.restore(pixels, job.name), values)
+
+    def restore(visible):
+        return client.restore(visible, job.name)
+
+    with pictures_flags.naming_errors(job.name):  # the server's errors name the server
+        restored = hidden.restore(restore, pixels, picture.alpha)
+    pictures_flags.save(job, picture, restored, values)

@@ -15,7 +15,7 @@ from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.commands.flags import pixels as pixels_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.pictures import files
+from restore_tf.pictures import files, hidden
 from restore_tf.system import pipeline, quiet
 
 USAGE = """Restores pictures of any size: files, folders, patterns ("photos/**/*.jpg").
@@ -50,10 +50,11 @@ def _restore(positional, values):
         model_flags.workdir(values)
     else:
         model_flags.check_tflite(values)
-    if restore_video.are_clips(positional, values):
-        return restore_video.run(positional, values, _restorer)
+    found = pictures_flags.entries(positional, values)
+    if restore_video.are_clips(found, values):
+        return restore_video.run(found, positional, values, _restorer)
     return pictures_flags.run(
-        positional, values, lambda jobs: _run(jobs, _restorer(values), values), values.strip
+        found, positional, values, lambda jobs: _run(jobs, _restorer(values), values), values.strip
     )
 
 
@@ -77,8 +78,9 @@ def _run(jobs, restore, values):
         source = sys.stdin.buffer.read() if job.picture is None else job.picture
         return files.read_picture(source, values.max_pixels, job.name)
 
-    def compute(picture):
-        return picture, restore(picture.pixels)
+    def compute(job, picture):
+        with pictures_flags.naming_errors(job.name):
+            return picture, hidden.restore(restore, picture.pixels, picture.alpha)
 
     def write(job, result):
         _write(job, *result, values)

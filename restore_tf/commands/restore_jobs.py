@@ -1,17 +1,22 @@
-"""What `restore.py` is to do: which pictures, and where each goes."""
+"""What `restore.py` is to do: which pictures or clips, and where each goes."""
 
 from __future__ import annotations
 
 import dataclasses
-import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from restore_tf.commands import restore_inputs
+from restore_tf.commands.restore_inputs import STREAM, Entry
 from restore_tf.errors import UserError
-from restore_tf.pictures.files import EXTENSIONS
+from restore_tf.pictures import kinds
+from restore_tf.system import folders
+from restore_tf.system.log import logger
 
-STREAM = "-"  # standard input or output
+STRIP = "_before_after"
+_LONGEST_NAME = 255  # bytes, on nearly every file system
+_NAMED = 5  # files named in a line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +41,12 @@ class Job:
     @property
     def existing(self) -> Path | None:
         """The file that would be overwritten, or None."""
-        return next((p for p in (self.output, self.strip) if p is not None and p.exists()), None)
+        return next((p for p in self.outputs if os.path.lexists(p)), None)
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The files to write."""
+        return [path for path in (self.output, self.strip) if path is not None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,43 +66,39 @@ class Naming:
     strip: bool = False
 
 
-def plan(inputs: Sequence[str], naming: Naming, recursive: bool = False) -> list[Job]:
-    """Lists what is to be done, before anything is.
+def plan(found: Sequence[Entry], inputs: Sequence[str], naming: Naming) -> list[Job]:
+    """Decides where each picture goes, before anything is done.
 
     Args:
-      inputs: files, folders, glob patterns ("photos/**/*.jpg"), or "-" alone. Sub-folders below a
-        folder, or below what stands before a pattern's first wildcard, are kept below the output.
+      found: from `restore_inputs.entries`.
+      inputs: what was given.
       naming: how outputs are named.
-      recursive: take the pictures of sub-folders too.
 
     Raises:
-      UserError: a missing input, a folder without pictures, two inputs of one name, an output that
-        is an input, or no telling where the output goes.
+      UserError: an input without pictures, two inputs of one name, an output that is an input or
+        cannot be made, or no telling where the output goes.
     """
     _check(inputs, naming)
     if list(inputs) == [STREAM]:
         return [Job(None, None if naming.output == STREAM else _output_file(naming))]
-    found = [entry for text in inputs for entry in _find(text, naming, recursive)]
-    found = list(dict.fromkeys(found))  # a file can be named twice, and match two patterns
-    single = len(inputs) == 1 and Path(inputs[0]).is_file()
+    pictures = restore_inputs.select(found, inputs, kinds.is_picture, "pictures")
+    single = len(inputs) == 1 and pictures[0].named
     if naming.output == STREAM:
         if not single:
             raise UserError("--output -: takes a single picture; expected a folder for several.")
-        jobs = [Job(found[0][0], None)]
-    elif single and naming.output is not None and _is_file_name(naming.output):
-        jobs = [_with_strip(found[0][0], _output_file(naming), naming)]
+        return [Job(pictures[0].path, None)]
+    if single and naming.output is not None and _is_file_name(naming.output):
+        jobs = [_with_strip(pictures[0].path, _output_file(naming), naming)]
     else:
         folder = _output_folder(naming)
-        jobs = [
-            _job(path, folder / below if folder else path.parent, naming) for path, below in found
-        ]
-    _check_outputs(jobs)
+        kept = without_results(pictures, folder, naming.suffix)
+        jobs = [_job(e.path, folder / e.below if folder else e.path.parent, naming) for e in kept]
+    jobs = _once(jobs)
+    check_outputs([(job.picture, job.outputs) for job in jobs])
     return jobs
 
 
 def _check(inputs, naming):
-    if not inputs:
-        raise UserError("no pictures; expected the paths of pictures or folders.")
     if naming.output is None and not naming.suffix:
         raise UserError(
             "--output: missing; expected the folder for the restored pictures, or --suffix to "
@@ -100,17 +106,16 @@ def _check(inputs, naming):
         )
     if os.sep in naming.suffix or "/" in naming.suffix:
         raise UserError(f"--suffix {naming.suffix}: expected a part of a file name.")
-    if STREAM in inputs:
-        if len(inputs) > 1:
-            raise UserError("-: standard input goes alone; expected no other pictures.")
-        if naming.output is None or (naming.output != STREAM and not _is_file_name(naming.output)):
-            raise UserError("-: standard input has no name; expected --output - or a picture file.")
+    if STREAM in inputs and (
+        naming.output is None or (naming.output != STREAM and not _is_file_name(naming.output))
+    ):
+        raise UserError("-: standard input has no name; expected --output - or a picture file.")
     if naming.strip and STREAM in (naming.output, *inputs):
         raise UserError("--strip: writes a file; expected no standard input or output.")
 
 
 def _is_file_name(output):
-    return Path(output).suffix.lower() in EXTENSIONS and not Path(output).is_dir()
+    return kinds.is_picture(output) and not Path(output).is_dir()
 
 
 def _output_file(naming):
@@ -120,7 +125,7 @@ def _output_file(naming):
         raise UserError(
             f"--suffix: --output {path} names the file; expected a folder, or no suffix."
         )
-    if naming.format and path.suffix.lower() != f".{naming.format}":
+    if naming.format and kinds.ending(path) != f".{naming.format}":
         raise UserError(f"--format {naming.format}: --output {path} has another ending.")
     return path
 
@@ -142,87 +147,72 @@ def _job(picture, folder, naming):
 
 
 def _with_strip(picture, output, naming):
-    strip = output.with_name(f"{picture.stem}_before_after.png") if naming.strip else None
+    strip = output.with_name(f"{picture.stem}{STRIP}.png") if naming.strip else None
     return Job(picture, output, strip)
 
 
-def _find(text, naming, recursive) -> Iterator[tuple[Path, Path]]:
-    """Yields (file, its folder below the input) of one input."""
-    path = Path(text)
-    if path.is_dir():
-        found = [p for p in _listing(path, recursive, naming) if _is_picture(p)]
-        found = _without_results(found, naming)
-        if not found:
-            below = "" if recursive else "; --recursive looks into sub-folders"
-            raise UserError(f"{path}: has no pictures ({', '.join(EXTENSIONS)}){below}.")
-        yield from ((p, p.parent.relative_to(path)) for p in found)
-    elif path.exists():
-        if path.suffix.lower() not in EXTENSIONS:
-            raise UserError(f"{path}: unknown ending; expected one of {', '.join(EXTENSIONS)}.")
-        yield path, Path()
-    elif glob.has_magic(text):
-        start = _before_wildcards(path)
-        found = [Path(p) for p in sorted(glob.glob(text, recursive=True))]
-        found = _without_results([p for p in found if _is_picture(p)], naming)
-        if not found:
-            raise UserError(f"{text}: matches no pictures ({', '.join(EXTENSIONS)}).")
-        yield from ((p, p.parent.relative_to(start)) for p in found)
-    else:
-        raise UserError(f"{path}: no such file or folder.")
-
-
-def _is_picture(path):
-    # Hidden files are other programs' notes ("._a.jpg"), or outputs that were never finished.
-    hidden = path.name.startswith(".")
-    return path.suffix.lower() in EXTENSIONS and not hidden and not path.is_dir()
-
-
-def _listing(folder, recursive, naming):
-    if not recursive:
-        return sorted(folder.iterdir())
-    output = Path(naming.output).resolve() if naming.output else None
-    found = []
-    for place, folders, names in os.walk(folder):
-        # An output folder within the input's holds results, not pictures to restore.
-        folders[:] = [f for f in folders if f[0] != "." and Path(place, f).resolve() != output]
-        found += [Path(place, name) for name in names]
-    return sorted(found)
-
-
-def _before_wildcards(pattern):
-    parts = []
-    for part in pattern.parts[:-1]:
-        if glob.has_magic(part):
-            break
-        parts.append(part)
-    return Path(*parts)
-
-
-def _without_results(found, naming):
-    """Leaves out what an earlier run with the same --suffix wrote beside its inputs."""
-    if naming.output is not None or not naming.suffix:
-        return found
-    names = {path.with_suffix("") for path in found}
-    return [
-        path
-        for path in found
-        if not path.stem.endswith(naming.suffix)
-        or path.with_name(path.stem.removesuffix(naming.suffix)) not in names
-    ]
-
-
-def _check_outputs(jobs):
-    inputs = {job.picture.resolve() for job in jobs}
-    taken: dict[Path, Path] = {}
+def _once(jobs):
+    """Leaves out a second job that would write the same file from the same one, under a link."""
+    kept: dict[tuple[Path, str], Job] = {}
     for job in jobs:
-        for path in (job.output, job.strip):
-            if path is None:
-                continue
-            if path.resolve() in inputs:
+        kept.setdefault((job.output, os.path.realpath(job.picture)), job)
+    return list(kept.values())
+
+
+def without_results(found: Sequence[Entry], folder: Path | None, suffix: str) -> list[Entry]:
+    """Leaves out what an earlier run wrote beside its inputs, and says so in a line.
+
+    Args:
+      found: pictures or clips.
+      folder: where results go; None for beside the inputs.
+      suffix: what their names end in.
+    """
+    names = {entry.path.with_suffix("") for entry in found}
+
+    def is_result(entry):
+        path, stem = entry.path, entry.path.stem
+        beside = folder is None or os.path.realpath(folder / entry.below) == entry.place[0]
+        strip = path.suffix == ".png" and stem.endswith(STRIP)
+        sources = [stem.removesuffix(STRIP)] if strip else []
+        sources += [stem.removesuffix(suffix)] if suffix and stem.endswith(suffix) else []
+        return beside and any(s and path.with_name(s) in names for s in sources)
+
+    results = [entry for entry in found if is_result(entry)]
+    if results:
+        named = ", ".join(entry.path.name for entry in results[:_NAMED])
+        more = ", …" if len(results) > _NAMED else ""
+        logger.info("left out %d results of an earlier run (%s%s)", len(results), named, more)
+    return [entry for entry in found if entry not in results]
+
+
+def check_outputs(outputs: Iterable[tuple[Path | None, Sequence[Path]]]) -> None:
+    """Checks that every output can be written and none is an input or another's output.
+
+    Args:
+      outputs: (input, its outputs); None for standard input.
+
+    Raises:
+      UserError: names the first that cannot.
+    """
+    outputs = list(outputs)
+    inputs = {os.path.realpath(source) for source, _ in outputs if source is not None}
+    taken: dict[Path, Path] = {}
+    for source, paths in outputs:
+        for path in paths:
+            if len(os.fsencode(path.name)) > _LONGEST_NAME:
+                raise UserError(
+                    f"{path.name}: is too long for a file's name ({len(os.fsencode(path.name))} "
+                    f"bytes, {_LONGEST_NAME} at most); rename {source}, or leave --suffix out."
+                )
+            if os.path.realpath(path) in inputs:
                 raise UserError(f"{path}: is an input; choose another --output folder.")
             if path in taken:
                 raise UserError(
-                    f"{job.picture}: would be written to {path}, as {taken[path]} is; restore them "
-                    "in two runs."
+                    f"{source}: would be written to {path}, as {taken[path]} is; restore them in "
+                    "two runs."
                 )
-            taken[path] = job.picture
+            if path.is_dir():
+                raise UserError(f"{path}: is a folder; a picture or clip is to be written there.")
+            taken[path] = source
+    for folder in {path.parent: None for path in taken}:
+        folders.check(folder)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
 
+from restore_tf.commands import restore_inputs, restore_jobs
+from restore_tf.commands.flags import pictures as pictures_flags
+from restore_tf.commands.restore_inputs import Entry
 from restore_tf.errors import UserError
+from restore_tf.pictures import kinds
+from restore_tf.system import folders
+
+_FOR_CLIPS = ("frames", "as_images", "fps_report", "video_quality")
+_FOR_PICTURES = ("strip", "max_pixels", "verify_tiles")
+_FOR_STILLS = ("format", "jpeg_quality")
 
 
 def define(values: flags.FlagValues) -> None:
@@ -29,88 +39,138 @@ def define(values: flags.FlagValues) -> None:
     )
 
 
-def are_clips(inputs, values: flags.FlagValues) -> bool:
-    """Returns whether the inputs are videos.
+def are_clips(found: Sequence[Entry], values: flags.FlagValues) -> bool:
+    """Returns whether the inputs are to be restored as videos.
+
+    They are where a clip was given itself, where a flag for videos was, or where folders and
+    patterns hold clips and no pictures.
 
     Raises:
-      UserError: some are and some are not, or a video's flag without a video.
+      UserError: a video's flag without a video.
     """
-    from restore_tf.video.restore import is_video
-
-    clips = [text for text in inputs if is_video(text)]
-    if clips and len(clips) < len(inputs):
-        other = next(text for text in inputs if text not in clips)
-        raise UserError(f"{other}: is no video, {clips[0]} is; restore them one after the other.")
-    if not clips:
-        for name in ("frames", "as_images", "fps_report", "video_quality"):
-            if values[name].present:
-                raise UserError(f"--{name}: is for videos, and there is none.")
-    return bool(clips)
+    clips = [entry for entry in found if kinds.is_clip(entry.path)]
+    asked = [name for name in _FOR_CLIPS if values[name].present]
+    if asked and not clips:
+        raise UserError(f"--{asked[0]}: is for videos, and there is none.")
+    pictures = any(kinds.is_picture(entry.path) for entry in found)
+    return bool(clips) and (bool(asked) or not pictures or any(clip.named for clip in clips))
 
 
-def run(inputs, values: flags.FlagValues, restorer) -> int:
+def run(
+    found: Sequence[Entry],
+    inputs: Sequence[str],
+    values: flags.FlagValues,
+    restorer: Callable[[flags.FlagValues], Callable],
+) -> int:
     """Restores clips one after the other; returns the exit code.
 
     Args:
-      inputs: their files.
+      found: all files among the inputs, from `restore_inputs.entries`.
+      inputs: what was given.
       values: all flags of restore.py.
       restorer: makes the function of pixels; called once everything else is known to be right.
     """
     from restore_tf.video import restore as video
+
+    clips = restore_inputs.select(found, inputs, kinds.is_clip, "clips")
+    _check_flags(values)
+    frames = video.parse_frames(values.frames) if values.frames else None
+    if values.fps_report:
+        work = [(clip, None) for clip in clips]
+    elif values.as_images:
+        work = [(clip, _folder(values.output) / clip.below) for clip in clips]
+        folders.check(values.output)
+    else:
+        work = _targets(clips, inputs, values)
+    failed = []
+    restore = restorer(values)
+    for clip, target in work:
+        try:
+            with pictures_flags.naming_errors(str(clip.path)):
+                print(_restore_one(clip.path, target, restore, frames, values), flush=True)
+        except UserError as error:
+            if len(work) == 1:
+                raise
+            failed.append(error)
+    return _report(failed, len(work))
+
+
+def _restore_one(path, target, restore, frames, values) -> str:
+    """Returns the line to print."""
+    from restore_tf.video import restore as video
     from restore_tf.video import speed
 
-    frames = video.parse_frames(values.frames) if values.frames else None
-    paths = [Path(text) for text in inputs]
-    for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; expected a video.")
     if values.fps_report:
-        restore = restorer(values)
-        for path in paths:
-            print(f"{path}:\n{speed.report_table(speed.fps_report(path, restore))}")
-        return 0
-    if values.output is None:
-        raise UserError("--output: missing; expected a folder, or a file for a single clip.")
+        return f"{path}:\n{speed.report_table(speed.fps_report(path, restore))}"
     if values.as_images:
-        restore = restorer(values)
-        for path in paths:
-            stills = video.frames_as_images(
-                path, values.output, restore, frames=frames, overwrite=values.overwrite
-            )
-            print(f"{path}: {len(stills)} stills into {values.output}")
+        stills = video.frames_as_images(
+            path,
+            target,
+            restore,
+            frames=frames,
+            suffix=f".{values.format or 'png'}",
+            jpeg_quality=values.jpeg_quality,
+            overwrite=values.overwrite,
+        )
+        return f"{path}: {len(stills)} stills into {target}"
+    folders.make(target.parent)
+    done = video.restore_video(path, target, restore, frames=frames, quality=values.video_quality)
+    return f"{target}: {done.frames} frames, {done.frames_per_second:.2f} frames/s"
+
+
+def _report(failed, count):
+    if not failed:
         return 0
-    targets = [_target(path, values.output, len(paths) == 1) for path in paths]
-    _check_targets(paths, targets, values.overwrite)
-    restore = restorer(values)
-    for path, target in zip(paths, targets, strict=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        done = video.restore_video(
-            path, target, restore, frames=frames, quality=values.video_quality
-        )
-        print(f"{target}: {done.frames} frames, {done.frames_per_second:.2f} frames/s")
-    return 0
+    print(f"{len(failed)} of {count} clips failed:", file=sys.stderr)
+    for error in failed:
+        print(f"error: {error}", file=sys.stderr)
+    return pictures_flags.SOME_FAILED
 
 
-def _target(path, output, single):
-    from restore_tf.video.restore import OUTPUT_ENDINGS
+def _check_flags(values):
+    without = () if values.as_images else _FOR_STILLS
+    for name in (*_FOR_PICTURES, *without):
+        if values[name].present and values[name].value:
+            raise UserError(f"--{name}: is for pictures, and these are videos; leave it out.")
 
-    target = Path(output)
-    if single and target.suffix.lower() in OUTPUT_ENDINGS and not target.is_dir():
-        return target
-    if target.suffix and not target.is_dir():
+
+def _folder(output):
+    if output is None:
+        raise UserError("--output: missing; expected a folder, or a file for a single clip.")
+    return Path(output)
+
+
+def _targets(clips, inputs, values) -> list[tuple[Entry, Path]]:
+    """Returns each clip and the file that it becomes."""
+    from restore_tf.video.writer import CONTAINERS
+
+    if values.output is None and not values.suffix:
+        _folder(None)
+    target = Path(values.output) if values.output is not None else None
+    single = len(inputs) == 1 and clips[0].named
+    is_file = target is not None and bool(target.suffix) and not target.is_dir()
+    if is_file and single and target.suffix.lower() in CONTAINERS:
+        if values.suffix:
+            raise UserError(
+                f"--suffix: --output {target} names the file; expected a folder, or no suffix."
+            )
+        return _checked([(clips[0], target)], values)
+    if is_file:
         raise UserError(
-            f"{output}: expected a folder, or one file ending in {', '.join(OUTPUT_ENDINGS)}."
+            f"{target}: expected a folder, or one file ending in {', '.join(CONTAINERS)}."
         )
-    kept = path.suffix.lower() in OUTPUT_ENDINGS  # AVI cannot hold the times of frames
-    return target / (path.name if kept else f"{path.stem}.mkv")
+    kept = restore_jobs.without_results(clips, target, values.suffix)
+    work = []
+    for clip in kept:
+        folder = clip.path.parent if target is None else target / clip.below
+        ending = clip.path.suffix if clip.path.suffix.lower() in CONTAINERS else ".mkv"
+        work.append((clip, folder / f"{clip.path.stem}{values.suffix}{ending}"))
+    return _checked(work, values)
 
 
-def _check_targets(paths, targets, overwrite):
-    inputs = {os.path.realpath(path) for path in paths}
-    for path, target in zip(paths, targets, strict=True):
-        if os.path.realpath(target) in inputs:
-            raise UserError(f"{target}: is an input; choose another --output.")
-        if targets.count(target) > 1:
-            raise UserError(f"{path}: two clips would be written to {target}.")
-        if target.exists() and not overwrite:
+def _checked(work, values):
+    restore_jobs.check_outputs([(clip.path, [target]) for clip, target in work])
+    for _, target in work:
+        if target.exists() and not values.overwrite:
             raise UserError(f"{target}: exists; pass --overwrite or another --output.")
+    return work

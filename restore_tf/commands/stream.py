@@ -83,7 +83,6 @@ def _stream(positional, values):
                 fps=values.fps,
                 queue=values.queue,
                 strength=values.strength,
-                note=lambda line: print(f"note: {line}", file=sys.stderr),
                 report=status.show,
             )
     return _end(summary, values, form)

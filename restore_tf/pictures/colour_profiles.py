@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import io
 import itertools
-import warnings
 
 import numpy as np
 from PIL import Image, ImageCms
+
+from restore_tf.system.log import logger
 
 # Colours outside sRGB are clipped, all others keep their appearance; photographs' usual choice.
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
@@ -74,11 +75,10 @@ def cmyk_to_srgb(image: Image.Image, icc: bytes | None, name: str) -> tuple[Imag
     """Returns a CMYK picture as sRGB, by its profile or plain inversion, and the new profile."""
     profile = inspect(icc) if icc else None
     if profile is not None and profile.space == "CMYK":
-        warnings.warn(f"{name}: converted from CMYK ({profile.name}) to sRGB.", stacklevel=3)
+        logger.warning("%s: converted from CMYK (%s) to sRGB.", name, profile.name)
         return _transform(image, _open(icc)), srgb_profile()
-    warnings.warn(
-        f"{name}: converted from CMYK to sRGB; it has no CMYK profile, so colours are approximate.",
-        stacklevel=3,
+    logger.warning(
+        "%s: converted from CMYK to sRGB; it has no CMYK profile, so colours are approximate.", name
     )
     return image.convert("RGB"), srgb_profile()
 
@@ -98,21 +98,19 @@ def to_srgb(pixels: np.ndarray, icc: bytes | None, name: str) -> tuple[np.ndarra
     profile = inspect(icc)
     kind = "RGB" if pixels.ndim == 3 else "GRAY"
     if not profile.space:
-        warnings.warn(
-            f"{name}: its colour profile is damaged; kept as it is, the pixels are taken as sRGB.",
-            stacklevel=3,
+        logger.warning(
+            "%s: its colour profile is damaged; kept as it is, the pixels are taken as sRGB.", name
         )
         return pixels, icc
     if profile.space != kind:
-        warnings.warn(
-            f"{name}: its colour profile ({profile.name}) is for {profile.space}, its pixels are "
-            f"{kind}; the profile is left out.",
-            stacklevel=3,
-        )
+        logger.warning(
+            "%s: its colour profile (%s) is for %s, its pixels are %s; the profile is left out.",
+            name, profile.name, profile.space, kind,
+        )  # fmt: skip
         return pixels, None
     if profile.srgb or kind == "GRAY":
         return pixels, icc
-    warnings.warn(f"{name}: converted from {profile.name} to sRGB.", stacklevel=3)
+    logger.warning("%s: converted from %s to sRGB.", name, profile.name)
     if pixels.dtype == np.uint16:
         from restore_tf.pictures import sixteen_bits
 

@@ -7,14 +7,15 @@ import io
 import os
 import struct
 import threading
-import warnings
 
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import colour_profiles, metadata, sixteen_bits
+from restore_tf.pictures import colour_profiles, extras, metadata, sixteen_bits, stated_colours
 from restore_tf.pictures.metadata import Metadata
+from restore_tf.pictures.stated_colours import Colours
+from restore_tf.system.log import logger
 
 # GIF only to say of a misnamed animation what it is. No others: Pillow hands some to programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -32,6 +33,7 @@ class Picture:
         uint16 from a file of 16 bits a channel.
       alpha: (height, width) of the same type, or None.
       icc_profile: the colour profile of `pixels`, or None.
+      colours: what `pixels` are where the file says so without a profile; None for sRGB.
       metadata: EXIF and the like.
       kind: the format of its file, as Pillow calls it.
       lossless_webp: the file was a WebP without loss, and is to be written as one.
@@ -40,6 +42,7 @@ class Picture:
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     icc_profile: bytes | None = None
+    colours: Colours | None = None
     metadata: Metadata = Metadata()
     kind: str = "PNG"
     lossless_webp: bool = False
@@ -58,6 +61,8 @@ def decode(file: str | os.PathLike | bytes, max_pixels: int, name: str) -> Pictu
             raise
         except UnidentifiedImageError:
             raise UserError(f"{name}: cannot be read as a picture ({_looks(stream)}).") from None
+        except MemoryError:
+            raise UserError(f"{name}: does not fit into memory.") from None
         except Exception as error:  # decoders raise many kinds on damaged files
             reason = str(error) or type(error).__name__
             raise UserError(f"{name}: cannot be read as a picture ({reason}).") from error
@@ -80,7 +85,9 @@ def _looks(stream):
     head = stream.read(4)
     if not head:
         return "it is empty"
-    if head in (b"II*\0", b"MM\0*"):
+    if head == b"MM\0+":
+        return "a BigTIFF file in big-endian order; write it as a plain TIFF first"
+    if head in (b"II*\0", b"MM\0*", b"II+\0"):
         return "a TIFF file of an unusual layout, such as floats; expected 8 or 16-bit gray or RGB"
     return "neither PNG, JPEG, WebP, TIFF nor BMP, or its start is damaged"
 
@@ -99,11 +106,7 @@ def _open(stream, max_pixels, name):
             frames = getattr(image, "n_frames", 1)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    if image.format == "MPO":  # what phones and cameras write: a JPEG with previews behind it
-        warnings.warn(
-            f"{name}: has {frames} pictures in one file; only the first is kept.", stacklevel=5
-        )
-    elif frames > 1:
+    if frames > 1 and image.format != "MPO":  # what cameras write: a JPEG with previews behind it
         what = "pages" if image.format == "TIFF" else "frames, an animation"
         raise UserError(f"{name}: has {frames} {what}; expected a single still picture.")
     return image
@@ -113,15 +116,25 @@ def _decode(image, stream, name):
     if image.format == "PNG":
         image.load()  # EXIF and texts can stand behind the pixels
     tags = metadata.exif_tags(image, name)
-    _say_unprofiled(image, tags, name)
-    if _is_deep(image, stream, name):
-        return _decode_deep(image, stream, tags, name)
+    colours, over_profile = stated_colours.find(image, stream, tags, name)
+    if over_profile:
+        image.info.pop("icc_profile", None)
+    extras.warn(image, stream, tags, getattr(image, "n_frames", 1), name)
+    deep = _is_deep(image, stream, name)
+    picture = (_decode_deep if deep else _decode_shallow)(image, stream, tags, name)
+    return dataclasses.replace(picture, colours=colours)
+
+
+def _decode_shallow(image, stream, tags, name):
     if image.mode not in (*_GRAY_MODES, *_COLOUR_MODES, "CMYK"):
         raise UserError(f"{name}: has {image.mode} pixels; expected gray, palette, RGB or CMYK.")
     image.load()  # turns TIFF upright, as its tags then say
+    if image.format == "BMP":
+        extras.warn_of_fourth_channel(image, stream, name)
     kind = {"MPO": "JPEG", "GIF": "PNG"}.get(image.format, image.format)
-    upright = image.size[::-1] if metadata.orientation(tags) > 4 else image.size
-    beside = metadata.read(image, tags, upright, name)
+    turned = metadata.orientation(tags) > 4
+    upright = image.size[::-1] if turned else image.size
+    beside = metadata.read(image, tags, upright, turned, name)
     profile = image.info.get("icc_profile")
     image.info.pop("exif", None)  # read already; Pillow would write it anew, and fail on odd tags
     ImageOps.exif_transpose(image, in_place=True)
@@ -132,31 +145,20 @@ def _decode(image, stream, name):
         image = image.convert("LA" if gray else "RGBA")
         alpha = np.asarray(image.getchannel("A"))
     pixels = np.asarray(image.convert("L" if gray else "RGB"))
-    return Picture(pixels, alpha, profile, beside, kind, _is_lossless_webp(stream))
+    lossless = _is_lossless_webp(stream)
+    return Picture(pixels, alpha, profile, None, beside, kind, lossless)
 
 
 def _decode_deep(image, stream, tags, name):
+    orientation = metadata.orientation(tags)
     stream.seek(0)
-    pixels, alpha, cmyk = sixteen_bits.read(stream.read(), metadata.orientation(tags))
+    pixels, alpha, cmyk = sixteen_bits.read(stream.read(), orientation)
     profile = image.info.get("icc_profile")
     if cmyk:
-        warnings.warn(f"{name}: converted from CMYK to sRGB.", stacklevel=6)
+        logger.warning("%s: converted from CMYK to sRGB.", name)
         profile = colour_profiles.srgb_profile()
-    beside = metadata.read(image, tags, pixels.shape[1::-1], name)
-    return Picture(pixels, alpha, profile, beside, image.format)
-
-
-def _say_unprofiled(image, tags, name):
-    """Says where a file without a profile describes its colours in a way that is not followed."""
-    if image.info.get("icc_profile"):
-        return
-    if metadata.is_adobe_rgb(tags):
-        warnings.warn(
-            f"{name}: its EXIF says Adobe RGB, but it has no profile; taken as sRGB.", stacklevel=6
-        )
-    gamma = image.info.get("gamma", 1 / 2.2)
-    if "srgb" not in image.info and not 0.4 < gamma < 0.5:
-        warnings.warn(f"{name}: its gamma, {gamma:g}, is not applied; taken as sRGB.", stacklevel=6)
+    beside = metadata.read(image, tags, pixels.shape[1::-1], orientation > 4, name)
+    return Picture(pixels, alpha, profile, None, beside, image.format)
 
 
 def _is_deep(image, stream, name):
@@ -168,8 +170,6 @@ def _is_deep(image, stream, name):
         return False
     bits = set(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     formats = set(image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
-    if 0 in image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ()) and image.mode == "RGB":
-        warnings.warn(f"{name}: has a channel of unknown meaning; left out.", stacklevel=6)
     if formats <= {1, 4} and (bits == {16} or max(bits) <= 8):
         return bits == {16}
     kind = "floats" if 3 in formats else "signed integers" if 2 in formats else "integers"

@@ -10,7 +10,6 @@ import dataclasses
 import io
 import os
 import struct
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,13 @@ import numpy as np
 from PIL import Image
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import colour_profiles, decoding, metadata, sixteen_bits
+from restore_tf.pictures import colour_profiles, decoding, kinds, metadata, sixteen_bits
 from restore_tf.pictures.decoding import Picture
 from restore_tf.pictures.pixels import _as_type, _with_colours
 from restore_tf.system.files import atomic_path
+from restore_tf.system.log import logger
 
-KINDS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
+KINDS = kinds.PICTURES
 EXTENSIONS = tuple(KINDS)
 JPEG_QUALITY = 95
 MAX_PIXELS = 300_000_000  # 900 MB of 8-bit colours; the largest cameras give 150 million
@@ -43,7 +35,7 @@ def read_picture(
 ) -> Picture:
     """Reads a picture file, turned upright by its EXIF orientation, its colours as sRGB.
 
-    What is converted on the way (another colour space, CMYK) or left behind is said in a warning.
+    Warnings name what is converted on the way (another colour space, CMYK) or left behind.
 
     Args:
       file: path of the file, or what is in it. Its kind is told by what is in it, not by its name.
@@ -52,12 +44,22 @@ def read_picture(
 
     Raises:
       UserError: missing, broken, truncated, animated, of several pages, larger than `max_pixels`,
-        or of channels that are neither 8 nor 16-bit integers.
+        HDR, or of channels that are neither 8 nor 16-bit integers.
     """
     name = name or ("the picture" if isinstance(file, bytes) else str(file))
     picture = decoding.decode(file, max_pixels, name)
-    pixels, profile = colour_profiles.to_srgb(picture.pixels, picture.icc_profile, name)
-    return dataclasses.replace(picture, pixels=pixels, icc_profile=profile)
+    if picture.colours is not None:
+        logger.warning("%s: converted from %s to sRGB.", name, picture.colours.name)
+        pixels = picture.colours.to_srgb(picture.pixels)
+        profile = colour_profiles.srgb_profile() if pixels.ndim == 3 else None
+    else:
+        pixels, profile = colour_profiles.to_srgb(picture.pixels, picture.icc_profile, name)
+    beside = picture.metadata
+    if pixels is not picture.pixels:
+        beside = metadata.as_srgb(beside, name)
+    return dataclasses.replace(
+        picture, pixels=pixels, icc_profile=profile, colours=None, metadata=beside
+    )
 
 
 def read_rgb(path: str | os.PathLike) -> np.ndarray:
@@ -97,8 +99,8 @@ def write_picture(
     path = Path(path)
     if not isinstance(picture, Picture):
         picture = Picture(np.asarray(picture))
-    if path.suffix.lower() not in EXTENSIONS:
-        raise UserError(f"{path}: unknown ending; expected one of {', '.join(EXTENSIONS)}.")
+    if not kinds.is_picture(path):
+        raise UserError(kinds.unknown_ending(path))
     data = encode(picture, path.suffix, jpeg_quality, str(path))
     try:
         with atomic_path(path) as temporary:
@@ -112,8 +114,7 @@ def encode(
 ) -> bytes:
     """Returns the bytes of a picture file in the format that belongs to a file name's ending.
 
-    What the format cannot hold (alpha, 16 bits, metadata) is left out or rounded, and said in a
-    warning.
+    What the format cannot hold (alpha, 16 bits, metadata) is left out or rounded, with a warning.
 
     Args:
       picture: what to write.
@@ -152,19 +153,20 @@ def _planes(picture, kind, name):
     """Returns the channels as the format can hold them, alpha last, and the profile to embed."""
     pixels, alpha, profile = picture.pixels, picture.alpha, picture.icc_profile
     if pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
-        warnings.warn(f"{name}: {kind} holds 8 bits a channel; rounded from 16.", stacklevel=4)
+        logger.warning("%s: %s holds 8 bits a channel; rounded from 16.", name, kind)
         pixels = _as_type(pixels, np.uint8)
     if alpha is not None and kind in ("JPEG", "BMP"):
         if alpha.min() < np.iinfo(alpha.dtype).max:
-            warnings.warn(f"{name}: {kind} cannot hold alpha; left out.", stacklevel=4)
+            logger.warning("%s: %s cannot hold alpha; left out.", name, kind)
         alpha = None
     # WebP has no gray. Of TIFF, Pillow reads no 16-bit gray with alpha.
     deep_pair = pixels.dtype == np.uint16 and alpha is not None
     if pixels.ndim == 2 and (kind == "WEBP" or (kind == "TIFF" and deep_pair)):
         pixels = _with_colours(pixels)
-    if profile and (kind == "BMP" or (pixels.ndim == 3) != (picture.pixels.ndim == 3)):
+    too_long = kind == "PNG" and profile and len(profile) > metadata.PNG_COMPRESSED
+    if profile and (kind == "BMP" or too_long or (pixels.ndim == 3) != (picture.pixels.ndim == 3)):
         if not colour_profiles.inspect(profile).srgb:
-            warnings.warn(f"{name}: {kind} cannot hold its colour profile; left out.", stacklevel=4)
+            logger.warning("%s: %s cannot hold its colour profile; left out.", name, kind)
         profile = None
     if alpha is not None:
         alpha = _as_type(alpha, pixels.dtype)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import struct
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin, TiffTags
 
+from restore_tf.pictures import exif as exif_blocks
+from restore_tf.pictures import xmp as xmp_packets
+from restore_tf.system.log import logger
+
 _XMP_KEY = "XML:com.adobe.xmp"
 _IPTC_TAG, _XMP_TAG, _ICC_TAG = 33723, 700, 34675
 _LAYERS_TAG = 37724  # Photoshop's
+_COLOUR_SPACE_TAG = 0xA001
 _IPTC_RESOURCE = 0x0404  # of Adobe's "image resources", in which JPEG files carry IPTC
 
 # TIFF keeps EXIF among the tags that say how its pixels are stored. These belong to the pixels of
@@ -25,6 +27,13 @@ _STRUCTURE = {
     *range(529, 533), _XMP_TAG, _IPTC_TAG, 34377, _ICC_TAG, _LAYERS_TAG,
 }  # fmt: skip
 
+# What Pillow, and so we, read of a PNG file: bytes of a compressed text or profile once they are
+# decompressed, and characters of all texts.
+PNG_COMPRESSED = 2**20
+_PNG_TEXTS = 2**26
+_ZIPPED_FROM = 1024  # characters
+_SQUARE = 0.01  # files round their resolutions
+
 # Bytes: a segment of 65,533 less what stands before the data.
 _JPEG_LIMITS = {"exif": 65_527, "xmp": 65_504, "iptc": 65_506, "comment": 65_533}
 _HOLDS = {
@@ -34,6 +43,7 @@ _HOLDS = {
     "TIFF": {"exif", "xmp", "iptc"},
     "BMP": set(),
 }
+_WORDS = {"exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "dpi": "resolution (pixels not square)"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +73,7 @@ def exif_tags(image: Image.Image, name: str) -> Image.Exif:
     try:
         return image.getexif()
     except Exception as error:  # Pillow raises many kinds on damaged tags
-        warnings.warn(f"{name}: its EXIF is damaged and is not kept ({error}).", stacklevel=5)
+        logger.warning("%s: its EXIF is damaged and is not kept (%s).", name, error)
         image.info.pop("exif", None)
         return Image.Exif()
 
@@ -74,125 +84,101 @@ def orientation(tags: Image.Exif) -> int:
     return value if value in range(1, 9) else 1
 
 
-def is_adobe_rgb(tags: Image.Exif) -> bool:
-    """Whether EXIF says Adobe RGB, in the way of cameras (DCF 2.0: interoperability index R03)."""
+def colour_space(tags: Image.Exif) -> str | None:
+    """Returns the colour space that EXIF states: "sRGB", "Adobe RGB", another's words, or None.
+
+    Cameras call Adobe RGB uncalibrated, with an index of interoperability R03 (DCF 2.0).
+    """
     try:
+        space = tags.get_ifd(ExifTags.IFD.Exif).get(_COLOUR_SPACE_TAG)
         index = tags.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex, "")
     except Exception:  # as in `exif_tags`
-        return False
-    return str(index).startswith("R03")
+        return None
+    if space == 1:
+        return "sRGB"
+    if space == 2 or str(index).startswith("R03"):
+        return "Adobe RGB"
+    if space is None:
+        return None
+    return "uncalibrated" if space == 0xFFFF else f"of a kind of its own ({space})"
 
 
-def read(image: Image.Image, tags: Image.Exif, size: tuple[int, int], name: str) -> Metadata:
+def xmp_of(image: Image.Image) -> bytes | None:
+    """Returns an open file's XMP packet."""
+    packet = getattr(image, "text", {}).get(_XMP_KEY) or image.info.get("xmp")
+    return packet.encode() if isinstance(packet, str) else packet
+
+
+def read(
+    image: Image.Image, tags: Image.Exif, size: tuple[int, int], turned: bool, name: str
+) -> Metadata:
     """Returns the metadata of an open file, as it fits the picture turned upright.
 
     Args:
       image: as Pillow opened it. A PNG file must be loaded: metadata can stand behind its pixels.
       tags: from `exif_tags`; without those of TIFF's structure afterwards.
       size: (width, height) of the upright picture, in pixels.
+      turned: whether turning it upright made rows of columns.
       name: what to call the file in warnings.
     """
     texts = dict(getattr(image, "text", {}))
-    xmp = texts.pop(_XMP_KEY, None) or image.info.get("xmp")
+    texts.pop(_XMP_KEY, None)
+    xmp = xmp_of(image)
     iptc = (image.info.get("photoshop") or {}).get(_IPTC_RESOURCE) or tags.get(_IPTC_TAG)
     comment = image.info.get("comment")
+    dpi = _dpi(image.info.get("dpi"))
+    _say_aspect(image.info, dpi, name)
     return Metadata(
-        exif=_exif(image, tags, size, name),
-        xmp=_upright_xmp(xmp) if xmp else None,
+        exif=_exif(image, tags, size, turned, name),
+        xmp=xmp_packets.without_claims(xmp_packets.upright(xmp)) if xmp else None,
         iptc=iptc if isinstance(iptc, bytes) else None,
-        dpi=_dpi(image.info.get("dpi")),
+        dpi=dpi[::-1] if dpi and turned else dpi,
         comment=comment if isinstance(comment, bytes) else None,
         # ImageMagick's "Raw profile type exif" and its like: EXIF, IPTC, ICC once more, as text.
         texts=tuple((k, v) for k, v in texts.items() if not k.startswith("Raw profile type")),
     )
 
 
-def _exif(image, tags, size, name):
-    if not tags:
+def _exif(image, tags, size, turned, name):
+    block = image.info.get("exif")
+    if not (tags or block):
         return None
     try:
-        if _LAYERS_TAG in tags:
-            warnings.warn(f"{name}: its Photoshop layers are not kept.", stacklevel=4)
-        block = image.info.get("exif")
         if not block:  # a TIFF file's own tags, or EXIF in some other shape
             for tag in _STRUCTURE.intersection(tags):
                 del tags[tag]
-            block = tags.tobytes() if tags else b""
+            block = _classic(tags, name) if tags else b""
         block = block.removeprefix(b"Exif\0\0")
-        return upright_exif(block, *size) if block else None
+        block = exif_blocks.upright(block, *size, turned) if block else b""
+        return block if tags else None
     except Exception as error:  # Pillow's writer and struct raise many kinds on odd tags
-        warnings.warn(f"{name}: its EXIF is damaged and is not kept ({error}).", stacklevel=4)
+        logger.warning("%s: its EXIF is damaged and is not kept (%s).", name, error)
         return None
 
 
-def upright_exif(block: bytes, width: int, height: int) -> bytes:
-    """Returns an EXIF block for the picture turned upright: orientation 1, no thumbnail.
-
-    Everything else stays where it is, byte for byte: makers' notes point by position, and writing
-    the block anew, as Pillow does, breaks them.
-
-    Args:
-      block: a TIFF structure, as EXIF 2.32 section 4.5 lays it down, without the prefix "Exif".
-      width, height: of the upright picture; replace what the block says, where it says it.
-
-    Raises:
-      struct.error, ValueError: the block is damaged.
-    """
-    exif = bytearray(block)
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        raise ValueError("no byte order")
-    sizes = {
-        ExifTags.Base.ImageWidth: width,
-        ExifTags.Base.ImageLength: height,
-        ExifTags.Base.ExifImageWidth: width,
-        ExifTags.Base.ExifImageHeight: height,
-    }
-    (first,) = struct.unpack_from(order + "I", exif, 4)
-    directories = [first]
-    for directory in directories:
-        for tag, position in _entries(exif, order, directory):
-            if tag == ExifTags.Base.Orientation:
-                struct.pack_into(order + "HHIHH", exif, position, tag, 3, 1, 1, 0)
-            elif tag in sizes:
-                struct.pack_into(order + "HHII", exif, position, tag, 4, 1, sizes[tag])
-            elif tag == ExifTags.IFD.Exif and directory == first:
-                directories += struct.unpack_from(order + "I", exif, position + 8)
-    _drop_thumbnail(exif, order, first)
-    return bytes(exif)
+def _classic(tags, name):
+    """A TIFF file's tags as an EXIF block, which counts bytes in 32 bits; BigTIFF does in 64."""
+    if tags.get_ifd(ExifTags.IFD.Exif):  # from the file, while its kind is known
+        tags.get_ifd(ExifTags.IFD.Interop)
+    tags.get_ifd(ExifTags.IFD.GPSInfo)
+    tags.bigtiff = False
+    for tag, value in list(tags.items()):
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(v, int) and not -(2**31) <= v < 2**32 for v in numbers):
+            logger.warning("%s: its tag %d is of 64 bits and is not kept.", name, tag)
+            del tags[tag]
+    return tags.tobytes()
 
 
-def _entries(exif: bytearray, order: str, directory: int) -> Iterator[tuple[int, int]]:
-    (count,) = struct.unpack_from(order + "H", exif, directory)
-    for position in range(directory + 2, directory + 2 + 12 * count, 12):
-        yield struct.unpack_from(order + "H", exif, position)[0], position
-
-
-def _drop_thumbnail(exif, order, first):
-    (count,) = struct.unpack_from(order + "H", exif, first)
-    link = first + 2 + 12 * count
-    (second,) = struct.unpack_from(order + "I", exif, link)
-    if not second:
-        return
-    struct.pack_into(order + "I", exif, link, 0)
-    place = {
-        tag: struct.unpack_from(order + "I", exif, position + 8)[0]
-        for tag, position in _entries(exif, order, second)
-    }
-    start = place.get(ExifTags.Base.JpegIFOffset, 0)
-    end = start + place.get(ExifTags.Base.JpegIFByteCount, 0)
-    if not start:
-        return
-    if end >= len(exif):
-        del exif[start:]
-    else:
-        exif[start:end] = bytes(end - start)
-
-
-def _upright_xmp(xmp):
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    return re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
+def as_srgb(metadata: Metadata, name: str) -> Metadata:
+    """Returns metadata for pixels that were converted to sRGB."""
+    exif, xmp = metadata.exif, metadata.xmp
+    try:
+        exif = exif_blocks.as_srgb(exif) if exif else None
+    except (struct.error, ValueError) as error:
+        logger.warning("%s: its EXIF is damaged and is not kept (%s).", name, error)
+        exif = None
+    return dataclasses.replace(metadata, exif=exif, xmp=xmp_packets.as_srgb(xmp) if xmp else None)
 
 
 def _dpi(dpi):
@@ -201,6 +187,26 @@ def _dpi(dpi):
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return (horizontal, vertical) if all(1 <= v <= 1e6 for v in (horizontal, vertical)) else None
+
+
+def _say_aspect(info, dpi, name):
+    """Warns of pixels that are not square: some viewers stretch such a picture, and we do not."""
+    unitless = info.get("aspect")  # PNG
+    if info.get("jfif_unit") == 0:
+        unitless = info.get("jfif_density")
+    if "resolution" in info:  # TIFF
+        unitless = info["resolution"]
+    try:
+        horizontal, vertical = (float(value) for value in dpi or unitless or (1, 1))
+        aspect = vertical / horizontal
+    except (TypeError, ValueError, ZeroDivisionError):
+        return
+    if abs(aspect - 1) > _SQUARE:
+        kept = "" if dpi else ", and the output does not say so"
+        logger.warning(
+            "%s: its pixels are not square (%.4g times as wide as high); restored as they are "
+            "stored%s.", name, aspect, kept,
+        )  # fmt: skip
 
 
 def save_options(metadata: Metadata, kind: str, name: str) -> dict[str, Any]:
@@ -236,9 +242,14 @@ def _fitting(metadata, kind, name):
         if (value := getattr(metadata, field))
         and (field not in _HOLDS[kind] or (kind == "JPEG" and len(value) > _JPEG_LIMITS[field]))
     ]
+    texts = sum(len(text) for _, text in metadata.texts)
+    if kind == "PNG" and metadata.xmp and texts + len(metadata.xmp) > _PNG_TEXTS:
+        lost.append("xmp")
+    if kind == "WEBP" and metadata.dpi and metadata.dpi[0] != metadata.dpi[1]:
+        lost.append("dpi")
     if lost:
-        words = ", ".join(w.upper() if w in ("exif", "xmp", "iptc") else w for w in lost)
-        warnings.warn(f"{name}: {kind} cannot hold its {words}; left out.", stacklevel=5)
+        words = ", ".join(_WORDS.get(field, field) for field in lost)
+        logger.warning("%s: %s cannot hold its %s; left out.", name, kind, words)
     nothing = Metadata()
     return dataclasses.replace(metadata, **{field: getattr(nothing, field) for field in lost})
 
@@ -246,10 +257,12 @@ def _fitting(metadata, kind, name):
 def _png_texts(metadata):
     info = PngImagePlugin.PngInfo()
     for key, text in metadata.texts:
+        size = len(text.encode("utf-8"))
+        zipped = size > _ZIPPED_FROM and size <= PNG_COMPRESSED
         if isinstance(text, PngImagePlugin.iTXt):
-            info.add_itxt(key, text, text.lang or "", text.tkey or "", zip=len(text) > 1024)
+            info.add_itxt(key, text, text.lang or "", text.tkey or "", zip=zipped)
         else:
-            info.add_text(key, text, zip=len(text) > 1024)
+            info.add_text(key, text, zip=zipped)
     if metadata.xmp:
         info.add_itxt(_XMP_KEY, metadata.xmp.decode("utf-8", "replace"))
     return info
@@ -271,9 +284,12 @@ def tiff_tags(metadata: Metadata, name: str) -> Image.Exif:
             # Phones describe the pixels of their JPEG here, which would misdescribe ours.
             for tag in _STRUCTURE.intersection(tags):
                 del tags[tag]
+            inner = tags.get_ifd(ExifTags.IFD.Exif)
+            if ExifTags.IFD.Interop in inner:  # Pillow would write its old position
+                inner[ExifTags.IFD.Interop] = tags.get_ifd(ExifTags.IFD.Interop)
             tags.tobytes()
-        except Exception as error:  # as in _exif
-            warnings.warn(f"{name}: TIFF cannot hold its EXIF ({error}).", stacklevel=5)
+        except Exception as error:  # as in `_exif`
+            logger.warning("%s: TIFF cannot hold its EXIF (%s).", name, error)
             tags = Image.Exif()
     if metadata.xmp:
         tags[_XMP_TAG] = metadata.xmp

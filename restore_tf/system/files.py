@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_PREFIX = ".unfinished_"  # hidden, so that no folder's listing takes it for a result
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, suffix: str | None = None) -> Iterator[Path]:
@@ -21,8 +23,10 @@ def atomic_path(path: str | os.PathLike, suffix: str | None = None) -> Iterator[
       suffix: ending of the temporary name, for writers that look at it; `path`'s by default.
     """
     path = Path(path)
+    ending = path.suffix if suffix is None else suffix
+    # Not the file's own name with something added: that could be longer than names can be.
     handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix if suffix is None else suffix
+        dir=path.parent, prefix=_PREFIX, suffix=ending if len(os.fsencode(ending)) < 32 else ""
     )
     os.close(handle)
     temporary = Path(name)

@@ -78,3 +78,15 @@ def make(folder: str | os.PathLike) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made ({error.strerror}).") from None
+
+
+def check(folder: str | os.PathLike) -> None:
+    """Raises a UserError where a folder could not be made or written to; touches nothing."""
+    place = Path(folder)
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        reason = "File exists" if place == Path(folder) else f"{place} is a file"
+        raise UserError(f"{folder}: cannot be made ({reason}).")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: cannot be written to ({place} is read-only).")

@@ -6,8 +6,10 @@ for what the caller did not ask for and may not expect; information is what was 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 
 from tqdm import tqdm
 
@@ -26,6 +28,35 @@ def show() -> None:
         logger.addHandler(lines)
     lines.warned.clear()
     logger.setLevel(logging.INFO)
+
+
+@contextlib.contextmanager
+def once() -> Iterator[None]:
+    """Lets each line of code log one message while it lasts: for what recurs with every frame."""
+    seen = set()
+
+    def is_new(record):
+        place = (record.pathname, record.lineno)
+        new = place not in seen
+        seen.add(place)
+        return new
+
+    with _filtered(is_new):
+        yield
+
+
+def silent():
+    """Returns a context in which nothing is logged: for a trial run on made-up data."""
+    return _filtered(lambda record: False)
+
+
+@contextlib.contextmanager
+def _filtered(lets_through):
+    logger.addFilter(lets_through)
+    try:
+        yield
+    finally:
+        logger.removeFilter(lets_through)
 
 
 class _Lines(logging.Handler):

@@ -1,8 +1,9 @@
-"""Reading, computing and writing at the same time, for many files one after the other."""
+"""Reading, computing and writing at the same time, for many things one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -11,39 +12,78 @@ from restore_tf.errors import UserError
 Job = TypeVar("Job")
 
 
+def overlap(
+    items: Iterable[Any],
+    work: Callable[[Any], Any],
+    write: Callable[[Any], Any],
+    stop: Callable[[], bool] = lambda: False,
+    waiting: int = 1,
+) -> Iterator[Any]:
+    """Runs `work` here while one thread makes the next items and another writes the results.
+
+    An exception in any of the three ends it all and is raised here, after the threads have ended
+    and what was worked on is written.
+
+    Args:
+      items: iterated over in a thread.
+      work: takes an item, returns what is to be written.
+      write: called in another thread, in the items' order.
+      stop: asked before each item; true ends the work early.
+      waiting: how many items wait on either side at most: made ahead, and to be written.
+
+    Yields:
+      What `write` returned.
+    """
+    end, source = object(), iter(items)
+    making, writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    try:
+        made = deque(making.submit(next, source, end) for _ in range(waiting))
+        written: deque[Future] = deque()
+        while not stop() and (item := made.popleft().result()) is not end:
+            made.append(making.submit(next, source, end))
+            written.append(writing.submit(write, work(item)))
+            del item  # it would be kept alive while the next one is awaited
+            if len(written) > waiting:
+                yield written.popleft().result()
+        while written:
+            yield written.popleft().result()
+    finally:
+        making.shutdown(cancel_futures=True)
+        writing.shutdown()
+
+
 def run(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     read: Callable[[Job], Any],
-    compute: Callable[[Any], Any],
+    compute: Callable[[Job, Any], Any],
     write: Callable[[Job, Any], None],
 ) -> Iterator[tuple[Job, UserError | None]]:
     """Does every job, and yields each when it is done or has failed, in order.
 
-    While one job is computed, here, the next is read and the one before is written, by a thread
-    each; so three are in memory at most. A `UserError` in any of the three ends its job alone.
-    Other exceptions, and KeyboardInterrupt, end the run, after what is being written.
+    Three jobs are in memory at most: one being read, one computed, one written. A `UserError` in
+    any of the three ends its job alone. Other exceptions, and KeyboardInterrupt, end the run, after
+    what is being written.
 
     Args:
       jobs: what is to be done.
       read: takes a job, returns what `compute` takes.
-      compute: returns what is to be written.
+      compute: takes a job and what was read for it; returns what is to be written.
       write: takes a job and what was computed for it.
     """
-    if not jobs:
-        return
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        reading = reader.submit(read, jobs[0])
-        writing: tuple[Job, Future] | None = None
-        for job, following in zip(jobs, [*jobs[1:], None], strict=True):
-            outcome, error = _attempt(reading.result)
-            reading = reader.submit(read, following) if following is not None else None
-            if error is None:
-                outcome, error = _attempt(compute, outcome)
-            if writing is not None:
-                yield writing[0], _attempt(writing[1].result)[1]
-            writing = (job, writer.submit(_finish, write, job, outcome, error))
-            outcome = None  # the writer's alone, so that it can be freed
-        yield writing[0], _attempt(writing[1].result)[1]
+
+    def reading():
+        for job in jobs:
+            yield job, *_attempt(read, job)
+
+    def work(item):
+        job, outcome, error = item
+        return (job, *_attempt(compute, job, outcome)) if error is None else item
+
+    def finish(item):
+        job, outcome, error = item
+        return job, _attempt(write, job, outcome)[1] if error is None else error
+
+    return overlap(reading(), work, finish)
 
 
 def _attempt(function, *arguments):
@@ -52,9 +92,3 @@ def _attempt(function, *arguments):
         return function(*arguments), None
     except UserError as error:
         return None, error
-
-
-def _finish(write, job, outcome, error):
-    if error is not None:
-        raise error
-    write(job, outcome)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.system.log import logger
 
 # A file must not make FFmpeg open other files or addresses, as a playlist named clip.mp4 would.
 _OPEN_OPTIONS = {
@@ -235,11 +235,12 @@ def probe(path: str | os.PathLike) -> Clip:
         frame = _first_frame(container, stream, path)
         clip = _describe(path, stream, frame)
         _check_pixels(path, frame.format, clip.colour)
+        _say_alpha(path, stream, frame.format)
         if frame.interlaced_frame:
-            warnings.warn(
-                f"{path}: is interlaced: every second row is from another time and would need "
+            logger.warning(
+                "%s: is interlaced: every second row is from another time and would need "
                 "restoring of its own. Deinterlace it first.",
-                stacklevel=2,
+                path,
             )
     return clip
 
@@ -303,11 +304,11 @@ def _orientation(path, frame) -> Orientation:
         return Orientation(swap=True, flip_x=c < 0, flip_y=b < 0, matrix=matrix)
     if b == c == 0:
         return Orientation(flip_x=a < 0, flip_y=d < 0, matrix=matrix)
-    warnings.warn(
-        f"{path}: is to be shown turned by {frame.rotation} degrees, no quarter turn; its frames "
-        "are restored as they are stored.",
-        stacklevel=2,
-    )
+    logger.warning(
+        "%s: is to be shown turned by %s degrees, no quarter turn; its frames are restored as "
+        "they are stored.",
+        path, frame.rotation,
+    )  # fmt: skip
     return Orientation(matrix=matrix)
 
 
@@ -324,11 +325,14 @@ def _check_pixels(path, pixel_format, colour):
         )
     bits = max(component.bits for component in pixel_format.components)
     if bits > 8:
-        warnings.warn(
-            f"{path}: has {bits} bits a channel; it is restored and written in 8.", stacklevel=2
-        )
-    if any(component.is_alpha for component in pixel_format.components):
-        warnings.warn(f"{path}: its transparency is left out.", stacklevel=2)
+        logger.warning("%s: has %d bits a channel; it is restored and written in 8.", path, bits)
+
+
+def _say_alpha(path, stream, pixel_format):
+    """VP8 and VP9 have alpha in a second stream, beside frames that are opaque to the decoder."""
+    beside = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE", "0"))
+    if beside == "1" or any(component.is_alpha for component in pixel_format.components):
+        logger.warning("%s: its transparency is left out.", path)
 
 
 def frame_times(clip: Clip) -> tuple[np.ndarray, int]:

@@ -7,13 +7,13 @@ large every time and given back at once, so memory does not grow.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.system import log
 
 PIXELS = ("rgb24", "nv12")
 MATRICES = {"auto": 2, "bt709": 1, "bt601": 6}  # numbers of ITU-T H.273; 2 is unknown
@@ -77,16 +77,12 @@ class FrameRestorer:
       model: a `restore_tf.inference.tflite_model.LiteModel`.
       form: the frames' format.
       strength: 1 for the restored picture, 0 for the frame itself, a mix of both between.
-      note: told in a line what was done otherwise than asked, about the first frame.
     """
 
-    def __init__(
-        self, model, form: FrameFormat, strength: float = 1.0, note: Callable[[str], None] = print
-    ):
+    def __init__(self, model, form: FrameFormat, strength: float = 1.0):
         if not 0 <= strength <= 1:
             raise UserError(f"strength {strength}; expected a number from 0 to 1.")
         self._model, self._strength = model, strength
-        self._note, self._notes = note, False
         self._layout = _Nv12(form) if form.pixels == "nv12" else _Rgb24(form)
         self._restore = self._way(model, form)
         if self._restore != self._any_size:
@@ -104,8 +100,8 @@ class FrameRestorer:
 
     def warm_up(self, frame: np.ndarray, restored: np.ndarray) -> None:
         """Restores a frame of no content: the first run of a network takes longer."""
-        self(frame, restored)
-        self._notes = True
+        with log.silent():
+            self(frame, restored)
 
     def __call__(self, frame: np.ndarray, restored: np.ndarray) -> None:
         """Restores one frame's bytes into another's; both (bytes,) uint8."""
@@ -141,11 +137,6 @@ class FrameRestorer:
         import restore_tf
 
         result[:] = restore_tf.restore(self._model, pixels, strength=self._strength)
-
-    def _note_once(self, line):
-        if self._notes:
-            self._note(line)
-        self._notes = False
 
 
 class _Rgb24:

@@ -15,19 +15,17 @@ import dataclasses
 import itertools
 import os
 import time
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import files
+from restore_tf.pictures import files, kinds
+from restore_tf.system import folders, log, pipeline
 from restore_tf.system.files import atomic_path
+from restore_tf.system.log import logger
 from restore_tf.system.signals import stop_signals
 from restore_tf.video import clip as video_clip
 from restore_tf.video import writer as video_writer
@@ -35,10 +33,7 @@ from restore_tf.video.clip import Clip
 from restore_tf.video.reader import Frame, FrameRanges, Reader, Stretch, parse_frames
 from restore_tf.video.writer import Writer
 
-ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-OUTPUT_ENDINGS = tuple(video_writer.CONTAINERS)
-
-_WAITING = 3  # frames decoded ahead, and restored frames waiting to be written
+WAITING = 3  # frames decoded ahead, and restored frames waiting to be written
 _SHORT = 0.25  # seconds missing at the end that are worth a warning
 
 RestorePixels = Callable[[np.ndarray], np.ndarray]
@@ -70,11 +65,6 @@ class Summary:
     def frames_per_second(self) -> float:
         """Frames written per second of work."""
         return self.frames / self.seconds
-
-
-def is_video(path: str | os.PathLike) -> bool:
-    """Whether a path's ending is that of a video."""
-    return Path(path).suffix.lower() in ENDINGS
 
 
 def restore_video(
@@ -144,6 +134,7 @@ def frames_as_images(
     *,
     frames: FrameRanges | str | None = None,
     suffix: str = ".png",
+    jpeg_quality: int = files.JPEG_QUALITY,
     overwrite: bool = False,
     progress: bool = True,
 ) -> list[Path]:
@@ -155,6 +146,7 @@ def frames_as_images(
       restore_pixels: (height, width, 3) uint8 to the same; called in this thread.
       frames: which; all by default.
       suffix: the stills' ending, which decides their format.
+      jpeg_quality: of JPEG and WebP, 1 to 100.
       overwrite: replace stills that exist.
       progress: show frames per second and the time left, on terminals only.
 
@@ -166,9 +158,9 @@ def frames_as_images(
       KeyboardInterrupt: SIGINT or SIGTERM came. Finished stills stay.
     """
     source, folder = Path(source), Path(folder)
-    if suffix.lower() not in files.EXTENSIONS:
+    if suffix.lower() not in kinds.PICTURES:
         raise UserError(
-            f"{suffix}: unknown ending for stills; expected one of {', '.join(files.EXTENSIONS)}."
+            f"{suffix}: unknown ending for stills; expected one of {', '.join(kinds.PICTURES)}."
         )
     clip = video_clip.probe(source)
     stretch = _stretch(clip, "0-" if frames is None else frames)
@@ -180,15 +172,14 @@ def frames_as_images(
         if not overwrite and path(number).exists():
             raise UserError(f"{path(number)}: exists; overwrite it, or choose another folder.")
     if clip.aspect != 1:
-        warnings.warn(
-            f"{source}: its pixels are not square ({clip.aspect}); stills keep them as stored.",
-            stacklevel=2,
+        logger.warning(
+            "%s: its pixels are not square (%s); stills keep them as stored.", source, clip.aspect
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    folders.make(folder)
     written: list[Path] = []
 
     def write(frame: Frame) -> None:
-        files.write_picture(path(frame.number), frame.pixels)
+        files.write_picture(path(frame.number), frame.pixels, jpeg_quality)
         written.append(path(frame.number))
 
     with stop_signals() as stop, Reader(clip, stretch, with_others=False) as reader:
@@ -242,8 +233,12 @@ def _run(reader, restore_pixels, write, stop, total, progress) -> int:
             bar.update()
         return item
 
-    with tqdm(total=total, unit="frame", disable=None if progress else True) as bar:
-        overlap(reader, work, write, lambda: stop.requested)
+    with (
+        tqdm(total=total, unit="frame", disable=None if progress else True) as bar,
+        log.once(),  # what is true of every frame
+    ):
+        for _ in pipeline.overlap(reader, work, write, lambda: stop.requested, WAITING):
+            pass
     if stop.requested:
         raise KeyboardInterrupt
     return count
@@ -268,45 +263,9 @@ def _warn_of_losses(clip, reader, lost, uncopied=0):
     }
     for what, count in losses.items():
         if count:
-            warnings.warn(f"{clip.path}: {what}: {count}.", stacklevel=3)
+            logger.warning("%s: %s: %d.", clip.path, what, count)
     if reader.missing_seconds > _SHORT:
-        warnings.warn(
-            f"{clip.path}: ends {reader.missing_seconds:.1f} s before the time that its header "
-            "says; it is cut short.",
-            stacklevel=3,
-        )
-
-
-def overlap(
-    items: Iterable[Any],
-    work: Callable[[Any], Any],
-    write: Callable[[Any], None],
-    stop: Callable[[], bool] = lambda: False,
-) -> None:
-    """Runs `work` here while one thread makes the next items and another writes the results.
-
-    At most `_WAITING` items wait on either side. An exception in any of the three ends it all and
-    is raised here, after the threads have ended.
-
-    Args:
-      items: iterated over in a thread.
-      work: takes an item, returns what is to be written.
-      write: called in another thread, in the items' order.
-      stop: asked before each item; true ends the work early.
-    """
-    end, source = object(), iter(items)
-    making, writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-    try:
-        made = deque(making.submit(next, source, end) for _ in range(_WAITING))
-        written: deque[Future] = deque()
-        while not stop() and (item := made.popleft().result()) is not end:
-            made.append(making.submit(next, source, end))
-            written.append(writing.submit(write, work(item)))
-            del item  # it would be kept alive while the next one is awaited
-            if len(written) > _WAITING:
-                written.popleft().result()
-        for future in written:
-            future.result()
-    finally:
-        for threads in (making, writing):
-            threads.shutdown(cancel_futures=True)
+        logger.warning(
+            "%s: ends %.1f s before the time that its header says; it is cut short.",
+            clip.path, reader.missing_seconds,
+        )  # fmt: skip

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from restore_tf.system import pipeline
 from restore_tf.video import clip as video_clip
 from restore_tf.video.clip import Clip
 from restore_tf.video.reader import Frame, Reader
-from restore_tf.video.restore import RestorePixels, overlap, restored
+from restore_tf.video.restore import WAITING, RestorePixels, restored
 from restore_tf.video.writer import Writer
 
 _FEWEST = 3  # frames that each part is measured on, however slow
@@ -153,7 +154,8 @@ def _pipeline(clip, path, restore_pixels, seconds) -> dict[str, Any]:
 
     start = time.perf_counter()
     with Writer(path, path, clip) as writer:
-        overlap(frames(), work, write, stop)
+        for _ in pipeline.overlap(frames(), work, write, stop, WAITING):
+            pass
     return _row(latencies, time.perf_counter() - start)
 
 

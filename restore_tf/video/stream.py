@@ -20,6 +20,7 @@ from collections.abc import Callable
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.system import log
 from restore_tf.system.signals import stop_signals
 from restore_tf.video.raw_frames import FrameFormat, FrameRestorer
 
@@ -102,7 +103,6 @@ def run(
     fps: float | None = None,
     queue: int = 1,
     strength: float = 1.0,
-    note: Callable[[str], None] = print,
     report: Callable[[Summary], None] = lambda summary: None,
 ) -> Summary:
     """Restores frames from one file descriptor to another until the first one ends.
@@ -118,18 +118,18 @@ def run(
       fps: read so many frames a second, to have a file play like a camera.
       queue: whole frames that may wait; more of them make for fewer gaps and more delay.
       strength: 1 for restored frames, 0 for frames as they are, a mix of both between.
-      note: told in a line what was done otherwise than asked.
       report: told every two seconds how things stand.
 
     Raises:
       OutputClosed: nobody reads the output any more.
       UserError: reading or writing fails, or a strength outside [0, 1].
     """
-    restore = FrameRestorer(model, form, strength, note)
+    restore = FrameRestorer(model, form, strength)
     frames = [np.zeros(form.bytes, np.uint8) for _ in range(2)]
     restore.warm_up(*frames)
     restoring, reported = Latencies(), time.monotonic()
     with (
+        log.once(),  # what is true of every frame
         stop_signals() as stop,
         _Writer(sink, stop) as writer,
         _Reader(source, form, live, fps, queue) as reader,

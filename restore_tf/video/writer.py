@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from restore_tf.errors import UserError
+from restore_tf.system.log import logger
 from restore_tf.video import clip as video_clip
 from restore_tf.video.clip import Clip
 from restore_tf.video.reader import Frame, Reader, Stretch
@@ -125,11 +125,11 @@ class Writer:
         context.flags |= int(self._av.codec.context.Flags.frame_duration)
         stream.set_display_matrix(clip.orientation.matrix)
         if clip.aspect != 1 and self._format.name == "webm":
-            warnings.warn(
-                f"{self._name}: pixels that are not square ({clip.aspect}) cannot be noted in "
-                "WebM; choose another ending to keep the picture's shape.",
-                stacklevel=2,
-            )
+            logger.warning(
+                "%s: pixels that are not square (%s) cannot be noted in WebM; choose another "
+                "ending to keep the picture's shape.",
+                self._name, clip.aspect,
+            )  # fmt: skip
         return stream
 
     def _add_copies(self, reader: Reader) -> dict[int, Any]:
@@ -140,10 +140,13 @@ class Writer:
                 continue  # MP4 and MOV make this track themselves, from the tag copied below
             if not _can_hold(self._av, self._format.name, stream):
                 self.dropped.append(_describe(stream))
-                warnings.warn(
-                    f"{self._name}: cannot hold {self.dropped[-1]}; it is left out.", stacklevel=2
-                )
+                logger.warning("%s: cannot hold %s; it is left out.", self._name, self.dropped[-1])
                 continue
+            if stream.type == "video" and not video_clip.is_cover(stream):
+                logger.warning(
+                    "%s: %s is copied as it is; only the first video is restored.",
+                    self._name, _describe(stream),
+                )  # fmt: skip
             copy = self._output.add_stream_from_template(stream, opaque=True)
             copy.time_base, copy.disposition = stream.time_base, stream.disposition
             copy.metadata.update(_kept(stream.metadata))
@@ -236,11 +239,10 @@ def _pixel_format(clip: Clip, name: Path, encoder: str) -> str:
         chroma = "444"
     if chroma != "420":
         reason = "so is its source" if chroma == clip.chroma else "its size is odd"
-        warnings.warn(
-            f"{name}: is written as 4:{chroma[1]}:{chroma[2]} because {reason}; browsers and "
-            "televisions may play 4:2:0 only.",
-            stacklevel=2,
-        )
+        logger.warning(
+            "%s: is written as 4:%s:%s because %s; browsers and televisions may play 4:2:0 only.",
+            name, chroma[1], chroma[2], reason,
+        )  # fmt: skip
     return f"yuv{chroma}p"
 
 

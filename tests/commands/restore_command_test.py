@@ -9,7 +9,7 @@ import pytest
 from deep_files import png16
 from PIL import Image
 
-from restore_tf.commands import cli, restore, restore_jobs
+from restore_tf.commands import cli, restore, restore_inputs, restore_jobs
 from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.errors import UserError
 from restore_tf.pictures import files as images
@@ -66,7 +66,7 @@ def test_a_folder(photos, tmp_path, capsys):
     assert files(tmp_path / "out") == ["a.png", "b.jpg"]
     captured = capsys.readouterr()
     assert captured.out == "2 of 2 pictures restored into out\n"
-    assert captured.err == ""
+    assert captured.err == "warning: left out 1 file: 1 .txt (notes.txt).\n"
 
 
 def test_recursive_keeps_sub_folders(photos, tmp_path):
@@ -189,7 +189,7 @@ def test_broken_files_do_not_stop_the_others(photos, tmp_path, capsys):
     assert files(tmp_path / "out") == ["a.png", "b.jpg"]
     captured = capsys.readouterr()
     assert "2 of 5 pictures restored" in captured.out
-    lines = captured.err.splitlines()
+    lines = [line for line in captured.err.splitlines() if not line.startswith("warning")]
     assert lines[0] == "3 of 5 pictures failed:"
     assert [line.split(": ")[1] for line in lines[1:]] == [
         "photos/0.png", "photos/broken.jpg", "photos/text.png",
@@ -279,7 +279,9 @@ def test_an_interruption_leaves_whole_files_only(photos, tmp_path, monkeypatch, 
         (["-", "--output", "-", "--strip"], "--strip: writes a file"),
         (["photos", "--output", "o", "--format", "gif"], "--format"),
         (["photos", "--output", "o", "--jpeg_quality", "0"], "jpeg_quality"),
-        (["photos/a.png", "photos/trip/../a.png", "--output", "o"], "would be written to"),
+        (["photos/a.png", "photos/trip/c.png", "--output", "photos/notes.txt/o"], "cannot be made"),
+        (["photos/a.png", "--output", "o", "--suffix", "x" * 252], "is too long for a file's name"),
+        (["x" * 300, "--output", "o"], "no such file or folder"),
     ],
 )
 def test_bad_input_is_one_line(photos, words, message, capsys):
@@ -288,13 +290,263 @@ def test_bad_input_is_one_line(photos, words, message, capsys):
     assert files(photos) == before
 
 
+def plan(inputs, naming, recursive=False):
+    found = restore_inputs.entries(inputs, naming.output, recursive)
+    return restore_jobs.plan(found, inputs, naming)
+
+
 def test_two_inputs_of_one_name(photos):
     images.write_picture(photos / "a.jpg", PIXELS)
     naming = restore_jobs.Naming("out", format="png")
     with pytest.raises(UserError, match="a.png: would be written to out/a.png, as photos/a.jpg is"):
-        restore_jobs.plan(["photos"], naming)
+        plan(["photos"], naming)
 
 
 def test_a_file_named_twice_is_restored_once(photos):
-    jobs = restore_jobs.plan(["photos/a.png", "photos/a.png"], restore_jobs.Naming("out"))
+    jobs = plan(["photos/a.png", "photos/a.png"], restore_jobs.Naming("out"))
     assert [str(job.output) for job in jobs] == ["out/a.png"]
+
+
+def test_links_are_followed_and_dead_ones_named_once(photos, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    images.write_picture(tmp_path / "elsewhere" / "e.png", PIXELS)
+    (photos / "link").symlink_to("../elsewhere")
+    (photos / "again").symlink_to("../elsewhere")
+    (photos / "trip" / "loop").symlink_to("..")
+    (photos / "gone.png").symlink_to("nowhere.png")
+    expected = ["a.png", "again/e.png", "b.jpg", "trip/c.png", "trip/day/d.bmp"]
+    for number, source in enumerate(["photos", "photos/**/*", "photos/**"]):
+        words = ["--recursive"] if source == "photos" else []
+        assert run(source, "--output", f"out{number}", *words) == 0
+        assert files(tmp_path / f"out{number}") == expected
+        lines = sorted(capsys.readouterr().err.splitlines())
+        assert lines == [
+            "warning: left out 1 file: 1 .txt (notes.txt).",
+            "warning: photos/gone.png: is a link that leads nowhere; left out.",
+            "warning: photos/link: is the folder photos/again again; taken once.",
+            "warning: photos/trip/loop: is the folder photos again; taken once.",
+        ]
+    assert run("photos/*.png", "photos/g*", "photos/a*", "--output", "out3") == cli.USER_ERROR
+    assert "photos/g*: matches no pictures" in capsys.readouterr().err
+    assert run("photos/*.png", "--output", "out3") == 0
+    assert capsys.readouterr().err.count("leads nowhere") == 1
+    line = error_of(capsys, run("photos/gone.png", "--output", "out4"))
+    assert "photos/gone.png: is a link that leads nowhere" in line
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ["photos", "photos"],
+        ["photos", "photos/"],
+        ["photos", "./photos"],
+        ["photos", "link"],
+        ["photos", "photos/*.png"],
+        ["photos/*.png", "photos/a*", "photos/*.jpg"],
+        ["photos/a.png", "photos/trip/../a.png", "photos/*"],
+        ["photos/../photos/*", "photos/**/[ab].*"],
+    ],
+)
+def test_what_is_given_twice_is_done_once(photos, tmp_path, inputs, identity):
+    (tmp_path / "link").symlink_to("photos")
+    for words in (["--output", "out"], ["--suffix", "_s"]):
+        identity.clear()
+        assert run(*inputs, *words) == 0
+        assert len(identity) == 2
+    assert files(tmp_path / "out") == ["a.png", "b.jpg"]
+
+
+def test_one_file_under_two_folders_is_written_once(photos, tmp_path, identity):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.png").symlink_to("../photos/a.png")
+    assert run("photos/a.png", "other/a.png", "--output", "out") == 0
+    assert len(identity) == 1
+
+
+@pytest.mark.parametrize("inputs", [["photos"], ["photos/*"], ["every file"]])
+@pytest.mark.parametrize("words", [(), ("--output", "photos"), ("--format", "png")])
+def test_results_of_an_earlier_run_are_no_inputs(photos, inputs, words, capsys):
+    def given():
+        return sorted(photos.glob("[ab]*.[pj]*g")) if inputs == ["every file"] else inputs
+
+    (photos / "x.png").rmdir()
+    options = ("--suffix", "_s", "--strip", *words)
+    assert run(*given(), *options) == 0
+    once = files(photos)
+    assert sum("_s." in name for name in once) == sum("_before_after" in name for name in once) == 2
+    capsys.readouterr()
+    assert run(*given(), *options, "--overwrite") == 0
+    assert files(photos) == once
+    assert "left out 4 results of an earlier run (a_before_after.png, " in capsys.readouterr().err
+    assert run(*given(), "--suffix", "_s", *words, "--overwrite") == 0  # without --strip
+    assert files(photos) == once
+
+
+def test_what_only_looks_like_a_result_is_an_input(photos, tmp_path):
+    for name in ("b_s.jpg", "q_s.png", "q_before_after.png"):
+        images.write_picture(photos / name, PIXELS)
+    assert run("photos", "--suffix", "_s", "--output", "out") == 0  # not beside the inputs
+    assert "b_s_s.jpg" in files(tmp_path / "out")
+    (photos / "b_s.jpg").unlink()
+    assert run("photos", "--suffix", "_s") == 0
+    assert {"q_s_s.png", "q_before_after_s.png"} <= set(files(photos))
+
+
+@pytest.mark.parametrize("length", [240, 250, 255])
+def test_names_as_long_as_names_can_be(photos, tmp_path, length):
+    name = "\u00e4" * ((length - 4) // 2) + "a" * ((length - 4) % 2) + ".png"
+    assert len(name.encode()) == length
+    (photos / "a.png").rename(photos / name)
+    assert run(f"photos/{name}", "--output", "out") == 0
+    assert files(tmp_path / "out") == [name]
+
+
+def test_endings_and_what_is_left_out(photos, tmp_path, capsys):
+    for name in ("e.jfif", "f.JPE", "g.webp", "h.tiff"):
+        images.write_picture(photos / name, PIXELS)
+    for name in ("i.heic", "j.HEIC", "k.cr2", "clip.mp4"):
+        (photos / name).write_bytes(b"x")
+    assert run("photos", "--output", "out") == 0
+    assert files(tmp_path / "out") == ["a.png", "b.jpg", "e.jfif", "f.JPE", "g.webp", "h.tiff"]
+    assert capsys.readouterr().err == (
+        "warning: left out 5 files: 2 .heic (i.heic, j.HEIC; convert it to JPEG or PNG first), "
+        "1 .cr2 (k.cr2; develop it to TIFF or PNG first), 1 .mp4 (clip.mp4), 1 .txt (notes.txt); "
+        'restore clips in a run of their own: "photos/*.mp4".\n'
+    )
+    line = error_of(capsys, run("photos/i.heic", "--output", "out"))
+    assert "photos/i.heic: .heic files are not read; convert it to JPEG or PNG first." in line
+    line = error_of(capsys, run("photos/*.cr2", "--output", "out"))
+    assert "photos/*.cr2: matches no pictures; left out 1 file: 1 .cr2 (k.cr2; develop" in line
+
+
+def test_outputs_in_the_way_are_noticed_before_the_work(photos, tmp_path, capsys, identity):
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    line = error_of(capsys, run("photos", "--output", "out", "--overwrite"))
+    assert "out/a.png: is a folder" in line
+    (tmp_path / "out" / "a.png").rmdir()
+    (tmp_path / "out" / "a.png").symlink_to("nowhere.png")
+    assert "a.png: exists" in error_of(capsys, run("photos/a.png", "--output", "out"))
+    (tmp_path / "target").write_text("foreign")
+    (tmp_path / "out" / "a.png").unlink()
+    (tmp_path / "out" / "a.png").symlink_to("../target")
+    assert run("photos/a.png", "--output", "out", "--overwrite") == 0
+    assert (tmp_path / "target").read_text() == "foreign"
+    assert not (tmp_path / "out" / "a.png").is_symlink()
+    assert len(identity) == 1
+
+
+def test_errors_of_computing_name_the_file(photos, monkeypatch, capsys):
+    def restore_pixels(pixels):
+        raise errors.pop()
+
+    monkeypatch.setattr(restore, "_restorer", lambda values: restore_pixels)
+    errors = [UserError("7x5 pixels do not fit into memory"), MemoryError()]
+    assert run("photos", "--output", "out") == pictures_flags.SOME_FAILED
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert lines == [
+        "error: photos/a.png: does not fit into memory; give --memory or --tile.",
+        "error: photos/b.jpg: 7x5 pixels do not fit into memory",
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_hidden_colours_reach_no_network(photos, tmp_path, identity, dtype):
+    top = np.iinfo(dtype).max
+    alpha = np.full((5, 7), top, dtype)
+    alpha[:, 4:] = 0
+    for name, under in (("black", 0), ("white", top)):
+        pixels = np.full((5, 7, 3), 3 * (top // 5), dtype)
+        pixels[:, 4:] = under
+        images.write_picture(f"{name}.png", images.Picture(pixels, alpha))
+        assert run(f"{name}.png", "--output", "out") == 0
+        read = images.read_picture(tmp_path / "out" / f"{name}.png")
+        np.testing.assert_array_equal(read.pixels, pixels)  # the hidden ones are as they were
+        np.testing.assert_array_equal(read.alpha, alpha)
+    np.testing.assert_array_equal(identity[0], identity[1])
+    assert np.unique(identity[0]).size == 1
+
+
+class Clips:
+    """In place of `video.restore_video`: what was asked of it."""
+
+    def __init__(self, monkeypatch):
+        from restore_tf.video import restore as video
+
+        self.done = []
+        monkeypatch.setattr(video, "restore_video", self)
+
+    def __call__(self, source, output, restore, **options):
+        from restore_tf.video import restore as video
+
+        if "broken" in str(source):
+            raise UserError(f"{source}: cannot be read as a video")
+        self.done.append((str(source), str(output)))
+        return video.Summary(1, 1.0, 8, 8)
+
+
+@pytest.fixture
+def clips(photos, monkeypatch, tmp_path):
+    for name in ("films/a.mp4", "films/b.MTS", "films/trip/c.3gp", "films/.d.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    return Clips(monkeypatch)
+
+
+def test_folders_and_patterns_of_clips(clips, capsys):
+    both = [("films/a.mp4", "out/a.mp4"), ("films/b.MTS", "out/b.mkv")]
+    for source in ("films", "films/*", "films/[ab]*"):
+        assert run(source, "--output", "out") == 0
+        assert clips.done == both
+        clips.done.clear()
+    assert run("films", "--output", "out", "--recursive") == 0
+    assert clips.done == [*both, ("films/trip/c.3gp", "out/trip/c.mkv")]
+    clips.done.clear()
+    assert run("films", "films/a.mp4", "--suffix", "_s") == 0
+    assert clips.done == [("films/a.mp4", "films/a_s.mp4"), ("films/b.MTS", "films/b_s.mkv")]
+    assert capsys.readouterr().err == ""
+
+
+def test_clips_among_pictures(clips, photos, tmp_path, capsys):
+    (photos / "m.mp4").write_bytes(b"x")
+    assert run("photos", "--output", "out") == 0
+    assert not clips.done
+    assert "1 .mp4 (m.mp4), 1 .txt (notes.txt); restore clips in a run" in capsys.readouterr().err
+    assert run("photos", "--output", "out", "--video_quality", "20") == 0
+    assert clips.done == [("photos/m.mp4", "out/m.mp4")]
+    line = error_of(capsys, run("films/a.mp4", "photos/a.png", "--output", "out"))
+    assert "photos/a.png: is not one of the clips given with it; restore pictures in a run" in line
+
+
+def test_a_broken_clip_does_not_stop_the_others(clips, tmp_path, capsys):
+    (tmp_path / "films" / "a_broken.mp4").write_bytes(b"x")
+    assert run("films", "--output", "out") == pictures_flags.SOME_FAILED
+    assert [source for source, _ in clips.done] == ["films/a.mp4", "films/b.MTS"]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "1 of 3 clips failed:", "error: films/a_broken.mp4: cannot be read as a video"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["films", "--output", "a_file/c"], "a_file/c: cannot be made"),
+        (["films/a.mp4", "--output", "a_file"], "a_file: cannot be made"),
+        (["films/a.mp4", "--output", "a_file/c.mp4"], "a_file: cannot be made"),
+        (["films/a.mp4", "--output", "a_file", "--as_images"], "a_file: cannot be made"),
+        (["films", "--output", "films"], "films/a.mp4: is an input"),
+        (["films", "--output", "o.mp4"], "o.mp4: expected a folder"),
+        (["films"], "--output: missing"),
+        (["films", "--as_images"], "--output: missing"),
+        (["films", "--output", "o", "--strip"], "--strip: is for pictures"),
+        (["films", "--output", "o", "--format", "png"], "--format: is for pictures"),
+        (["films/a.mp4", "--output", "o.mp4", "--suffix", "_s"], "expected a folder, or no suffix"),
+        (["photos", "--output", "o", "--as_images"], "--as_images: is for videos"),
+        (["films/*.wmv", "--output", "o"], "films/*.wmv: matches no pictures"),
+    ],
+)
+def test_bad_input_of_clips_is_one_line(clips, tmp_path, words, message, capsys):
+    (tmp_path / "a_file").write_text("not a folder")
+    assert message in error_of(capsys, run(*words))
+    assert not clips.done
+    assert (tmp_path / "a_file").read_text() == "not a folder"

@@ -16,7 +16,7 @@ def test_order_results_and_failures():
             raise UserError("2: broken")
         return job * 10
 
-    def compute(value):
+    def compute(job, value):
         if value == 40:
             raise UserError("4: too much")
         return value + 1
@@ -42,7 +42,7 @@ def test_the_three_overlap():
         reading[job].set()
         return job
 
-    def compute(job):
+    def compute(job, value):
         if job < 3:
             assert reading[job + 1].wait(30)  # the next is read meanwhile
         if job == 1:
@@ -68,7 +68,7 @@ def test_no_more_than_three_in_memory():
         with lock:
             alive.remove(job)
 
-    list(pipeline.run(range(50), read, lambda job: job, write))
+    list(pipeline.run(range(50), read, lambda job, value: value, write))
     assert max(most) <= 3
 
 
@@ -76,7 +76,7 @@ def test_no_more_than_three_in_memory():
 def test_other_exceptions_end_the_run_after_what_is_being_written(error):
     written, threads = [], threading.active_count()
 
-    def compute(job):
+    def compute(job, value):
         if job == 2:
             raise error
         return job
@@ -85,3 +85,28 @@ def test_other_exceptions_end_the_run_after_what_is_being_written(error):
         list(pipeline.run(range(9), lambda job: job, compute, lambda job, _: written.append(job)))
     assert written == [0, 1]
     assert threading.active_count() == threads
+
+
+def test_overlapped_work_keeps_order_and_raises_what_goes_wrong():
+    written = []
+    results = list(pipeline.overlap(range(20), lambda item: item * 2, written.append, waiting=3))
+    assert written == list(range(0, 40, 2))
+    assert results == [None] * 20
+
+    def broken_items():
+        yield 1
+        raise OSError("unreadable")
+
+    def fail(item):
+        raise ZeroDivisionError
+
+    with pytest.raises(OSError, match="unreadable"):
+        list(pipeline.overlap(broken_items(), str, written.append))
+    with pytest.raises(ZeroDivisionError):
+        list(pipeline.overlap(range(20), str, fail))
+    with pytest.raises(ZeroDivisionError):
+        list(pipeline.overlap(range(20), fail, str))
+    started = []
+    stop = pipeline.overlap(range(20), started.append, str, lambda: len(started) == 4)
+    assert len(list(stop)) == 4
+    assert started == [0, 1, 2, 3]

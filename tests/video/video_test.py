@@ -9,19 +9,28 @@ import signal
 import sys
 import weakref
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
+from log_checks import no_other_warnings, warns
 from PIL import Image
 
 from restore_tf.errors import UserError
+from restore_tf.pictures import kinds
+from restore_tf.system import log
 from restore_tf.video import clip as video_clip
 from restore_tf.video import restore as video
 from restore_tf.video import speed
 
 av = pytest.importorskip("av", reason="PyAV is not installed (extra `video`)")
-pytestmark = pytest.mark.filterwarnings("error")  # a warning that a test does not expect fails it
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture(autouse=True)
+def _no_unexpected_warnings():
+    with no_other_warnings():
+        yield
+
 
 # Steps of 40, 30, 60 … thousandths of a second: no constant rate.
 UNEVEN = [0, 40, 70, 130, 170, 200, 260, 300, 333, 400, 440, 480]
@@ -229,7 +238,7 @@ def test_between_containers_sound_and_picture_stay_together(tmp_path):
 
 def test_a_stream_that_the_format_cannot_hold_is_named(tmp_path):
     source = make_clip(tmp_path / "clip.mp4", audio="aac")
-    with pytest.warns(UserWarning, match=r"out.webm: cannot hold audio stream 1 \(aac\)"):
+    with warns(r"out.webm: cannot hold audio stream 1 \(aac\)"):
         summary = video.restore_video(source, tmp_path / "out.webm", identity)
     assert summary.dropped == ("audio stream 1 (aac)",)
     assert len(frame_times(tmp_path / "out.webm")) == 12
@@ -285,7 +294,7 @@ def test_subtitles_chapters_and_titles_are_copied(tmp_path):
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert container.metadata["title"] == "A clip"
         assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["one"]
-    with pytest.warns(UserWarning, match="cannot hold subtitle stream 1"):
+    with warns("cannot hold subtitle stream 1"):
         video.restore_video(source, tmp_path / "out.mp4", identity)
     assert len(frame_times(tmp_path / "out.mp4")) == 12
 
@@ -373,7 +382,7 @@ def test_rgb_becomes_yuv_that_says_how(tmp_path):
         tmp_path / "clip.mp4", [0, 40], pictures, encoder="libx264rgb", pixel_format="rgb24"
     )
     seen = []
-    with pytest.warns(UserWarning, match="4:4:4 because so is its source"):
+    with warns("4:4:4 because so is its source"):
         video.restore_video(source, tmp_path / "out.mp4", lambda p: seen.append(p) or p)
     np.testing.assert_allclose(seen, pictures, atol=4)
     assert header(tmp_path / "out.mp4")["tags"][:2] == (6, 1)
@@ -396,7 +405,7 @@ def test_hdr_is_refused_and_ten_bits_are_announced(tmp_path):
     with pytest.raises(UserError, match=r"hdr.mp4: is HDR \(PQ\)"):
         video.restore_video(hdr, tmp_path / "out.mp4", identity)
     deep = make_clip(tmp_path / "deep.mp4", pixel_format="yuv420p10le")
-    with pytest.warns(UserWarning, match="deep.mp4: has 10 bits a channel"):
+    with warns("deep.mp4: has 10 bits a channel"):
         video.restore_video(deep, tmp_path / "out.mp4", identity)
     assert header(tmp_path / "out.mp4")["format"] == "yuv420p"
 
@@ -456,7 +465,7 @@ def test_odd_sizes_are_kept(tmp_path):
     pictures = gray_frames(12, width=63, height=47)
     source = make_clip(tmp_path / "clip.webm", EVEN, pictures, encoder="libvpx-vp9")
     assert header(source)["size"] == (63, 47)
-    with pytest.warns(UserWarning, match=r"out.mp4: is written as 4:4:4 because its size is odd"):
+    with warns(r"out.mp4: is written as 4:4:4 because its size is odd"):
         video.restore_video(source, tmp_path / "out.mp4", lambda pixels: 255 - pixels)
     video.restore_video(source, tmp_path / "out.webm", lambda pixels: 255 - pixels)
     expected = [255 - level(number) for number in range(12)]
@@ -471,20 +480,20 @@ def test_the_pixel_aspect_is_kept_or_its_loss_announced(tmp_path):
     for ending in (".mp4", ".mkv"):
         video.restore_video(source, tmp_path / f"out{ending}", identity)
         assert header(tmp_path / f"out{ending}")["aspect"] == Fraction(4, 3)
-    with pytest.warns(UserWarning, match="not square"):
+    with warns("not square"):
         video.restore_video(source, tmp_path / "out.webm", identity)
 
 
 def test_fine_colour_stays_fine(tmp_path):
     source = make_clip(tmp_path / "clip.mp4", pixel_format="yuv444p")
-    with pytest.warns(UserWarning, match="4:4:4 because so is its source"):
+    with warns("4:4:4 because so is its source"):
         video.restore_video(source, tmp_path / "out.mp4", identity)
     assert header(tmp_path / "out.mp4")["format"] == "yuv444p"
 
 
 def test_interlaced_clips_are_announced(tmp_path):
     source = make_clip(tmp_path / "clip.mp4", options={"x264-params": "interlaced=1"})
-    with pytest.warns(UserWarning, match="clip.mp4: is interlaced"):
+    with warns("clip.mp4: is interlaced"):
         video.restore_video(source, tmp_path / "out.mp4", identity)
 
 
@@ -604,9 +613,7 @@ def test_damaged_frames_are_left_out_and_counted(tmp_path):
         position, size = places[number]
         data[position : position + size] = b"\xff" * size
     source.write_bytes(data)
-    with pytest.warns(
-        UserWarning, match=r"clip.mp4: frames that could not be decoded and are missing: 3"
-    ):
+    with warns(r"clip.mp4: frames that could not be decoded and are missing: 3"):
         summary = video.restore_video(source, tmp_path / "out.mp4", identity)
     left = [0, 1, 2, 3, 6, 7, 8, 10, 11]
     assert (summary.frames, summary.lost) == (9, 3)
@@ -614,7 +621,7 @@ def test_damaged_frames_are_left_out_and_counted(tmp_path):
     assert frame_times(tmp_path / "out.mp4") == pytest.approx(
         [UNEVEN[number] / 1000 for number in left], abs=1e-6
     )
-    with pytest.warns(UserWarning, match="frames that could not be decoded .*: 2"):
+    with warns("frames that could not be decoded .*: 2"):
         written = video.frames_as_images(source, tmp_path / "stills", identity, frames="3-7")
     assert [int(path.stem[-6:]) for path in written] == [3, 6, 7]
 
@@ -639,7 +646,7 @@ def test_a_broken_off_matroska_file_is_announced(tmp_path):
     source = make_clip(tmp_path / "clip.mkv", EVEN, list(noise))
     data = source.read_bytes()
     source.write_bytes(data[: len(data) // 3])
-    with pytest.warns(UserWarning, match=r"clip.mkv: ends 0.\d s before .* cut short"):
+    with warns(r"clip.mkv: ends 0.\d s before .* cut short"):
         summary = video.restore_video(source, tmp_path / "out.mkv", identity)
     assert 0 < summary.frames < 6
 
@@ -766,31 +773,13 @@ def test_few_frames_are_in_memory_at_a_time(tmp_path):
         return result
 
     assert video.restore_video(source, tmp_path / "out.mp4", restore).frames == count
-    assert most <= 2 * (2 * video._WAITING + 2)
+    assert most <= 2 * (2 * video.WAITING + 2)
 
 
 def test_nothing_is_printed_where_nobody_watches(tmp_path, capfd):
     source = make_clip(tmp_path / "clip.mp4", audio="aac")
     video.restore_video(source, tmp_path / "out.mp4", identity)
     assert capfd.readouterr() == ("", "")
-
-
-def test_overlapped_work_keeps_order_and_raises_what_goes_wrong():
-    written = []
-    video.overlap(range(20), lambda item: item * 2, written.append)
-    assert written == list(range(0, 40, 2))
-
-    def broken_items():
-        yield 1
-        raise OSError("unreadable")
-
-    with pytest.raises(OSError, match="unreadable"):
-        video.overlap(broken_items(), identity, written.append)
-    with pytest.raises(ZeroDivisionError):
-        video.overlap(range(20), identity, lambda item: fail())
-    started = []
-    video.overlap(range(20), started.append, lambda item: None, lambda: len(started) == 4)
-    assert started == [0, 1, 2, 3]
 
 
 def test_report(tmp_path):
@@ -828,6 +817,72 @@ def test_the_first_call_is_not_measured(tmp_path):
     assert source.exists()
 
 
-def test_videos_are_known_by_their_ending():
-    names = "a.mp4 b.MOV c.mkv d.webm e.avi f.m4v g.png h.mp3 i".split()
-    assert [name for name in names if video.is_video(Path(name))] == names[:6]
+def test_alpha_beside_opaque_frames_is_said(tmp_path):
+    """VP9 has it in a second stream: the decoder's frames are opaque."""
+    source = tmp_path / "clip.webm"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
+        for _ in range(3):
+            frame = av.VideoFrame(64, 48, "yuva420p")
+            for plane in frame.planes:
+                plane.update(bytes([100]) * plane.buffer_size)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with warns("clip.webm: its transparency is left out"):
+        video.restore_video(source, tmp_path / "out.webm", identity)
+    with av.open(str(tmp_path / "out.webm")) as container:
+        assert "alpha_mode" not in container.streams.video[0].metadata
+    video_clip.probe(tmp_path / "out.webm")  # claims nothing
+
+
+def test_a_second_video_is_said_to_be_copied(tmp_path):
+    source = tmp_path / "clip.mkv"
+    with av.open(str(source), "w") as container:
+        streams = [container.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for pixels in gray_frames(3):
+            for stream in streams:
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    with warns(r"out.mkv: video stream 1 .h264. is copied as it is; only the first video is"):
+        video.restore_video(source, tmp_path / "out.mkv", identity)
+
+
+def test_what_is_true_of_every_frame_is_said_once(tmp_path, caplog):
+    source = make_clip(tmp_path / "clip.mp4")
+
+    def restore(pixels):
+        log.logger.warning("tiles differ by %.3f", pixels.mean() + restore.calls)
+        restore.calls += 1
+        return pixels
+
+    restore.calls = 0
+    with warns("tiles differ") as records:
+        video.restore_video(source, tmp_path / "out.mp4", restore)
+    assert len(records) == 1
+    with warns("tiles differ") as records:
+        video.frames_as_images(source, tmp_path / "stills", restore)
+    assert len(records) == 1
+    assert restore.calls == 24
+
+
+@pytest.mark.parametrize("ending", [".mts", ".3gp", ".qt", ".m2ts", ".ts", ".flv"])
+def test_clips_of_other_endings(tmp_path, ending):
+    source = make_clip(tmp_path / "clip.mp4")
+    forms = {".3gp": "3gp", ".qt": "mov", ".flv": "flv"}
+    packed = tmp_path / f"clip{ending}"
+    with (
+        av.open(str(source)) as given,
+        av.open(str(packed), "w", format=forms.get(ending, "mpegts")) as container,
+    ):
+        stream = container.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    assert kinds.is_clip(packed)
+    assert video.restore_video(packed, tmp_path / "out.mkv", identity).frames == 12

@@ -4,22 +4,25 @@ and an exit code.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from restore_tf.commands import cli, restore_jobs
+from restore_tf.commands import cli, restore_inputs, restore_jobs
+from restore_tf.commands.restore_inputs import Entry
 from restore_tf.commands.restore_jobs import Job
 from restore_tf.errors import UserError
-from restore_tf.pictures import files
+from restore_tf.pictures import files, kinds
 from restore_tf.pictures.pixels import before_after
+from restore_tf.system import folders
 
 SOME_FAILED = 1  # exit code
-FORMATS = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp")
+FORMATS = tuple(ending.removeprefix(".") for ending in kinds.PICTURES)
 
 
 def define(values: flags.FlagValues, output: str) -> None:
@@ -46,7 +49,13 @@ def define(values: flags.FlagValues, output: str) -> None:
     switch("overwrite", "replace existing outputs")
 
 
+def entries(positional: Sequence[str], values: flags.FlagValues) -> list[Entry]:
+    """Lists all files among the inputs, see `restore_inputs.entries`."""
+    return restore_inputs.entries(positional, values.output, values.recursive)
+
+
 def run(
+    found: Sequence[Entry],
     positional: Sequence[str],
     values: flags.FlagValues,
     restore_all: Callable[[list[Job]], Iterable[tuple[Job, UserError | None]]],
@@ -56,7 +65,8 @@ def run(
     standard error.
 
     Args:
-      positional: files, folders, patterns, see `restore_jobs.plan`.
+      found: from `entries`.
+      positional: the files, folders and patterns that were given.
       values: the flags that `define` made.
       restore_all: restores the pictures that are not there yet, yielding each with its error.
       strip: whether before/after strips are wanted.
@@ -68,7 +78,7 @@ def run(
       UserError: as `restore_jobs.plan` and `restore_all`, or every output exists.
     """
     naming = restore_jobs.Naming(values.output, values.suffix, values.format, strip)
-    jobs = restore_jobs.plan(positional, naming, values.recursive)
+    jobs = restore_jobs.plan(found, positional, naming)
     failed = [] if values.overwrite else [(job, _exists(job)) for job in jobs if job.existing]
     left = [job for job in jobs if job not in dict(failed)]
     if not left:
@@ -94,14 +104,24 @@ def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.Fla
     """
     if job.existing is not None and not values.overwrite:  # it came up meanwhile
         raise _exists(job)
-    try:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{job.output.parent}: cannot be made ({error.strerror}).") from None
+    folders.make(job.output.parent)
     restored = dataclasses.replace(picture, pixels=pixels)
     files.write_picture(job.output, restored, values.jpeg_quality)
     if job.strip is not None:
         files.write_picture(job.strip, before_after(picture.pixels, pixels))
+
+
+@contextlib.contextmanager
+def naming_errors(name: str) -> Iterator[None]:
+    """Puts a picture's or clip's name before errors that lack it, as those of computing do."""
+    try:
+        yield
+    except MemoryError:
+        raise UserError(f"{name}: does not fit into memory; give --memory or --tile.") from None
+    except UserError as error:
+        if str(error).startswith(name):
+            raise
+        raise UserError(f"{name}: {error}") from None
 
 
 def _exists(job):

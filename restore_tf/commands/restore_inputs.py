@@ -1,0 +1,200 @@
+"""The files among the inputs of `restore.py` and `restore-tf client`: each found once."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from restore_tf.errors import UserError
+from restore_tf.pictures import kinds
+from restore_tf.system import folders
+from restore_tf.system.log import logger
+
+STREAM = "-"  # standard input or output
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One file among the inputs.
+
+    Attributes:
+      path: the file.
+      below: its folder, relative to the input that it was found through.
+      source: that input, as it was given.
+      named: whether it was given itself, not found in a folder or by a pattern.
+    """
+
+    path: Path
+    below: Path
+    source: str
+    named: bool = False
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What tells whether two entries are one file in one place, by whatever way found."""
+        return os.path.realpath(self.path.parent), self.path.name
+
+
+def entries(
+    inputs: Sequence[str], output: str | None = None, recursive: bool = False
+) -> list[Entry]:
+    """Lists all files among the inputs, each once, before anything is done.
+
+    Sub-folders below a folder, or below what stands before a pattern's first wildcard, are kept
+    below the output.
+
+    Args:
+      inputs: files, folders, glob patterns ("photos/**/*.jpg"), or "-" alone.
+      output: where results go; an output folder within an input's holds no inputs.
+      recursive: take the files of sub-folders too.
+
+    Raises:
+      UserError: no inputs, or a missing one.
+    """
+    if not inputs:
+        raise UserError("no pictures; expected the paths of pictures or folders.")
+    if STREAM in inputs:
+        if len(inputs) > 1:
+            raise UserError("-: standard input goes alone; expected no other pictures.")
+        return []
+    found: dict[tuple[str, str], Entry] = {}
+    for text in dict.fromkeys(inputs):
+        for entry in _find(text, output, recursive):
+            found.setdefault(entry.place, entry)
+    return list(found.values())
+
+
+def select(
+    found: Iterable[Entry], inputs: Sequence[str], takes: Callable[[Path], bool], what: str
+) -> list[Entry]:
+    """Returns the entries that a command takes, and says in a line which ones it does not.
+
+    Args:
+      found: from `entries`.
+      inputs: what was given.
+      takes: `kinds.is_picture` or `kinds.is_clip`.
+      what: "pictures" or "clips".
+
+    Raises:
+      UserError: a file that was given is not taken, or an input has none.
+    """
+    taken, left_out = [], []
+    for entry in found:
+        if takes(entry.path):
+            taken.append(entry)
+        elif entry.named:
+            raise UserError(_refusal(entry.path, what))
+        else:
+            left_out.append(entry)
+    for text in dict.fromkeys(inputs):
+        if text != STREAM and not any(entry.source == text for entry in taken):
+            _check_not_empty(text, [e.path for e in left_out if e.source == text], taken, what)
+    line = kinds.describe_left_out(entry.path for entry in left_out)
+    if line is not None:
+        clips = any(kinds.is_clip(entry.path) for entry in left_out)
+        hint = '; restore clips in a run of their own: "photos/*.mp4"' if clips else ""
+        logger.warning("%s%s.", line, hint)
+    return taken
+
+
+def _refusal(path, what):
+    if what == "pictures" and not kinds.is_clip(path):
+        return kinds.unknown_ending(path)
+    others = "clips" if kinds.is_clip(path) else "pictures" if kinds.is_picture(path) else "files"
+    return (
+        f"{path}: is not one of the {what} given with it; restore {others} in a run of their own."
+    )
+
+
+def _check_not_empty(text, left_out, taken, what):
+    folder = Path(text)
+    if folder.is_dir():
+        if any(_is_below(entry.path, folder) for entry in taken):
+            return  # found through another input
+        endings = ", ".join(kinds.PICTURES if what == "pictures" else kinds.CLIPS)
+        line = kinds.describe_left_out(left_out) or "--recursive looks into sub-folders"
+        raise UserError(f"{text}: has no {what} ({endings}); {line}.")
+    if (
+        glob.has_magic(text)
+        and not folder.exists()
+        and not any(_matches(entry.path.parts, folder.parts) for entry in taken)
+    ):
+        line = kinds.describe_left_out(left_out)
+        raise UserError(f"{text}: matches no {what}{f'; {line}' if line else ''}.")
+
+
+def _is_below(path, folder):
+    return Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder))
+
+
+def _find(text, output, recursive) -> Iterator[Entry]:
+    """Yields the files of one input."""
+    path = Path(text)
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:  # a name too long, say
+        raise UserError(f"{path}: no such file or folder ({error.strerror}).") from None
+    if is_folder:
+        for below, files in folders.walk(path, recursive, _results_within(path, output)):
+            yield from (Entry(file, below, text) for file in files)
+    elif exists:
+        yield Entry(path, Path(), text, named=True)
+    elif path.is_symlink():
+        raise UserError(f"{path}: is a link that leads nowhere; expected a picture or a folder.")
+    elif glob.has_magic(text):
+        start = _before_wildcards(path)
+        for file in _matching(path, start, output):
+            yield Entry(file, file.parent.relative_to(start), text)
+    else:
+        raise UserError(f"{path}: no such file or folder.")
+
+
+def _results_within(folder, output):
+    """The output folder, unless it is the input's."""
+    if output in (None, STREAM) or os.path.realpath(output) == os.path.realpath(folder):
+        return []
+    return [output]
+
+
+def _before_wildcards(pattern):
+    parts = []
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return Path(*parts)
+
+
+def _matching(pattern, start, output):
+    """The files that a pattern matches, by name. Each real folder once where it has a `**`."""
+    if "**" not in pattern.parts:
+        found = [Path(text) for text in sorted(glob.glob(str(pattern)))]
+        for path in found:
+            if path.is_symlink() and not path.exists():
+                logger.warning("%s: is a link that leads nowhere; left out.", path)
+        return [path for path in found if path.is_file() and not path.name.startswith(".")]
+    if not start.is_dir():
+        return []
+    parts = pattern.parts[len(start.parts) :]
+    return [
+        file
+        for below, files in folders.walk(start, True, _results_within(start, output))
+        for file in files
+        if _matches((*below.parts, file.name), parts)
+    ]
+
+
+def _matches(names, patterns):
+    """Whether a path's parts match a pattern's; `**` is any number of folders, or all below."""
+    if not patterns:
+        return not names
+    if patterns[0] == "**":
+        return not patterns[1:] or any(
+            _matches(names[i:], patterns[1:]) for i in range(len(names) + 1)
+        )
+    first = bool(names) and fnmatch.fnmatchcase(names[0], patterns[0])
+    return first and _matches(names[1:], patterns[1:])

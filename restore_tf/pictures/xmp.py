@@ -1,0 +1,76 @@
+"""Adobe's XMP packets changed in place, so that they claim nothing that is not there any more.
+
+Packets are changed as text: parsed and written anew, they would lose comments, order and padding.
+"""
+
+from __future__ import annotations
+
+import re
+
+_HDR_NOTES = "http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/"
+# Namespace: which of its names speak of what stood behind the picture (a gain map, a video, depth).
+_CLAIMS = {
+    **dict.fromkeys(_HDR_NOTES, r"[\w.-]+"),
+    "http://ns.google.com/photos/1.0/container/": r"[\w.-]+",
+    "http://ns.google.com/photos/1.0/container/item/": r"[\w.-]+",
+    "http://ns.google.com/photos/1.0/camera/": r"(?:Motion|MicroVideo)[\w.-]*",
+    "http://ns.oplus.com/photos/1.0/camera/": r"[\w.-]*(?:Motion|Video|OLive)[\w.-]*",
+    "http://ns.xiaomi.com/photos/1.0/camera/": r"XMPMeta",
+}
+# What extended packets hold, and the note that there are some.
+_EXTENDED = {
+    "http://ns.adobe.com/xmp/note/": r"HasExtendedXMP",
+    "http://ns.google.com/photos/1.0/depthmap/": r"[\w.-]+",
+    "http://ns.google.com/photos/1.0/image/": r"[\w.-]+",
+    "http://ns.google.com/photos/1.0/audio/": r"[\w.-]+",
+}
+_LONGEST = 2**20  # bytes; in longer packets the search, quadratic at worst, could take minutes
+_PROFILE_NAME = b"sRGB IEC61966-2.1"
+
+
+def upright(xmp: bytes) -> bytes:
+    """Returns a packet for the picture turned upright."""
+    return re.sub(rb"(tiff:Orientation(?:\s*=\s*[\"']|>\s*))[2-8]", rb"\g<1>1", xmp)
+
+
+def as_srgb(xmp: bytes) -> bytes:
+    """Returns a packet for pixels that were converted to sRGB."""
+    xmp = re.sub(rb"(exif:ColorSpace(?:\s*=\s*[\"']|>\s*))\d+", rb"\g<1>1", xmp)
+    return re.sub(
+        rb"(photoshop:ICCProfile(?:\s*=\s*[\"']|>))[^\"'<]*", rb"\g<1>" + _PROFILE_NAME, xmp
+    )
+
+
+def speaks_of_gain_map(xmp: bytes) -> bool:
+    """Whether a packet says that an HDR gain map goes with the picture."""
+    return any(namespace.encode() in xmp for namespace in _HDR_NOTES) or b'"GainMap"' in xmp
+
+
+def is_split(xmp: bytes) -> bool:
+    """Whether a packet says that it goes on in others."""
+    return b"HasExtendedXMP" in xmp
+
+
+def without_claims(xmp: bytes) -> bytes:
+    """Returns a packet that claims no gain map, video or depth beside the picture."""
+    if len(xmp) > _LONGEST:
+        return xmp
+    claims = _CLAIMS | (_EXTENDED if is_split(xmp) else {})
+    for namespace, names in claims.items():
+        for prefix in _prefixes(xmp, namespace):
+            xmp = _without(xmp, f"{prefix}:{names}")
+    return xmp
+
+
+def _prefixes(xmp, namespace):
+    uri = re.escape(namespace.encode())
+    found = re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']" + uri + rb"[\"']", xmp)
+    return {prefix.decode() for prefix in found}
+
+
+def _without(xmp, names):
+    """Takes out attributes and elements of these names."""
+    pattern = names.encode()
+    xmp = re.sub(rb"\s+" + pattern + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
+    element = rb"<(" + pattern + rb")(?=[\s/>])(?:[^<>/]|/(?!>))*(?:/>|>.*?</\1\s*>)"
+    return re.sub(element, b"", xmp, flags=re.DOTALL)
