@@ -62,7 +62,11 @@ setup(
     package_dir={"restore_tf.datasets": "datasets"},
     # TensorFlow Datasets reads a data set's description and citation from these.
     package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS}
-    | {"srn_tf": ["published.json"], "restore_tf.serving": ["templates/*"]},
+    | {
+        "srn_tf": ["published.json"],
+        "maxim_tf": ["published.json"],
+        "restore_tf.serving": ["templates/*"],
+    },
     install_requires=CORE,
     extras_require={
         "eval": EVAL,
