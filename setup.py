@@ -62,8 +62,12 @@ setup(
     package_dir={"restore_tf.datasets": "datasets"},
     # TensorFlow Datasets reads a data set's description and citation from these.
     package_data={package: ["README.md", "CITATIONS.bib"] for package in DATASETS}
-    | {"srn_tf": ["published.json"], "restore_tf.serving": ["templates/*"]}
-    | {"restore_tf.evaluation.page": ["templates/*"]},
+    | {
+        "srn_tf": ["published.json"],
+        "maxim_tf": ["published.json", "weights/*/*"],
+        "restore_tf.serving": ["templates/*"],
+        "restore_tf.evaluation.page": ["templates/*"],
+    },
     install_requires=CORE,
     extras_require={
         "eval": EVAL,

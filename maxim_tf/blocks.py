@@ -2,7 +2,8 @@
 
 "Features" are (batch, h, w, channels); a block of width C takes and returns C channels unless it
 says otherwise. `size` is the side of the blocks in pixels and the number of grid cells along each
-side: the paper uses the same number for both. Halves are taken along the channels.
+side: the paper uses the same number for both. `layout` is the `Layout` of the level that the block
+is at. Halves are taken along the channels.
 
 Layer normalisations are folded into the products that follow, and a product whose outcome is cut in
 two is two products: both are the same numbers with less to read and write.
@@ -26,21 +27,20 @@ from maxim_tf.parts import (
 )
 from restore_tf.networks.layers import Block
 
+GATE_OFFSET = 1.0  # v + 1: an untrained gating unit, whose v is near 0, lets u through
 _REDUCTION = 4  # of the channel attentions, everywhere
 
 
 def halves(x, kernel, bias):
     """GELU of a product over channels, first and second half of its outcome."""
-    middle = kernel.shape[-1] // 2
-    first = gelu(pointwise(x, kernel[..., :middle], bias[:middle]))
-    return first, gelu(pointwise(x, kernel[..., middle:], bias[middle:]))
+    pairs = zip(ops.split(kernel, 2, axis=-1), ops.split(bias, 2), strict=True)
+    return [gelu(pointwise(x, *pair)) for pair in pairs]
 
 
 def joined(first, second, dense):
     """`dense` of two features side by side, without putting them there."""
-    middle = first.shape[-1]
-    x = pointwise(first, dense.kernel[:middle], dense.bias)
-    return x + pointwise(second, dense.kernel[middle:])
+    kernels = ops.split(dense.kernel, 2)
+    return pointwise(first, kernels[0], dense.bias) + pointwise(second, kernels[1])
 
 
 class GatingUnit(Block):
@@ -52,9 +52,9 @@ class GatingUnit(Block):
             self.norm = LayerNorm(channels, name="intermediate_layernorm")
             self.tokens = TokenDense(size, axis, name="Dense_0")
 
-    def call(self, u, v):
+    def call(self, u, v, layout):
         """Two features -> features."""
-        return u * self.tokens(self.norm(v), offset=1.0)
+        return u * self.tokens(self.norm(v), layout=layout, offset=GATE_OFFSET)
 
 
 class GMLP(Block):
@@ -75,10 +75,10 @@ class GMLP(Block):
             self.gate = GatingUnit(channels, size, axis, name=unit)
             self.project = Dense(channels, channels, name="out_project")
 
-    def call(self, x):
+    def call(self, x, layout):
         """Features -> features."""
         u, v = halves(normalize(x), *self.norm.dense(self.expand))
-        return x + self.project(self.gate(u, v))
+        return x + self.project(self.gate(u, v, layout=layout))
 
 
 class MAB(Block):
@@ -96,10 +96,10 @@ class MAB(Block):
             self.block = GMLP(channels, size, "block", name="BlockGmlpLayer")
             self.project = Dense(2 * channels, channels, name="out_project")
 
-    def call(self, x):
+    def call(self, x, layout):
         """Features -> features."""
         u, v = halves(normalize(x), *self.norm.dense(self.expand))
-        return x + joined(self.grid(u), self.block(v), self.project)
+        return x + joined(self.grid(u, layout=layout), self.block(v, layout=layout), self.project)
 
 
 class ChannelAttention(Block):
@@ -165,10 +165,10 @@ class Gate(Block):
             self.block = TokenDense(size, "block", bias="ones", name="Dense_1")
             self.project = Dense(2 * channels, channels, "lecun_normal", name="out_project")
 
-    def call(self, x):
+    def call(self, x, layout):
         """Features -> features."""
         u, v = halves(normalize(x), *self.norm.dense(self.expand))
-        return joined(self.grid(u), self.block(v), self.project)
+        return joined(self.grid(u, layout=layout), self.block(v, layout=layout), self.project)
 
 
 class CrossGatingBlock(Block):
@@ -198,7 +198,7 @@ class CrossGatingBlock(Block):
             self.out_x = Dense(channels, channels, "lecun_normal", name="out_project_x")
             self.out_y = Dense(channels, channels, "lecun_normal", name="out_project_y")
 
-    def call(self, x, y):
+    def call(self, x, y, layout):
         """Takes x after `conv_x`, and y; returns two features, the first of which holds the other.
 
         The caller does the first convolution, since x may be features that lie side by side.
@@ -206,8 +206,8 @@ class CrossGatingBlock(Block):
         x0, y0 = x, self.conv_y(y) if self.up is None else self.up.then(y, *self.conv_y.pointwise)
         x1 = gelu(pointwise(normalize(x0), *self.norm_x.dense(self.in_x)))
         y1 = gelu(pointwise(normalize(y0), *self.norm_y.dense(self.in_y)))
-        y2 = self.out_y(y1 * self.gate_x(x1)) + y0
-        x2 = self.out_x(x1 * self.gate_y(y1)) + y2 + x0
+        y2 = self.out_y(y1 * self.gate_x(x1, layout=layout)) + y0
+        x2 = self.out_x(x1 * self.gate_y(y1, layout=layout)) + y2 + x0
         return x2, y2
 
 
@@ -259,34 +259,32 @@ class UNetBlock(Block):
             self.conv = Conv(sum(inputs), channels, name="Conv_0")
             self.groups = []
             for g in range(num_groups):
-                self.groups += [
-                    MAB(channels, size, name=f"SplitHeadMultiAxisGmlpLayer_{g}"),
-                    RCAB(channels, name=f"channel_attention_block_1{g}"),
-                ]
+                multi_axis = MAB(channels, size, name=f"SplitHeadMultiAxisGmlpLayer_{g}")
+                attention = RCAB(channels, name=f"channel_attention_block_1{g}")
+                self.groups.append([multi_axis, attention])
             self.cross_gating = None
             if cross_gating:
                 self.cross_gating = CrossGatingBlock(channels, size, name="cross_gating_block")
 
-    def call(self, shortcut, previous=None):
+    def call(self, shortcut, layout, previous=None):
         """Takes features after the 1x1 convolution, and those of the stage before."""
         x = shortcut
-        for block in self.groups:
-            x = block(x)
+        for multi_axis, attention in self.groups:
+            x = attention(multi_axis(x, layout=layout))
         x = x + shortcut
         if self.cross_gating is None:
             return x
-        return self.cross_gating(self.cross_gating.conv_x(x), previous)[0]
+        return self.cross_gating(self.cross_gating.conv_x(x), previous, layout=layout)[0]
 
     def shortcut(self, first, second=None):
         """The 1x1 convolution of one or two features, side by side."""
         kernel, bias = self.conv.pointwise
         if second is None:
             return pointwise(first, kernel, bias)
-        middle = first.shape[-1]
+        kernels = ops.split(kernel, [first.shape[-1]])
         if second is first:
-            return pointwise(first, kernel[:middle] + kernel[middle:], bias)
-        x = pointwise(first, kernel[:middle], bias)
-        return x + pointwise(second, kernel[middle:])
+            return pointwise(first, kernels[0] + kernels[1], bias)
+        return pointwise(first, kernels[0], bias) + pointwise(second, kernels[1])
 
 
 class BottleneckBlock(Block):
@@ -298,16 +296,15 @@ class BottleneckBlock(Block):
             self.conv = Conv(channels, channels, name="input_proj")
             self.groups = []
             for g in range(num_groups):
-                self.groups += [
-                    MAB(channels, size, name=f"SplitHeadMultiAxisGmlpLayer_{g}"),
-                    RDCAB(channels, name=f"channel_attention_block_1_{g}"),
-                ]
+                multi_axis = MAB(channels, size, name=f"SplitHeadMultiAxisGmlpLayer_{g}")
+                attention = RDCAB(channels, name=f"channel_attention_block_1_{g}")
+                self.groups.append([multi_axis, attention])
 
-    def call(self, x):
+    def call(self, x, layout):
         """Features -> features."""
         x = shortcut = self.conv(x)
-        for block in self.groups:
-            x = block(x)
+        for multi_axis, attention in self.groups:
+            x = attention(multi_axis(x, layout=layout))
         return x + shortcut
 
 

@@ -11,6 +11,7 @@ known port does, loses 2.9 dB.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -60,9 +61,17 @@ def name_map(model: MAXIM) -> dict[str, keras.Variable]:
 
 def published_names(model: MAXIM) -> set[str]:
     """Names of all arrays of the network that the model is, or is the first stages of."""
+    config = model.get_config()
+    if model.stages == config["num_stages"]:
+        return set(name_map(model))
     # They do not depend on widths and sizes, so the smallest network tells them.
     small = {"features": 4, "block_size_hr": 4, "block_size_lr": 2, "stages": None}
-    return set(name_map(MAXIM(**{**model.get_config(), **small})))
+    return set(_names_of(tuple(sorted({**config, **small}.items()))))
+
+
+@functools.cache
+def _names_of(config):
+    return frozenset(name_map(MAXIM(**dict(config))))
 
 
 def load_checkpoint(model: MAXIM, path: str | os.PathLike) -> None:
@@ -257,7 +266,8 @@ def identify(model: MAXIM) -> str:
     for entry in table:
         if entry["stages"][: len(found)] == found:
             what = f"{entry['package']} {entry['version']} ({entry['trained_on']})"
-            return f"the weights of {what}: the checksums of {len(found)} stages agree"
+            stages = f"{len(found)} of {len(entry['stages'])} stages"
+            return f"the weights of {what}, {stages}: all checksums agree"
     return "not one of the published networks that are known here: no checksum agrees"
 
 

@@ -26,9 +26,10 @@ from __future__ import annotations
 import math
 
 import keras
+from keras import ops
 
 from maxim_tf.blocks import SAM, BottleneckBlock, CrossGatingBlock, Skips, UNetBlock
-from maxim_tf.parts import Conv, ConvTranspose, Resize
+from maxim_tf.parts import Conv, ConvTranspose, Layout, Resize
 from restore_tf.networks.layers import Block
 from restore_tf.networks.restorer import Restorer
 
@@ -58,12 +59,12 @@ class Decoder(Block):
             widths = [channels] * (1 + LEVELS)
             self.block = UNetBlock(channels, size, widths, num_groups, name="UNetEncoderBlock_0")
 
-    def call(self, x, features):
+    def call(self, x, features, layout):
         """Takes features at half the size, and the skips of all levels, finest first."""
         kernel, bias = self.block.conv.pointwise
-        channels = kernel.shape[-1]
-        shortcut = self.up.then(x, kernel[:channels], bias)
-        return self.block(shortcut + self.skips.then(features, kernel[channels:]))
+        above, beside = ops.split(kernel, [kernel.shape[-1]])
+        shortcut = self.up.then(x, above, bias) + self.skips.then(features, beside)
+        return self.block(shortcut, layout=layout)
 
 
 class Stage(Block):
@@ -143,11 +144,12 @@ class Stage(Block):
                 name = f"{prefix}supervised_attention_module_{i}"
                 self.sams.append(SAM(widths[i], channels, image_only=not runs_on, name=name))
 
-    def call(self, images, previous=None):
+    def call(self, images, layouts, previous=None):
         """Restores images of all scales.
 
         Args:
           images: finest first, (batch, h / 2^i, w / 2^i, channels).
+          layouts: of the levels, finest first, then of the bottleneck.
           previous: of the stage before, see below; None in the first stage.
 
         Returns:
@@ -157,24 +159,24 @@ class Stage(Block):
         gated, carried = previous or ([None] * self.scales, [None] * LEVELS)
         fused = [conv(image) for conv, image in zip(self.inputs, images, strict=True)]
         for i, fusion in enumerate(self.fusions):
-            fused[i], _ = fusion(fusion.conv_x(fused[i]), gated[i])
+            fused[i], _ = fusion(fusion.conv_x(fused[i]), gated[i], layout=layouts[i])
 
         encoded, x = [], fused[0]
         for i, (encoder, down) in enumerate(zip(self.encoders, self.downs, strict=True)):
             shortcut = encoder.shortcut(x, fused[i] if i < len(fused) else None)
-            encoded.append(encoder(shortcut, carried[i]))
+            encoded.append(encoder(shortcut, previous=carried[i], layout=layouts[i]))
             x = down(encoded[i])
         for block in self.bottleneck:
-            x = block(x)
+            x = block(x, layout=layouts[-1])
 
         skips, y = [None] * LEVELS, x
         for i in reversed(range(LEVELS)):
             gate = self.skip_gates[i]
             x0 = self.skips[i].then(encoded, *gate.conv_x.pointwise)
-            skips[i], y = gate(x0, y)
+            skips[i], y = gate(x0, y, layout=layouts[i])
         decoded = [None] * LEVELS
         for i in reversed(range(LEVELS)):
-            x = decoded[i] = self.decoders[i](x, skips)
+            x = decoded[i] = self.decoders[i](x, skips, layout=layouts[i])
         return self._restored(images, encoded, decoded)
 
     def _restored(self, images, encoded, decoded):
@@ -186,6 +188,12 @@ class Stage(Block):
             return [sam.restore(x, image) for sam, x, image in ends], None
         gated, restored = zip(*(sam(x, image) for sam, x, image in ends), strict=True)
         return list(restored), (gated, [e + d for e, d in zip(encoded, decoded, strict=True)])
+
+
+def subsample(images, level):
+    """Nearest-neighbour resize to 1 / 2^level with half-pixel centres: pixels 1, 3, … or 2, 6, …"""
+    step = 2**level
+    return images[:, step // 2 :: step, step // 2 :: step] if level else images
 
 
 def _skips(widths, own, levels, first):
@@ -265,21 +273,26 @@ class MAXIM(Restorer):
                 )
                 for number in range(self.stages)
             ]
-
-    def build(self, input_shape=None):
-        """Nothing to do: all weights were made with the layers."""
-        self.built = True
+        self.built = True  # all weights were made with the layers
 
     def call(self, images, training=False):
         """Restores images (batch, height, width, 3); returns one per stage and scale."""
         self.check_size(images)
-        inputs = [images, images[:, 1::2, 1::2], images[:, 2::4, 2::4]]
-        inputs = inputs[: self._config["num_supervision_scales"]]
+        inputs = [subsample(images, i) for i in range(self._config["num_supervision_scales"])]
+        layouts = self._layouts(images)
         outputs, previous = [], None
         for stage in self.parts:
-            restored, previous = stage(inputs, previous)
+            restored, previous = stage(inputs, previous=previous, layouts=layouts)
             outputs += restored[::-1]
         return outputs
+
+    def _layouts(self, images):
+        _, height, width, _ = ops.shape(images)
+        features, layouts = self._config["features"], []
+        for level, size in enumerate(_sizes(self._config)):
+            channels = features * 2 ** min(level, LEVELS - 1)
+            layouts.append(Layout(size, height // 2**level, width // 2**level, channels))
+        return layouts
 
     def get_config(self):
         """The constructor's arguments, for Keras' serialisation."""

@@ -5,9 +5,8 @@ Flax code. The path of a variable without the model's name is therefore its name
 checkpoints: `stage_0_encoder_block_0/Conv_0/kernel`.
 
 All of the network but the 3x3 and 4x4 convolutions and the token matrices acts on each pixel alone.
-A token matrix needs the pixels of one block, or of one grid position, side by side; the two pairs
-of functions `grid_tokens`, `from_grid` and `block_tokens`, `from_block` bring them there by one
-reshape, swap of two axes and reshape each.
+A token matrix needs the pixels of one block, or of one grid position, side by side; `Layout` brings
+them there by reshapes and one swap of two axes.
 """
 
 from __future__ import annotations
@@ -64,57 +63,63 @@ def pointwise(x, kernel, bias=None):
     return y if bias is None else y + bias
 
 
-def grid_tokens(x, size):
-    """Brings the pixels that a grid step mixes side by side.
-
-    The picture is cut into size x size cells; a token is a cell, row-major, and each position
-    inside the cells is mixed by itself.
-
-    Args:
-      x: (batch, h, w, channels); h and w multiples of `size`.
-      size: cells along each side.
-
-    Returns:
-      (batch * h / size, size * size, w / size * channels): for each row inside the cells, tokens by
-      columns inside the cells and channels.
-    """
-    _, height, width, channels = ops.shape(x)
-    x = ops.reshape(x, (-1, size, height // size, width * channels))
-    x = ops.swapaxes(x, 1, 2)
-    return ops.reshape(x, (-1, size * size, (width // size) * channels))
+def product(vector, kernel):
+    """(in,) times (in, out): what becomes of a bias that a product over channels follows."""
+    return ops.reshape(ops.matmul(ops.reshape(vector, (1, -1)), kernel), (-1,))
 
 
-def from_grid(tokens, size, shape):
-    """Undoes `grid_tokens`; `shape` is that of the picture's features."""
-    _, height, width, channels = shape
-    x = ops.reshape(tokens, (-1, height // size, size, width * channels))
-    return ops.reshape(ops.swapaxes(x, 1, 2), (-1, height, width, channels))
+class Layout:
+    """How the features of one level are cut into tokens: made once, for all blocks of the level.
 
-
-def block_tokens(x, size):
-    """Brings the pixels of each block side by side.
-
-    The picture is cut into blocks of size x size pixels; a token is a pixel of a block, row-major.
+    Grid: the picture is cut into size x size cells; a token is a cell, row-major, and each position
+    inside the cells is mixed by itself. Block: the picture is cut into blocks of size x size
+    pixels; a token is a pixel of a block, row-major, and each block is mixed by itself.
 
     Args:
-      x: (batch, h, w, channels); h and w multiples of `size`.
-      size: side of the blocks, in pixels.
-
-    Returns:
-      (batch * h / size, size * size, w / size * channels): for each row of blocks, tokens by blocks
-      and channels.
+      size: cells along each side of the grid, and side of a block in pixels.
+      height, width: of the features, multiples of `size`; may be symbolic.
+      channels: of the features.
     """
-    _, _, width, channels = ops.shape(x)
-    x = ops.reshape(x, (-1, width // size, size, channels))
-    x = ops.swapaxes(x, 1, 2)
-    return ops.reshape(x, (-1, size * size, (width // size) * channels))
+
+    def __init__(self, size, height, width, channels):
+        rows, columns = height // size, width // size
+        self._picture = _shape(-1, height, width, channels)
+        self._tokens = _shape(-1, size * size, columns * channels)
+        # Reshaped to one of these, the features lack but a swap of the two middle axes.
+        self._picture_by_axis = {
+            "grid": _shape(-1, size, rows, width * channels),
+            "block": _shape(-1, columns, size, channels),
+        }
+        self._tokens_by_axis = {
+            "grid": _shape(-1, rows, size, width * channels),
+            "block": _shape(-1, size, columns, channels),
+        }
+
+    def tokens(self, x, axis):
+        """Brings what is mixed with each other side by side.
+
+        Args:
+          x: (batch, height, width, channels).
+          axis: "grid" or "block".
+
+        Returns:
+          (batch * height / size, size * size, width / size * channels): for each row inside the
+          cells (of blocks), tokens by columns inside the cells (by blocks) and channels.
+        """
+        x = ops.swapaxes(ops.reshape(x, self._picture_by_axis[axis]), 1, 2)
+        return ops.reshape(x, self._tokens)
+
+    def picture(self, tokens, axis):
+        """Undoes `tokens`."""
+        x = ops.swapaxes(ops.reshape(tokens, self._tokens_by_axis[axis]), 1, 2)
+        return ops.reshape(x, self._picture)
 
 
-def from_block(tokens, size, shape):
-    """Undoes `block_tokens`; `shape` is that of the picture's features."""
-    _, height, width, channels = shape
-    x = ops.reshape(tokens, (-1, size, width // size, channels))
-    return ops.reshape(ops.swapaxes(x, 1, 2), (-1, height, width, channels))
+def _shape(*sides):
+    """A shape as `ops.reshape` takes it; one tensor where sides are symbolic, packed once."""
+    if all(isinstance(side, int) for side in sides):
+        return sides
+    return ops.convert_to_tensor(sides, dtype="int32")
 
 
 class Weights(layers.Layer):
@@ -162,7 +167,7 @@ class Conv(Weights):
     @property
     def pointwise(self):
         """Kernel (inputs, filters) and bias of a 1x1 convolution."""
-        return self.kernel[0, 0], self.bias
+        return ops.reshape(self.kernel, self.kernel.shape[2:]), self.bias
 
 
 class ConvTranspose(Weights):
@@ -181,7 +186,7 @@ class ConvTranspose(Weights):
         (batch, h, w, inputs) -> (batch, 2 h, 2 w, out).
         """
         out = kernel.shape[-1]
-        bias = ops.matmul(self.bias[None], kernel)[0] + bias
+        bias = product(self.bias, kernel) + bias
         both = ops.einsum("abfi,fo->iabo", self.kernel, kernel)
         inputs = both.shape[0]
         y = pointwise(x, ops.reshape(both, (inputs, 4 * out)), ops.tile(bias, 4))
@@ -212,8 +217,8 @@ class LayerNorm(layers.Layer):
 
     def dense(self, dense):
         """The kernel and bias that give `dense(self(x))` from `normalize(x)`: two passes less."""
-        bias = ops.matmul(self.bias[None], dense.kernel)[0] + dense.bias
-        return dense.kernel * self.scale[:, None], bias
+        bias = dense.bias + product(self.bias, dense.kernel)
+        return ops.reshape(self.scale, (-1, 1)) * dense.kernel, bias
 
 
 class TokenDense(Weights):
@@ -222,24 +227,21 @@ class TokenDense(Weights):
     The same for every channel and for every block, or position inside the grid's cells.
 
     Args:
-      size: side of a block in pixels, or cells along each side of the grid.
+      size: see `Layout`.
       axis: "grid" or "block".
       kwargs: of `Weights`.
     """
 
     def __init__(self, size, axis, **kwargs):
         super().__init__((size * size, size * size), size * size, "normal", **kwargs)
-        self.size = size
-        self.tokens, self.picture = {
-            "grid": (grid_tokens, from_grid),
-            "block": (block_tokens, from_block),
-        }[axis]
+        self.axis = axis
 
-    def call(self, x, offset=0.0):
+    def call(self, x, layout, offset=0.0):
         """(batch, h, w, channels) -> the same shape; `offset` is added to the outcome."""
-        kernel, bias = ops.transpose(self.kernel), (self.bias + offset)[:, None]
-        y = ops.matmul(kernel, self.tokens(x, self.size)) + bias
-        return self.picture(y, self.size, ops.shape(x))
+        kernel = ops.transpose(self.kernel)
+        bias = ops.reshape(self.bias + offset, (-1, 1))
+        y = ops.matmul(kernel, layout.tokens(x, self.axis)) + bias
+        return layout.picture(y, self.axis)
 
 
 class Resize(layers.Layer):
@@ -263,8 +265,8 @@ class Resize(layers.Layer):
         Both convolutions are one, and are done where there are fewer pixels: they commute with
         the resize.
         """
-        both = ops.matmul(self.conv.kernel[0, 0], kernel)
-        shift = ops.matmul(self.conv.bias[None], kernel)[0]
+        both = ops.matmul(self.conv.pointwise[0], kernel)
+        shift = product(self.conv.bias, kernel)
         shift = shift if bias is None else shift + bias
         if self.exponent < 0:
             x = antialiased_downsample(x, 2**-self.exponent)

@@ -30,7 +30,7 @@ def imported(module):
         ("restore_tf.datasets.gopro.layout", {"tensorflow", "tensorflow_datasets"}),
         ("restore_tf.commands.train", {"tensorflow", "keras"}),
         ("restore_tf.datasets.sources", {"tensorflow", "keras", "tensorflow_datasets"}),
-        ("srn_tf.model, mprnet_tf.model", {"tensorflow_datasets"}),
+        ("srn_tf.model, mprnet_tf.model, maxim_tf.model", {"tensorflow_datasets"}),
     ],
 )
 def test_imports_stay_light(module, absent):
@@ -46,7 +46,7 @@ def hook(event, arguments):
     if event.split(".")[0] in ("socket", "subprocess", "os", "shutil", "open"):
         seen.append((event, str(arguments[0]) if arguments else "", arguments[1:]))
 sys.addaudithook(hook)
-import srn_tf, mprnet_tf, restore_tf
+import srn_tf, mprnet_tf, maxim_tf, restore_tf
 for event, path, rest in seen:
     harmless = event in ("os.listdir", "os.scandir") or path.endswith((".py", ".pyc", ".so"))
     if not harmless or (event == "open" and rest[0] not in (None, "r", "rb")):
@@ -56,7 +56,7 @@ for event, path, rest in seen:
 
 
 def test_papers_import_nothing_above_them():
-    for paper in ("srn_tf", "mprnet_tf"):
+    for paper in ("srn_tf", "mprnet_tf", "maxim_tf"):
         source = (ROOT / paper / "model.py").read_text()
         lines = [line for line in source.splitlines() if line.startswith(("import", "from"))]
         allowed = (
@@ -65,7 +65,8 @@ def test_papers_import_nothing_above_them():
             "restore_tf.networks.restorer",
             "__future__",
         )
-        allowed += (f"{paper}.blocks",)
+        allowed += (f"{paper}.blocks", f"{paper}.parts", f"{paper}.tiles")
+        allowed += ("restore_tf.networks.tiler",)
         assert all(line.split()[1] in allowed for line in lines), lines
 
 
@@ -105,11 +106,12 @@ def test_the_wheel_owns_only_our_names(wheel):
         "restore_tf",
         "srn_tf",
         "mprnet_tf",
+        "maxim_tf",
     }
     assert "restore_tf/datasets/__init__.py" not in names  # the checkout's bridge
     assert "restore_tf/datasets/gopro/layout.py" in names
     assert "restore_tf/datasets/gopro/CITATIONS.bib" in names
-    assert "srn_tf/published.json" in names
+    assert {"srn_tf/published.json", "maxim_tf/published.json"} <= set(names)
     assert "restore_tf/evaluation/page/templates/report.html" in names
     assert not [name for name in names if "dummy_data" in name]
 

@@ -49,7 +49,7 @@ def legacy_upsample2(images):
 def _double(images, axis):
     following, last = _after(images, axis), _last(images, axis)
     between = 0.5 * (images + ops.concatenate([following, last], axis=axis))
-    return _interleave([images, between], axis)
+    return _interleave(images, between, axis)
 
 
 def upsample2(images):
@@ -68,7 +68,7 @@ def upsample2(images):
         before = ops.concatenate([_first(images, axis), _before(images, axis)], axis=axis)
         after = ops.concatenate([_after(images, axis), _last(images, axis)], axis=axis)
         near = 0.75 * images
-        images = _interleave([near + 0.25 * before, near + 0.25 * after], axis)
+        images = _interleave(near + 0.25 * before, near + 0.25 * after, axis)
     return images
 
 
@@ -84,17 +84,28 @@ def upsample(images, factor):
     Returns:
       (batch, factor * h, factor * w, channels).
     """
+    _, height, width, channels = ops.shape(images)
     # Columns first: the rows that are put in turn last are long ones.
-    for axis in (2, 1):
-        before = ops.concatenate([_first(images, axis), _before(images, axis)], axis=axis)
-        after = ops.concatenate([_after(images, axis), _last(images, axis)], axis=axis)
-        phases = []
-        for phase in range(factor):
-            offset = (phase + 0.5) / factor - 0.5  # of its centre from the nearest input's
-            other = before if offset < 0 else after
-            phases.append((1 - abs(offset)) * images + abs(offset) * other)
-        images = _interleave(phases, axis)
-    return images
+    images = ops.stack(_phases(images, factor, 2), axis=3)
+    images = ops.reshape(images, (-1, height, factor * width, channels))
+    images = ops.stack(_phases(images, factor, 1), axis=2)
+    return ops.reshape(images, (-1, factor * height, factor * width, channels))
+
+
+def _phases(images, factor, axis):
+    """The `factor` images that make the larger one when their rows or columns are put in turn."""
+    padding = [(0, 0)] * 4
+    padding[axis] = (1, 1)
+    padded = ops.pad(images, padding, mode="symmetric")  # one row at each end: a copy of the edge
+    before, after = (
+        (padded[:, :-2], padded[:, 2:]) if axis == 1 else (padded[:, :, :-2], padded[:, :, 2:])
+    )
+    phases = []
+    for phase in range(factor):
+        offset = (phase + 0.5) / factor - 0.5  # of its centre from the nearest input's
+        other = before if offset < 0 else after
+        phases.append((1 - abs(offset)) * images + abs(offset) * other)
+    return phases
 
 
 def antialiased_downsample(images, factor):
@@ -157,13 +168,13 @@ def running_sum(x, axis):
     return ops.reshape(sums, (batch, height, blocks * _BLOCK, channels))[:, :, :size]
 
 
-def _interleave(phases, axis):
-    # Stacking behind the axis and folding the stack into it puts them in turn.
-    stacked = ops.stack(phases, axis=axis + 1)
-    _, height, width, channels = ops.shape(phases[0])
+def _interleave(even, odd, axis):
+    # Stacking behind the axis and folding the pair into it puts the two in turn.
+    pairs = ops.stack([even, odd], axis=axis + 1)
+    _, height, width, channels = ops.shape(even)
     if axis == 1:
-        return ops.reshape(stacked, (-1, len(phases) * height, width, channels))
-    return ops.reshape(stacked, (-1, height, len(phases) * width, channels))
+        return ops.reshape(pairs, (-1, 2 * height, width, channels))
+    return ops.reshape(pairs, (-1, height, 2 * width, channels))
 
 
 def _first(x, axis):
