@@ -32,6 +32,7 @@ from maxim_tf.blocks import SAM, BottleneckBlock, CrossGatingBlock, Skips, UNetB
 from maxim_tf.parts import Conv, ConvTranspose, Layout, Resize
 from restore_tf.networks.layers import Block
 from restore_tf.networks.restorer import Restorer
+from restore_tf.networks.tiler import BlendedTile
 
 LEVELS = 3  # "depth" in the authors' code; every published model has 3
 _HIGH_LEVELS = 2  # levels that have the larger blocks; the rest and the bottleneck the smaller
@@ -229,6 +230,9 @@ class MAXIM(Restorer):
 
     channels = 3
     padding = "reflect"
+    # Trained on 256x256: on larger pictures a grid cell and the pooling of the attention cover more
+    # than they ever saw, and tiles of that size come out better than the whole.
+    blended_tile = BlendedTile(side=256, overlap=64, smallest=128)
 
     def __init__(
         self,

@@ -10,9 +10,10 @@ here take one pair and a seed, so that sample n never depends on which others ar
 from __future__ import annotations
 
 from maxim_tf.model import MAXIM, VARIANTS
+from maxim_tf.published import PUBLISHED
 from restore_tf.experiments.experiment import Experiment
 
-__all__ = ["RECIPES", "VARIANTS", "build"]
+__all__ = ["PUBLISHED", "RECIPES", "VARIANTS", "build"]
 
 
 def build(experiment: Experiment) -> MAXIM:

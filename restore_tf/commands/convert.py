@@ -34,6 +34,7 @@ def _flags():
     flags.DEFINE_multi_string(
         "set", [], "network.FIELD=VALUE, for networks of another width", flag_values=values
     )
+    flags.DEFINE_boolean("half", False, "keep float16: half the size", flag_values=values)
     return values
 
 
@@ -50,7 +51,9 @@ def _convert(positional, values):
     quiet.import_tensorflow()
     from restore_tf.weights import conversion
 
-    made = conversion.convert(values.model, values.task, values.checkpoint, output, values.set)
+    made = conversion.convert(
+        values.model, values.task, values.checkpoint, output, values.set, half=values.half
+    )
     if made.identified:
         print(f"These are {made.identified}.")
     if made.non_commercial:

@@ -72,7 +72,8 @@ def _flags():
 def _evaluate(positional, values, argv):
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
-    experiment, run = experiments.read(model_flags.workdir(values))
+    workdir = model_flags.workdir(values)
+    experiment, run = experiments.read(workdir)
     from restore_tf.evaluation import score
 
     dataset, config = _dataset(values, experiment)
@@ -80,14 +81,14 @@ def _evaluate(positional, values, argv):
     if names is None:
         names = score.METRICS + (score.ALIGNED if dataset == "realblur" else ())
     score.check_names(names)
-    output = Path(values.output or _default_output(values.workdir, dataset, config, values.split))
+    output = Path(values.output or _default_output(values, dataset, config))
     _check_output(output, values)
     quiet.import_tensorflow()
     source = _source(values, experiment, run, dataset, config)
     from restore_tf.inference import restore
 
     with outputs.staged(output, _FILES, cleared=[_PICTURES]) as staging:
-        model = model_flags.load(values)
+        model = model_flags.load(values, workdir)
         scores = score.evaluate(
             functools.partial(restore.restore, model),
             source,
@@ -97,7 +98,7 @@ def _evaluate(positional, values, argv):
             values.pictures,
         )
         provenance = {
-            "run": str(values.workdir),
+            "run": model_flags.name(values),
             "weights": f"{experiment.model}, {_origin(experiment, run)}; "
             f"{model_flags.describe(values)}",
             "dataset": dataset,
@@ -159,8 +160,10 @@ def _origin(experiment, run):
     return run.origin or trained
 
 
-def _default_output(workdir, dataset, config, split):
-    return Path(workdir) / "evaluation" / f"{dataset}_{config}_{split}"
+def _default_output(values, dataset, config):
+    """In the run directory; for published weights, in runs/NAME of the current folder."""
+    run = values.workdir or Path("runs") / model_flags.name(values)
+    return Path(run) / "evaluation" / f"{dataset}_{config}_{values.split}"
 
 
 def _flat(environment):

@@ -71,7 +71,8 @@ def _export(positional, values):
     if values.output is None:
         raise UserError("--output: missing; expected the folder to write to.")
     output = Path(values.output)
-    recipe, _ = experiments.read(model_flags.workdir(values))
+    run = model_flags.workdir(values)
+    recipe, _ = experiments.read(run)
     from restore_tf.export import record, samples
     from restore_tf.serving import deployment
 
@@ -88,13 +89,13 @@ def _export(positional, values):
     written, problems = 0, []
     if "saved_model" in values.format:
         with _full_disk(output):
-            entry = _saved_model(output, name, pictures, values)
-        record.write(output, values.workdir, model_flags.describe(values), [entry])
+            entry = _saved_model(output, name, run, pictures, values)
+        record.write(output, run, model_flags.describe(values), [entry])
         written += 1
     if "tflite" in values.format:
-        for entries, refused in _tflite(output, [*sizes, None], pictures, values):
+        for entries, refused in _tflite(output, run, [*sizes, None], pictures, values):
             problems += refused
-            record.write(output, values.workdir, model_flags.describe(values), entries)
+            record.write(output, run, model_flags.describe(values), entries)
             written += len(entries)
     if written:
         print(f"{output / record.FILE_NAME} has all figures.")
@@ -140,11 +141,11 @@ def _full_disk(output):
         raise UserError(f"{output}: cannot be written ({outputs.reason(error)}).") from None
 
 
-def _saved_model(output, name, pictures, values):
+def _saved_model(output, name, run, pictures, values):
     from restore_tf.export import checked, saved_model
     from restore_tf.serving import deployment, warm_up
 
-    model = model_flags.load(values)
+    model = model_flags.load(values, run)
     precision = "float32" if model.compute_dtype == "float32" else "bfloat16"
     most = values.max_pixels or saved_model.MAX_PIXELS
 
@@ -174,7 +175,7 @@ def _saved_model(output, name, pictures, values):
     return entry
 
 
-def _tflite(output, sizes, pictures, values):
+def _tflite(output, run, sizes, pictures, values):
     """Yields (entries that were written, what was not) of one size after the other.
 
     What is done is put into place and recorded before the next size begins. A size that fails is
@@ -186,7 +187,7 @@ def _tflite(output, sizes, pictures, values):
         try:
             with outputs.staged(output) as staging:
                 rows = make.export(
-                    values.workdir,
+                    run,
                     model_flags.arguments(values),
                     staging / _TFLITE,
                     sizes=[size],

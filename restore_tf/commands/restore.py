@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -47,18 +48,25 @@ def _flags():
 
 def _restore(positional, values):
     if values.tflite is None:
-        model_flags.workdir(values)
+        run = model_flags.workdir(values)
+        experiments.read(run)  # its errors come at once, TensorFlow takes seconds
+        model_flags.network(values)
     else:
+        run = None
         model_flags.check_tflite(values)
     found = pictures_flags.entries(positional, values)
     if restore_video.are_clips(found, values):
-        return restore_video.run(found, positional, values, _restorer)
+        return restore_video.run(found, positional, values, functools.partial(_restorer, run=run))
     return pictures_flags.run(
-        found, positional, values, lambda jobs: _run(jobs, _restorer(values), values), values.strip
+        found,
+        positional,
+        values,
+        lambda jobs: _run(jobs, _restorer(values, run), values),
+        values.strip,
     )
 
 
-def _restorer(values) -> Callable[[np.ndarray], np.ndarray]:
+def _restorer(values, run) -> Callable[[np.ndarray], np.ndarray]:
     """Returns what turns a picture's pixels into restored ones, of the same shape and type.
 
     Pixels are (height, width, 3) or (height, width), uint8 or uint16.
@@ -66,9 +74,8 @@ def _restorer(values) -> Callable[[np.ndarray], np.ndarray]:
     pixels_flags.check(values)
     if values.tflite is not None:
         return pixels_flags.make(model_flags.load_tflite(values), values)
-    experiments.read(values.workdir)  # its errors come at once, TensorFlow takes seconds
     quiet.import_tensorflow()
-    return pixels_flags.make(model_flags.load(values), values)
+    return pixels_flags.make(model_flags.load(values, run), values)
 
 
 def _run(jobs, restore, values):

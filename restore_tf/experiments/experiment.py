@@ -24,6 +24,7 @@ __all__ = [
     "construct",
     "environment",
     "load_recipe",
+    "network_options",
     "override",
     "paper_of",
     "read",
@@ -209,6 +210,24 @@ def _value(experiment, field, value, assignment):
     if problem is not None:
         raise UserError(f"--set {assignment}: {field} {problem}, not {value!r}.")
     return float(value) if kind == "float" and type(value) is int else value
+
+
+def network_options(assignments: Sequence[str]) -> dict[str, Any]:
+    """Returns {option: value} of `network.OPTION=VALUE` texts: what inference may change of a run.
+
+    Raises:
+      UserError: anything else; a trained run's other fields are what they were.
+    """
+    options = {}
+    for assignment in assignments:
+        field, equals, text = (part.strip() for part in assignment.partition("="))
+        name = field.removeprefix("network.")
+        if not equals or name == field or not name.isidentifier():
+            raise UserError(
+                f"--set {assignment}: expected network.OPTION=VALUE, such as network.stages=1."
+            )
+        options[name] = _literal(text)
+    return options
 
 
 def _literal(text):

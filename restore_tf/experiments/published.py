@@ -80,6 +80,7 @@ class Published:
       sources: where it can be had, the first one that works is taken; none for shipped weights.
       shipped: its run directory inside the installed package, or None.
       default: whether `restore_tf.load_model()` takes it where nothing is asked for.
+      better: the name of weights that do the same better, for a hint; None for none.
     """
 
     name: str
@@ -93,3 +94,4 @@ class Published:
     sources: Sequence[NpmPackage | Download] = ()
     shipped: Path | None = None
     default: bool = False
+    better: str | None = None

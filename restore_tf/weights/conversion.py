@@ -16,7 +16,7 @@ from restore_tf.experiments import papers
 from restore_tf.experiments.run_directory import BEST
 from restore_tf.system import outputs
 from restore_tf.weights.download import sha256
-from restore_tf.weights.run import load_weights
+from restore_tf.weights.run import load_weights, save_half
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,7 @@ def convert(
     overrides: Sequence[str] = (),
     network: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> Converted:
     """Converts a checkpoint.
 
@@ -55,6 +56,7 @@ def convert(
       overrides: "network.field=value" texts, for networks of another width.
       network: the same as {field: value}.
       provenance: facts to be kept in the run's record.
+      half: keep the weights as float16, for a run directory half as large.
 
     Raises:
       UserError: no such model or task, a checkpoint that cannot be read or is of another network,
@@ -74,19 +76,20 @@ def convert(
         "identified": paper.identify(built),
         **(provenance or {}),
     }
-    _write(built, recipe, source, overrides, Path(output))
+    _write(built, recipe, source, overrides, Path(output), half)
     return Converted(len(built.weights), source["identified"], paper.TERMS, paper.NON_COMMERCIAL)
 
 
-def _write(model, recipe, source, overrides, output):
+def _write(model, recipe, source, overrides, output, half):
     """Writes the run directory aside, checks every weight, then puts it into place."""
     with outputs.staged(output) as staging:
         run = experiments.Run(converted=source, overrides=tuple(overrides))
         experiments.write(staging, recipe, run)
         with outputs.writing(output):
-            model.save_weights(staging / BEST)
+            save_half(staging, model) if half else model.save_weights(staging / BEST)
         again = experiments.build(recipe)
         load_weights(staging, again)
         for kept, read in zip(model.weights, again.weights, strict=True):
-            if kept.path != read.path or not np.array_equal(kept.numpy(), read.numpy()):
+            expected = kept.numpy().astype(np.float16) if half else kept.numpy()
+            if kept.path != read.path or not np.array_equal(expected, read.numpy()):
                 raise UserError(f"{kept.path}: read back differently; nothing was written.")

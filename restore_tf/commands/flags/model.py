@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from absl import flags
 
 from restore_tf.errors import UserError
@@ -9,7 +11,9 @@ from restore_tf.system.log import logger
 
 _OF_A_RUN = (
     "workdir",
+    "weights",
     "checkpoint",
+    "set",
     "stages",
     "local_attention",
     "local_attention_crop",
@@ -18,16 +22,28 @@ _OF_A_RUN = (
 
 
 def define(values: flags.FlagValues) -> None:
-    """Defines --workdir, --checkpoint, --stages, --precision and --local_attention(_crop)."""
-    flags.DEFINE_string("workdir", None, "the run directory", flag_values=values)
-    flags.DEFINE_string("checkpoint", "best", "best or latest", flag_values=values)
-    flags.DEFINE_integer(
-        "stages", None, "MPRNet: run only the first so many stages", 1, 3, flag_values=values
+    """Defines --workdir, --weights, --checkpoint, --set, --precision and names for some --set."""
+    string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
+    string("workdir", None, "the run directory; by default the weights that come with the package")
+    string(
+        "weights", None, "published weights by name, in place of --workdir; see restore-tf weights"
     )
+    string("checkpoint", "best", "best or latest")
+    flags.DEFINE_multi_string(
+        "set",
+        [],
+        "network.OPTION=VALUE: an option of inference, such as network.stages=1",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("stages", None, "--set network.stages=…", 1, flag_values=values)
     flags.DEFINE_boolean(
-        "local_attention",
-        False,
-        "MPRNet: a sliding mean in place of global channel attention",
+        "local_attention", False, "--set network.local_attention=True", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "local_attention_crop",
+        None,
+        "--set network.local_attention=PIXELS",
+        lower_bound=8,
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -35,13 +51,6 @@ def define(values: flags.FlagValues) -> None:
         "float32",
         ["float32", "bfloat16", "auto"],
         "what the network computes in; auto: bfloat16 where it is measured to be faster",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "local_attention_crop",
-        None,
-        "the training crop that its windows derive from, in pixels; the recipe's by default",
-        lower_bound=8,
         flag_values=values,
     )
 
@@ -84,29 +93,71 @@ def load_tflite(values: flags.FlagValues):
     return model
 
 
-def workdir(values: flags.FlagValues) -> str:
-    """Returns --workdir; a UserError where it is missing."""
-    if values.workdir is None:
-        raise UserError("--workdir: missing; expected the run directory that train.py made.")
-    return values.workdir
+def workdir(values: flags.FlagValues) -> Path:
+    """Returns the run directory that --workdir or --weights names, or that of the default weights.
+
+    Raises:
+      UserError: both flags, a name that is none, or weights that were not fetched.
+    """
+    from restore_tf.weights import published
+
+    if values.workdir is not None and values.weights is not None:
+        raise UserError("--workdir and --weights: choose one.")
+    if values.workdir is not None:
+        return Path(values.workdir)
+    if values.weights is not None:
+        return published.path(values.weights)
+    entry = published.default()
+    logger.info(
+        "weights: %s (%s; %s, %s); %s are better and slower, see restore-tf weights.",
+        entry.name,
+        entry.summary,
+        entry.licence,
+        entry.holder,
+        entry.better,
+    )
+    return published.path(entry.name)
+
+
+def name(values: flags.FlagValues) -> str:
+    """Returns what results call the weights: the run directory, or the name of published ones."""
+    from restore_tf.weights import published
+
+    return str(values.workdir or values.weights or published.default().name)
+
+
+def network(values: flags.FlagValues) -> dict:
+    """Returns the options of inference: those of --set, and of the flags that stand for some.
+
+    Raises:
+      UserError: an assignment of anything but the network.
+    """
+    from restore_tf.experiments import experiment
+
+    options = experiment.network_options(values.set)
+    if values.stages is not None:
+        options["stages"] = values.stages
+    if values.local_attention or values.local_attention_crop:
+        options["local_attention"] = values.local_attention_crop or True
+    return options
 
 
 def arguments(values: flags.FlagValues) -> dict:
     """Returns what `weights.load.load_model` takes besides the run and the precision."""
-    return {
-        "checkpoint": values.checkpoint,
-        "stages": values.stages,
-        "local_attention": values.local_attention_crop or values.local_attention,
-    }
+    return {"checkpoint": values.checkpoint, "network": network(values)}
 
 
-def load(values: flags.FlagValues):
-    """Returns the network that the flags name."""
+def load(values: flags.FlagValues, run: Path):
+    """Returns the network that the flags name.
+
+    Args:
+      run: as `workdir` returned it.
+    """
     from restore_tf.inference.fastest_precision import faster
     from restore_tf.weights.load import load_model
 
     def model(precision):
-        return load_model(workdir(values), **arguments(values), precision=precision)
+        return load_model(run, **arguments(values), precision=precision)
 
     if values.precision != "auto":
         return model(values.precision)
@@ -116,12 +167,9 @@ def load(values: flags.FlagValues):
 
 
 def describe(values: flags.FlagValues) -> str:
-    """How the network was run, for provenance: "best checkpoint, 2 stages, local attention"."""
+    """How the network was run, for provenance: "best checkpoint, stages=2, bfloat16 precision"."""
     parts = [f"{values.checkpoint} checkpoint"]
-    if values.stages:
-        parts.append(f"first {values.stages} stages")
+    parts += [f"{option}={value}" for option, value in network(values).items()]
     if values.precision != "float32":
         parts.append(f"{values.precision} precision")
-    if values.local_attention or values.local_attention_crop:
-        parts.append(f"local attention (crop {values.local_attention_crop or 'of the recipe'})")
     return ", ".join(parts)

@@ -14,17 +14,17 @@ from tqdm import tqdm
 from restore_tf.errors import UserError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
-_UNLIMITED = 2**60
 
 
 def define(values: flags.FlagValues) -> None:
-    """Defines --memory, --tile, --verify_tiles, --strength and --ensemble."""
+    """Defines --memory, --tile, --whole, --verify_tiles, --strength and --ensemble."""
     flags.DEFINE_string(
         "memory", None, "restore within it, in tiles: 2GB; what is free", flag_values=values
     )
     flags.DEFINE_integer(
         "tile", None, "side of the tiles, in place of --memory", 1, flag_values=values
     )
+    flags.DEFINE_boolean("whole", False, "never in tiles", flag_values=values)
     flags.DEFINE_boolean(
         "verify_tiles", False, "restore again untiled, print the difference", flag_values=values
     )
@@ -54,7 +54,7 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
         strength=values.strength,
         ensemble=values.ensemble,
     )
-    tiled = functools.partial(restore, memory=memory, tile=values.tile)
+    tiled = functools.partial(restore, memory=memory, tile=values.tile, whole=values.whole)
 
     def run(pixels):
         with _Progress() as progress:
@@ -62,7 +62,7 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
                 return tiled(pixels, progress=progress)
             exact = inference.to_float(pixels)
             pieces = tiled(exact, progress=progress)
-            whole = restore(exact, memory=_UNLIMITED)
+            whole = restore(exact, whole=True)
             _say_difference(pieces, whole)
             return inference.from_float(pieces, pixels.dtype)
 

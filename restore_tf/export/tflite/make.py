@@ -21,6 +21,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -120,16 +121,13 @@ def file_name(
 ) -> str:
     """Returns what a file is called: "srn_256x256_int8.tflite", "srn_any_size_float32.tflite".
 
-    Early exits and local attention of one run do not take each other's names:
-    "mprnet_2_stages_local_attention_256x256_int8.tflite".
+    Options of inference of one run do not take each other's names:
+    "mprnet_stages_2_local_attention_256x256_int8.tflite".
     """
-    given = load_arguments or {}
     parts = [model]
-    if given.get("stages"):
-        parts.append(f"{given['stages']}_stages")
-    crop = given.get("local_attention")
-    if crop:
-        parts.append("local_attention" + ("" if crop is True else f"_{crop}"))
+    for option, value in sorted(((load_arguments or {}).get("network") or {}).items()):
+        if value not in (None, False):
+            parts += [option] if value is True else [option, re.sub(r"\W+", "_", str(value))]
     parts += ["x".join(map(str, size)) if size else "any_size", kind]
     return "_".join(parts) + ".tflite"
 

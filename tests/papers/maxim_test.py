@@ -15,7 +15,7 @@ from maxim_tf import model as maxim
 from maxim_tf.model import MAXIM, VARIANTS
 from restore_tf.networks import layers, losses
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = Path(__file__).parents[1] / "parity"
 # See the parity files' origin in tests/parity/README.md.
 SMALL = {
     "features": 4,

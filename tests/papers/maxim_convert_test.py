@@ -16,7 +16,7 @@ from maxim_tf import convert, tfjs
 from maxim_tf.model import MAXIM
 from restore_tf.errors import UserError
 
-PARITY = Path(__file__).parent / "parity"
+PARITY = Path(__file__).parents[1] / "parity"
 TINY = {
     "features": 4,
     "num_stages": 2,
