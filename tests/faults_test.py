@@ -13,9 +13,17 @@ import pytest
 from PIL import Image
 
 from restore_tf.commands import average, cli, convert, evaluate, export, train
+from restore_tf.experiments import run_directory
 from restore_tf.system import outputs
 
-TINY = ["--set=network.width=4", "--set=network.res_blocks=1", "--set=crop=32", "--set=batch=1"]
+TINY = [
+    f"--set={assignment}"
+    for assignment in (
+        *("network.width=2", "network.res_blocks=0", "network.scales=1"),
+        *("crop=32", "batch=1", "recurrent_clip_norm=None"),
+    )
+]
+WHOLE = "--set=network.scales=3"  # takes multiples of 16, as the paper's
 LISTS = ("scores.csv", "scores.json", "index.html")
 
 
@@ -175,6 +183,71 @@ def test_evaluate_replaces_its_own_results_alone(run, data, tmp_path, capsys):
     assert tree(output) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "foreign", "said"),
+    [
+        (["--format=saved_model"], "serving/README.md", "serving: is in the way"),
+        (["--format=saved_model"], "saved_model", "saved_model: cannot be made"),
+        (["--format=saved_model"], "export.json", "export.json: damaged"),
+        (["--format=tflite"], "tflite/srn_256x256_int8.tflite", "int8.tflite: exists; pass --over"),
+        (["--format=tflite"], "tflite/srn_256x256_int8.json", "int8.json: exists; pass --over"),
+        (
+            ["--format=tflite", "--overwrite"],
+            "tflite/srn_any_size_float32.tflite",
+            "srn_any_size_float32.tflite: is in the way, and no record says",
+        ),
+        (["--format=tflite", "--overwrite"], "tflite/srn_256x256_int8.json", "json: is in the way"),
+        (
+            ["--format=tflite", "--size=250x256"],
+            "other",
+            "--size 250x256: srn takes multiples of 4",
+        ),
+        (["--calibrate=pictures"], "pictures/1.png", "1.png: cannot be read"),
+    ],
+)
+def test_export_keeps_what_it_did_not_write(
+    trained, tmp_path, capsys, monkeypatch, words, foreign, said
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / foreign
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    before = tree(tmp_path)
+    words = ["export.py", f"--workdir={trained}", f"--output={tmp_path}", *words]
+    assert said in one_line(capsys, export.main(words))
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_export_replaces_its_own_files_alone(run, tmp_path, capsys):
+    output = tmp_path / "out"
+    words = ["export.py", f"--workdir={run}", f"--output={output}", "--format=saved_model,tflite"]
+    words += ["--size=32x32", "--kinds=float32,dynamic_int8"]
+    assert export.main(words) == 0
+    first = tree(output)
+    files = {name for name in first if name.startswith("tflite/")}
+    assert {name for name in files if name.endswith(".tflite")} == {
+        "tflite/srn_32x32_float32.tflite",
+        "tflite/srn_32x32_dynamic_int8.tflite",
+        "tflite/srn_any_size_float32.tflite",
+    }
+    assert all(outputs.Record(output).owns(output / name) for name in files)
+    assert (output / "serving" / "client.sh").stat().st_mode & 0o100
+    capsys.readouterr()
+    assert "exists; pass --overwrite" in one_line(capsys, export.main(words))
+    assert tree(output) == first
+    (output / "tflite" / "mine.txt").write_bytes(b"mine")
+    assert export.main([*words, "--overwrite"]) == 0
+    second = tree(output)
+    assert set(second) - set(first) > {"tflite/mine.txt"}
+    assert {name.partition("/")[0] for name in set(second) - set(first)} == {
+        "tflite",
+        "saved_model",
+    }
+    recorded = [entry["path"] for entry in json.loads(second["export.json"])["artefacts"]]
+    assert recorded.count("saved_model/1") == recorded.count("saved_model/2") == 1
+
+
 def test_an_interrupted_evaluation_changes_nothing(run, data, tmp_path, monkeypatch):
     output = tmp_path / "out"
     assert evaluate.main(evaluation(run, data, output, "--metrics=psnr")) == 0
@@ -257,6 +330,17 @@ def test_training_refuses_what_it_would_replace(run, data, capsys, prepare, said
     if (run / "experiment.json").exists() and prepare is not _linked_weights:
         assert f"--init_from {run}" in line  # which works, with another --workdir
     assert tree(run.parent) == before
+
+
+def test_a_training_killed_before_its_first_checkpoint_begins_anew(run, data, capsys):
+    _without_checkpoints(run)
+    (run / "checkpoints").mkdir()
+    one_line(capsys, train.main(training(data, run, "--steps=2")))  # emptied by hand
+    run_directory.begin(run)  # as the command leaves it until there is a checkpoint
+    assert train.main(training(data, run, "--steps=2")) == 0
+    assert run_directory.checkpoint_step(run) == 2
+    _without_list(run)
+    one_line(capsys, train.main(training(data, run, "--steps=2")))
 
 
 def test_fewer_steps_train_nothing_and_the_record_stays(run, data, capsys):
@@ -429,7 +513,7 @@ def test_a_full_disk_during_an_evaluation(run, data, tmp_path, capsys, monkeypat
 )
 def test_out_of_range_is_one_line(data, tmp_path, capsys, monkeypatch, backend, assignments, said):
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    words = training(data, tmp_path / "on the way" / "run", "--steps=1")
+    words = training(data, tmp_path / "on the way" / "run", "--steps=1", WHOLE)
     words += [f"--set={assignment}" for assignment in assignments]
     assert said in one_line(capsys, train.main(words))
     assert not (tmp_path / "on the way").exists()
@@ -449,7 +533,7 @@ def test_batches_that_do_not_divide(data, tmp_path, capsys):
 
 def test_pictures_too_small_for_the_network(tmp_path, capsys):
     small = pairs(tmp_path / "small", size=(12, 12))
-    line = one_line(capsys, train.main(training(small, tmp_path / "run", "--steps=1")))
+    line = one_line(capsys, train.main(training(small, tmp_path / "run", "--steps=1", WHOLE)))
     assert "pictures of 12 pixels are too small; 16 is the least" in line
     assert "--set" not in line
     assert not (tmp_path / "run").exists()

@@ -74,6 +74,7 @@ def _evaluate(positional, values, argv):
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
     workdir = model_flags.workdir(values)
     experiment, run = experiments.read(workdir)
+    from restore_tf.datasets import sources
     from restore_tf.evaluation import score
 
     dataset, config = _dataset(values, experiment)
@@ -82,9 +83,10 @@ def _evaluate(positional, values, argv):
         names = score.METRICS + (score.ALIGNED if dataset == "realblur" else ())
     score.check_names(names)
     output = Path(values.output or _default_output(values, dataset, config))
-    _check_output(output, values)
+    paths = _paths(values, experiment, run, dataset)
+    _check_output(output, paths)
     quiet.import_tensorflow()
-    source = _source(values, experiment, run, dataset, config)
+    source = sources.open_source(dataset, config, values.split, **paths, seed=run.seed)
     from restore_tf.inference import restore
 
     with outputs.staged(output, _FILES, cleared=[_PICTURES]) as staging:
@@ -131,28 +133,25 @@ def _dataset(values, experiment):
     return dataset, values.config or default
 
 
-def _check_output(output, values):
+def _paths(values, experiment, run, dataset):
+    """Where the pairs are: as the flags say, else where the run was trained on them."""
+    same = dataset == experiment.dataset
+    return {
+        name: getattr(values, name) or (getattr(run, name) if same else None)
+        for name in ("data_dir", "degraded_dir", "sharp_dir")
+    }
+
+
+def _check_output(output, paths):
     """Refuses results in the place of the very pictures that are to be scored."""
     outputs.check_folder(output)
-    for flag in ("data_dir", "degraded_dir", "sharp_dir"):
-        given = getattr(values, flag)
+    for flag, given in paths.items():
         for name in _FILES if given else ():
             if Path(given).resolve().is_relative_to((output / name).resolve()):
                 raise UserError(
                     f"--{flag} {given}: lies where the results go, {output / name}; pass another "
                     "--output."
                 )
-
-
-def _source(values, experiment, run, dataset, config):
-    from restore_tf.datasets import sources
-
-    same = dataset == experiment.dataset
-    paths = {
-        name: getattr(values, name) or (getattr(run, name) if same else None)
-        for name in ("data_dir", "degraded_dir", "sharp_dir")
-    }
-    return sources.open_source(dataset, config, values.split, **paths, seed=run.seed)
 
 
 def _origin(experiment, run):

@@ -225,23 +225,25 @@ def _recorded(plan, chief=True):
     refused before anything else is written, the record goes again. A run that exists is recorded
     anew only if its steps change, and once the first step is about to be done.
     """
-    if not chief or plan.steps == plan.experiment.steps:
+    if not chief:
         yield ()
-        return
-    if plan.steps is not None:
-        yield (_record_at_start(plan),)
         return
     made = [path for path in (plan.workdir, *plan.workdir.parents) if not path.exists()]
-    experiments.write(plan.workdir, plan.experiment, plan.run)
+    if plan.steps is None:
+        experiments.write(plan.workdir, plan.experiment, plan.run)
+    if plan.step == 0:
+        run_directory.begin(plan.workdir)
+    changed = plan.steps not in (None, plan.experiment.steps)
     try:
-        yield ()
+        yield (_record_at_start(plan),) if changed else ()
     except UserError:
-        if os.listdir(plan.workdir) == [experiments.FILE_NAME]:
-            (plan.workdir / experiments.FILE_NAME).unlink()
+        if plan.steps is None and run_directory.abandon(plan.workdir):
             with contextlib.suppress(OSError):
                 for path in made:
                     path.rmdir()
         raise
+    finally:
+        run_directory.end(plan.workdir, not _other_backend())
 
 
 def _record_at_start(plan):

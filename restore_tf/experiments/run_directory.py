@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ FILE_NAME = "experiment.json"
 BEST = "best.weights.h5"
 FOLDER = "checkpoints"
 FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
+_BEGUN = "begun"  # in FOLDER: a training began here and has saved no checkpoint yet
 _WRITTEN = (BEST, FOLDER, "metrics.csv", "samples", "tensorboard")  # by a training, beside it
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
 
@@ -180,7 +182,7 @@ def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> N
             "here; set KERAS_BACKEND as then, or pass another --workdir with "
             f"--init_from {workdir}."
         )
-    if (workdir / BEST).exists():
+    if (workdir / BEST).exists() and not (workdir / FOLDER / _BEGUN).is_file():
         how = (
             f"to fine-tune them, pass --init_from {workdir} and another --workdir"
             if (workdir / FILE_NAME).exists()
@@ -195,6 +197,38 @@ def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> N
                 f"{workdir / name}: is in the way, and no {FILE_NAME} says that a training made "
                 "it; pass another --workdir."
             )
+
+
+def begin(workdir: str | os.PathLike) -> None:
+    """Notes that the weights to come are a training's, which may be killed before it saves them.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    path = outputs.make_folder(Path(workdir) / FOLDER) / _BEGUN
+    with outputs.writing(path):
+        path.touch()
+
+
+def end(workdir: str | os.PathLike, tensorflow: bool = True) -> None:
+    """Undoes `begin` once there is a checkpoint."""
+    workdir = Path(workdir)
+    if checkpoint_step(workdir, tensorflow) is not None:
+        (workdir / FOLDER / _BEGUN).unlink(missing_ok=True)
+
+
+def abandon(workdir: str | os.PathLike) -> bool:
+    """Removes what `write` and `begin` made where nothing else is there; returns whether it did."""
+    workdir = Path(workdir)
+    if {path.relative_to(workdir).as_posix() for path in workdir.rglob("*")} != {
+        FILE_NAME,
+        FOLDER,
+        f"{FOLDER}/{_BEGUN}",
+    }:
+        return False
+    shutil.rmtree(workdir / FOLDER)
+    (workdir / FILE_NAME).unlink()
+    return True
 
 
 def environment() -> dict[str, Any]:

@@ -209,8 +209,9 @@ class Record:
 
     def _foreign(self, path):
         known = self._key(path) in self._digests
-        why = "was changed since it was written" if known else "is not recorded as written by us"
-        return f"{path}: {why} and stays; move it away or pass another output."
+        why = "was changed since an earlier run wrote it" if known else "is in the way"
+        no = "" if known else ", and no record says that an earlier run wrote it"
+        return f"{path}: {why}{no}; move it away or pass another output."
 
 
 @contextlib.contextmanager

@@ -192,7 +192,7 @@ def test_overwriting_spares_what_no_call_recorded(tmp_path):
     foreign = tmp_path / "out" / "train" / "clip" / "sharp" / "000004.png"
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"mine")
-    with pytest.raises(UserError, match=r"000004\.png: is not recorded as written by us"):
+    with pytest.raises(UserError, match=r"000004\.png: is in the way"):
         averaging.make_pairs(source, tmp_path / "out", window=3, overwrite=True)
     assert foreign.read_bytes() == b"mine"
 

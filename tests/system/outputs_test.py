@@ -51,12 +51,12 @@ def test_a_second_run_replaces_the_first(tmp_path):
 @pytest.mark.parametrize(
     ("foreign", "named"),
     [
-        ({"pictures/holiday.png": "x"}, "pictures: is not recorded as written by us"),
-        ({"scores.csv": "x"}, "scores.csv: is not recorded as written by us"),
-        ({"pictures": "a file"}, "pictures: is not recorded as written by us"),
-        ({"scores.csv/x": "a folder"}, "scores.csv: is not recorded as written by us"),
-        ({outputs.MANIFEST: "{", "scores.csv": "x"}, "scores.csv: is not recorded"),
-        ({outputs.MANIFEST: "[1]\n\n7\n", "scores.csv": "x"}, "scores.csv: is not recorded"),
+        ({"pictures/holiday.png": "x"}, "pictures: is in the way"),
+        ({"scores.csv": "x"}, "scores.csv: is in the way"),
+        ({"pictures": "a file"}, "pictures: is in the way"),
+        ({"scores.csv/x": "a folder"}, "scores.csv: is in the way"),
+        ({outputs.MANIFEST: "{", "scores.csv": "x"}, "scores.csv: is in the way"),
+        ({outputs.MANIFEST: "[1]\n\n7\n", "scores.csv": "x"}, "scores.csv: is in the way"),
     ],
 )
 def test_what_another_owns_stays(tmp_path, foreign, named):
@@ -71,7 +71,7 @@ def test_what_another_owns_stays(tmp_path, foreign, named):
 def test_what_was_changed_since_stays(tmp_path):
     run(tmp_path, FIRST)
     (tmp_path / "pictures" / "b.png").write_text("retouched")
-    with pytest.raises(UserError, match="b.png: was changed since it was written and stays"):
+    with pytest.raises(UserError, match="b.png: was changed since an earlier run wrote it"):
         run(tmp_path, SECOND)
     assert contents(tmp_path) == FIRST | {"pictures/b.png": "retouched"}
 
@@ -95,7 +95,7 @@ def test_a_linked_record_is_neither_believed_nor_written_to(tmp_path):
     os.rename(output / outputs.MANIFEST, elsewhere)
     before = elsewhere.read_text()
     (output / outputs.MANIFEST).symlink_to(elsewhere)
-    with pytest.raises(UserError, match="scores.csv: is not recorded"):
+    with pytest.raises(UserError, match="scores.csv: is in the way"):
         run(output, SECOND)
     with pytest.raises(UserError, match="cannot be written"):
         outputs.Record(output).add(output / "scores.csv")
@@ -140,7 +140,7 @@ def test_overwriting_single_files(tmp_path):
     path = tmp_path / "frame.png"
     record.check_overwrite(path, False)
     path.write_text("1")
-    with pytest.raises(UserError, match="frame.png: is not recorded as written by us"):
+    with pytest.raises(UserError, match="frame.png: is in the way"):
         record.check_overwrite(path, True)
     record.add(path)
     path.write_text("2")
@@ -168,7 +168,9 @@ def test_a_failure_changes_nothing(tmp_path):
 def test_results_are_kept_where_something_came_in_their_way(tmp_path):
     run(tmp_path, FIRST)
     with (
-        pytest.raises(UserError, match=r"late.csv: is not .* The results are in (\S+)\.") as e,
+        pytest.raises(
+            UserError, match=r"late.csv: is in the way.* The results are in (\S+)\."
+        ) as e,
         outputs.staged(tmp_path) as staging,
     ):
         write(staging, {"late.csv": "new"})
