@@ -1,25 +1,38 @@
-"""An experiment: what a recipe fixes, how flags override it, and how a run remembers it."""
+"""An experiment: what a recipe fixes, what values it may take, and how flags override it.
+
+`read` and `write` are those of `run_directory`, with an `Experiment`.
+"""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib
-import importlib.metadata
-import json
 import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from restore_tf.errors import UserError
-from restore_tf.experiments import papers
-from restore_tf.system.files import atomic_path
+from restore_tf.experiments import papers, ranges, run_directory
+from restore_tf.experiments.ranges import real, whole
+from restore_tf.experiments.run_directory import FILE_NAME, Run, environment
 
-FILE_NAME = "experiment.json"
-_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
+__all__ = [
+    "FILE_NAME",
+    "Experiment",
+    "Run",
+    "build",
+    "construct",
+    "environment",
+    "load_recipe",
+    "override",
+    "paper_of",
+    "read",
+    "recipes_of",
+    "write",
+]
+
+_FIXED = ("model", "recipe", "network")  # what --set does not set as a whole
+_MOST_STEPS = 10**12  # counted in 64 bits together with the batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,33 +65,43 @@ class Experiment:
         None for never.
       plateau_factor: what it is then multiplied with; never below `end_learning_rate`.
       progressive: (step, crop, batch) from which on other crops and batches hold, see `phases`.
+
+    Raises:
+      UserError: a value out of its field's range.
     """
 
-    model: str
-    recipe: str
-    network: Mapping[str, Any]
-    dataset: str
-    config: str
-    loss: str
-    steps: int
-    batch: int
-    crop: int
-    learning_rate: float
-    end_learning_rate: float
-    augment: Sequence[str] = ()
-    schedule: str = "polynomial"
-    decay_power: float = 1.0
-    schedule_steps: int | None = None
-    warmup_steps: int = 0
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
-    recurrent_clip_norm: float | None = None
-    global_clip_norm: float | None = None
-    ema_momentum: float | None = None
-    plateau_patience: int | None = None
-    plateau_factor: float = 0.5
-    progressive: Sequence[Sequence[int]] = ()
+    model: str = ranges.text()
+    recipe: str = ranges.text()
+    network: Mapping[str, Any] = ranges.arguments()
+    dataset: str = ranges.text()
+    config: str = ranges.text()
+    loss: str = ranges.text()
+    steps: int = whole(1, _MOST_STEPS)
+    batch: int = whole(1, 2**20)
+    crop: int = whole(1, 2**16)
+    learning_rate: float = real(above=0)
+    end_learning_rate: float = real(least=0)
+    augment: Sequence[str] = ranges.texts()
+    schedule: str = ranges.text("polynomial", "cosine", "constant", default="polynomial")
+    decay_power: float = real(above=0, default=1.0)
+    schedule_steps: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
+    warmup_steps: int = whole(0, _MOST_STEPS, default=0)
+    beta_1: float = real(least=0, below=1, default=0.9)
+    beta_2: float = real(least=0, below=1, default=0.999)
+    epsilon: float = real(above=0, default=1e-8)
+    recurrent_clip_norm: float | None = real(above=0, default=None, optional=True)
+    global_clip_norm: float | None = real(above=0, default=None, optional=True)
+    ema_momentum: float | None = real(least=0, below=1, default=None, optional=True)
+    plateau_patience: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
+    plateau_factor: float = real(above=0, below=1, default=0.5)
+    progressive: Sequence[Sequence[int]] = ranges.stretches()
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            problem = field.metadata["range"].problem(value)
+            if problem is not None:
+                raise UserError(f"{field.name} {problem}, not {value!r}")
 
 
 def paper_of(model: str) -> str:
@@ -107,8 +130,8 @@ def recipes_of(model: str) -> Mapping[str, Any]:
     return papers.find(model).RECIPES
 
 
-def build(experiment: Experiment, **arguments):
-    """Returns the experiment's network, a `Restorer` with freshly drawn weights.
+def construct(experiment: Experiment, **arguments):
+    """Returns the experiment's network without weights: quick, and enough for its sizes.
 
     Args:
       experiment: what to build.
@@ -119,11 +142,37 @@ def build(experiment: Experiment, **arguments):
     """
     changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
     try:
-        model = papers.find(experiment.model).build(changed)
-    except (TypeError, ValueError) as error:  # Python's and Keras' words for a wrong argument
-        raise UserError(f"network of {experiment.model}: {error}.") from None
-    model.build()
+        return papers.find(experiment.model).build(changed)
+    except Exception as error:
+        raise _refused(experiment, error) from error
+
+
+def build(experiment: Experiment, **arguments):
+    """Returns the experiment's network, a `Restorer` with freshly drawn weights.
+
+    Args:
+      experiment: what to build.
+      arguments: of the model's constructor, in place of the experiment's own.
+
+    Raises:
+      UserError: `experiment.network` does not fit the model's constructor.
+    """
+    model = construct(experiment, **arguments)
+    try:
+        model.build()
+    except Exception as error:
+        raise _refused(experiment, error) from error
     return model
+
+
+def _refused(experiment, error):
+    """Constructors, Keras and TensorFlow have errors of many kinds for an argument they refuse."""
+    if isinstance(error, UserError):
+        return error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[0].rstrip(".") if lines else type(error).__name__
+    given = ", ".join(f"{name}={value!r}" for name, value in experiment.network.items())
+    return UserError(f"network of {experiment.model}: {said} (given: {given}).")
 
 
 def override(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
@@ -132,124 +181,62 @@ def override(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
     Values are Python literals; what is not one is taken as text.
 
     Raises:
-      UserError: a misspelt field, or a value of another type than the field's.
+      UserError: a misspelt field, or a value that the field does not take.
     """
+    changes: dict[str, Any] = {}
+    network = dict(experiment.network)
     for assignment in assignments:
-        field, equals, text = assignment.partition("=")
+        field, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise UserError(f"--set {assignment}: expected field=value, such as batch=8.")
-        experiment = _set(experiment, field.strip(), _literal(text.strip()), assignment)
-    return experiment
+        if field.startswith("network."):
+            network[field.removeprefix("network.")] = _literal(text)
+        else:
+            changes[field] = _value(experiment, field, _literal(text), assignment)
+    return dataclasses.replace(experiment, network=network, **changes)
 
 
-def _set(experiment, field, value, assignment):
-    if field.startswith("network."):
-        network = dict(experiment.network)
-        network[field.removeprefix("network.")] = value
-        return dataclasses.replace(experiment, network=network)
-    types = {f.name: str(f.type) for f in dataclasses.fields(experiment)}
-    fields = [name for name in types if name not in ("model", "recipe", "network")]
-    if field not in fields:
+def _value(experiment, field, value, assignment):
+    names = [f.name for f in dataclasses.fields(experiment) if f.name not in _FIXED]
+    if field not in names:
         raise UserError(
-            f"--set {assignment}: no such field; there are {papers.listed(fields, field)}."
+            f"--set {assignment}: no such field; there are {papers.listed(names, field)}."
         )
-    if types[field] == "float" and isinstance(value, int):
-        value = float(value)
-    if types[field] == "Sequence[str]" and isinstance(value, str):
+    kind = ranges.of(experiment, field).kind
+    if kind == "Sequence[str]" and isinstance(value, str):
         value = tuple(part for part in value.split(",") if part)
-    if not _fits(value, types[field]):
-        raise UserError(f"--set {assignment}: {field} takes {types[field]}, not {value!r}.")
-    return dataclasses.replace(experiment, **{field: value})
+    problem = ranges.of(experiment, field).problem(value)
+    if problem is not None:
+        raise UserError(f"--set {assignment}: {field} {problem}, not {value!r}.")
+    return float(value) if kind == "float" and type(value) is int else value
 
 
 def _literal(text):
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
 
 
-def _fits(value, annotation):
-    accepted = {
-        "str": str,
-        "int": int,
-        "float": float,
-        "float | None": (float, int, type(None)),
-        "int | None": (int, type(None)),
-        "Sequence[str]": (list, tuple),
-        "Sequence[Sequence[int]]": (list, tuple),
-    }[annotation]
-    return isinstance(value, accepted) and not isinstance(value, bool)
-
-
-def write(workdir: str | os.PathLike, experiment: Experiment, run: Mapping[str, Any]) -> None:
+def write(workdir: str | os.PathLike, experiment: Experiment, run: Run | Mapping[str, Any]) -> None:
     """Saves the experiment in a run directory, with what made the run.
 
     Args:
-      workdir: the run directory, created if missing.
+      workdir: the run directory, made if missing.
       experiment: what the recipe and its overrides fixed.
-      run: what the machine and the command decided: dataset, config, data_dir, seed, overrides …
+      run: what the machine and the command decided, a `Run` or its fields.
+
+    Raises:
+      UserError: it cannot be written.
     """
-    path = Path(workdir) / FILE_NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "format": 1,
-        "experiment": dataclasses.asdict(experiment),
-        "run": dict(run),
-        "environment": environment(),
-    }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    run = run if isinstance(run, Run) else Run.from_json(run)
+    run_directory.write(workdir, dataclasses.asdict(experiment), run)
 
 
-def read(workdir: str | os.PathLike) -> tuple[Experiment, dict[str, Any]]:
-    """Returns the experiment of a run directory and what `write` was given as `run`.
+def read(workdir: str | os.PathLike) -> tuple[Experiment, Run]:
+    """Returns what `write` saved.
 
     Raises:
       UserError: not a run directory, or its experiment.json is damaged or of another version.
     """
-    path = Path(workdir) / FILE_NAME
-    if not path.is_file():
-        raise UserError(
-            f"{workdir}: not a run directory (it has no {FILE_NAME}); train.py makes one."
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Experiment(**content["experiment"]), content["run"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: damaged or written by another version ({type(error).__name__}: {error})."
-        ) from None
-
-
-def environment() -> dict[str, Any]:
-    """Versions, commit and processor, to be kept beside results."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": versions,
-        "commit": _commit(),
-    }
-
-
-def _commit():
-    """The checkout's commit, with "+" behind it for uncommitted changes; None outside of one."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit, changes = (
-            subprocess.run(
-                ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changes else "")
+    return run_directory.read(workdir, Experiment)

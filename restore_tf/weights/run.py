@@ -13,10 +13,7 @@ import numpy as np
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment, papers
-
-BEST = "best.weights.h5"
-FOLDER = "checkpoints"
-FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
+from restore_tf.experiments.run_directory import BEST, FIT_STATE, FOLDER
 
 
 def by_path(variables) -> dict:

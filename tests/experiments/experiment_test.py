@@ -53,6 +53,41 @@ def test_network_overrides():
         ("batch=many", "batch takes int, not 'many'"),
         ("batch=8.5", "batch takes int, not 8.5"),
         ("batch=True", "batch takes int, not True"),
+        ("batch=0", "--set batch=0: batch takes 1 or more, not 0"),
+        ("batch=-3", "batch takes 1 or more, not -3"),
+        ("batch=None", "batch takes int, not None"),
+        ("crop=0", "crop takes 1 or more"),
+        ("crop=1000000", "crop takes 65536 or less"),
+        ("steps=0", "steps takes 1 or more"),
+        ("learning_rate=0", "learning_rate takes more than 0"),
+        ("learning_rate=-1e-3", "learning_rate takes more than 0"),
+        ("learning_rate=1e999", "learning_rate takes a finite number"),
+        ("learning_rate=inf", "learning_rate takes float, not 'inf'"),
+        ("learning_rate=nan", "learning_rate takes float, not 'nan'"),
+        (f"learning_rate={10**400}", "learning_rate takes a finite number"),
+        ("end_learning_rate=-1", "end_learning_rate takes 0 or more"),
+        ("schedule=linear", "schedule takes one of polynomial, cosine, constant"),
+        ("decay_power=0", "decay_power takes more than 0"),
+        ("schedule_steps=0", "schedule_steps takes 1 or more or None"),
+        ("warmup_steps=-1", "warmup_steps takes 0 or more"),
+        ("beta_1=1", "beta_1 takes less than 1"),
+        ("beta_2=-0.1", "beta_2 takes 0 or more"),
+        ("epsilon=0", "epsilon takes more than 0"),
+        ("recurrent_clip_norm=0", "recurrent_clip_norm takes more than 0 or None"),
+        ("global_clip_norm=-1", "global_clip_norm takes more than 0 or None"),
+        ("ema_momentum=2", "ema_momentum takes less than 1 or None"),
+        ("ema_momentum=1", "ema_momentum takes less than 1 or None"),
+        ("plateau_patience=0", "plateau_patience takes 1 or more or None"),
+        ("plateau_factor=0", "plateau_factor takes more than 0"),
+        ("plateau_factor=1", "plateau_factor takes less than 1"),
+        ("augment=7", "augment takes"),
+        ("augment=[7]", "augment takes names"),
+        ("progressive=3", "progressive takes"),
+        ("progressive=[(1, 2)]", "progressive takes .*three whole numbers"),
+        ("progressive=[(5, 16, 2), (3, 16, 2)]", "progressive takes steps that rise"),
+        ("progressive=[(0, 16, 0)]", "progressive takes .*three whole numbers"),
+        ("dataset=", "dataset takes a name"),
+        ("loss=3", "loss takes str"),
         ("model=srn_gray", "no such field"),
     ],
 )
@@ -76,9 +111,39 @@ def test_unknown_names(model, recipe, message):
         experiment.load_recipe(model, recipe)
 
 
-def test_a_wrong_network_argument_is_named():
-    with pytest.raises(UserError, match="widht"):
-        experiment.build(experiment.override(gopro(), ["network.widht=4"]))
+def test_every_field_states_its_range():
+    for field in dataclasses.fields(experiment.Experiment):
+        assert field.metadata["range"].problem(getattr(gopro(), field.name)) is None
+        assert field.metadata["range"].problem(object()) is not None, field.name
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch": 0}, {"learning_rate": float("nan")}, {"beta_1": float("inf")}]
+)
+def test_ranges_hold_in_python_too(changes):
+    with pytest.raises(UserError, match=next(iter(changes))):
+        dataclasses.replace(gopro(), **changes)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "network.widht=4",
+        "network.width=0",
+        "network.width=-4",
+        "network.width=wide",
+        "network.width=[1]",
+        "network.scales=0",
+        "network.scales=1.5",
+        "network.scales=None",
+        "network.res_blocks=many",
+    ],
+)
+def test_a_wrong_network_argument_is_one_line(assignment):
+    name = assignment.removeprefix("network.").partition("=")[0]
+    with pytest.raises(UserError, match=f"network of srn: .*{name}") as error:
+        experiment.build(experiment.override(gopro(), [assignment]))
+    assert "\n" not in str(error.value)
 
 
 def test_round_trip(tmp_path):
@@ -86,12 +151,59 @@ def test_round_trip(tmp_path):
     experiment.write(tmp_path / "run", recipe, {"seed": 3})
     read, run = experiment.read(tmp_path / "run")
     assert dataclasses.asdict(read) == json.loads(json.dumps(dataclasses.asdict(recipe)))
-    assert run == {"seed": 3}
+    assert run == experiment.Run(seed=3)
     saved = json.loads((tmp_path / "run" / "experiment.json").read_text())
     assert saved["environment"]["versions"]["keras"]
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"experiment": {"steps": 3}, "run": {}}'])
+# As version 1.0 wrote it.
+OLD = """{"format": 1, "experiment": {"model": "srn", "recipe": "quick",
+ "network": {"channels": 3, "recurrent": true, "width": 8}, "dataset": "synthetic",
+ "config": "defocus", "loss": "multi_scale_squared_error", "steps": 2000, "batch": 4, "crop": 96,
+ "learning_rate": 0.001, "end_learning_rate": 1e-05, "augment": ["flip_rotate"],
+ "schedule": "cosine", "recurrent_clip_norm": 3.0},
+ "run": {"data_dir": "/data", "init_from": null, "seed": 7, "precision": "mixed_bfloat16",
+ "overrides": ["network.width=8"], "of_another_version": [1]},
+ "environment": {"python": "3.11"}}"""
+OLD_CONVERTED = """{"format": 1, "experiment": {"model": "srn_lstm", "recipe": "gopro",
+ "network": {}, "dataset": "gopro", "config": "blur", "loss": "multi_scale_squared_error",
+ "steps": 262875, "batch": 16, "crop": 256, "learning_rate": 0.0001, "end_learning_rate": 1e-06},
+ "run": {"converted": {"files": {"deblur.model-523000.index": "00ff"}, "terms": "MIT",
+ "identified": null}, "overrides": []}, "environment": {}}"""
+
+
+def test_records_of_older_versions(tmp_path):
+    (tmp_path / "experiment.json").write_text(OLD)
+    recipe, run = experiment.read(tmp_path)
+    assert recipe.network["width"] == 8
+    assert recipe.beta_2 == 0.999
+    assert (run.seed, run.precision, run.data_dir) == (7, "mixed_bfloat16", "/data")
+    assert run.overrides == ("network.width=8",)
+    assert run.origin is None
+    experiment.write(tmp_path, recipe, run)
+    assert experiment.read(tmp_path)[1] == run
+    saved = json.loads((tmp_path / "experiment.json").read_text())["run"]
+    assert saved["of_another_version"] == [1]
+    (tmp_path / "experiment.json").write_text(OLD_CONVERTED)
+    _, run = experiment.read(tmp_path)
+    assert run.origin == "converted from deblur.model-523000.index (MIT)"
+    assert run.seed == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"experiment": {"steps": 3}, "run": {}}',
+        OLD.replace('"seed": 7', '"seed": "7"'),
+        OLD.replace('"/data"', "3"),
+        OLD.replace('"batch": 4', '"batch": 0'),
+        OLD.replace('"batch": 4', '"batch": "4"'),
+        OLD_CONVERTED.replace('"run": {', '"run": 5, "x": {'),
+    ],
+)
 def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "experiment.json").write_text(content)
     with pytest.raises(UserError, match="experiment.json: damaged or written by another version"):

@@ -1,0 +1,264 @@
+"""A run directory: what a training, a conversion or a download leaves, and its record.
+
+`experiment.json` holds what the recipe fixed (`experiment.Experiment`), what the command decided
+(`Run`) and the environment. It says what is true of the weights beside it: training writes it when
+it begins, not before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restore_tf.errors import UserError
+from restore_tf.system import outputs
+from restore_tf.system.files import atomic_path
+
+FILE_NAME = "experiment.json"
+BEST = "best.weights.h5"
+FOLDER = "checkpoints"
+FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
+_BEGUN = "begun"  # in FOLDER: a training began here and has saved no checkpoint yet
+_WRITTEN = (BEST, FOLDER, "metrics.csv", "samples", "tensorboard")  # by a training, beside it
+_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a command and a machine decided, as opposed to the recipe.
+
+    Attributes:
+      data_dir, degraded_dir, sharp_dir: where the pairs were, absolute; None where not given.
+      seed: of weights, data order and augmentation.
+      precision: of `training.options.PRECISIONS`.
+      init_from: run directory that a fine-tuning started from, absolute.
+      init_from_weights: {"sha256": of those weights, "converted": as below, of that run}.
+      overrides: the --set assignments.
+      converted: of converted weights: {"files": {name: SHA-256}, "terms", "identified"}.
+      other: what a record holds besides, written by another version; kept.
+    """
+
+    data_dir: str | None = None
+    degraded_dir: str | None = None
+    sharp_dir: str | None = None
+    seed: int = 0
+    precision: str = "float32"
+    init_from: str | None = None
+    init_from_weights: Mapping[str, Any] | None = None
+    overrides: tuple[str, ...] = ()
+    converted: Mapping[str, Any] | None = None
+    other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Run:
+        """Returns the run of a record, of this version or an older one.
+
+        Raises:
+          TypeError: a value of another type than the field's.
+        """
+        names = {field.name for field in dataclasses.fields(cls)} - {"other"}
+        known = {name: value for name, value in values.items() if name in names}
+        other = {name: value for name, value in values.items() if name not in names}
+        overrides = known.pop("overrides", None) or ()
+        run = cls(**known, overrides=tuple(overrides), other=other)
+        for name in ("data_dir", "degraded_dir", "sharp_dir", "init_from"):
+            if not isinstance(getattr(run, name), (str, type(None))):
+                raise TypeError(f"{name} is not a path")
+        for name in ("init_from_weights", "converted"):
+            if not isinstance(getattr(run, name), (Mapping, type(None))):
+                raise TypeError(f"{name} is not a mapping")
+        if type(run.seed) is not int or not isinstance(run.precision, str):
+            raise TypeError("seed or precision is of another type")
+        return run
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what `from_json` takes."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**values.pop("other"), **values, "overrides": list(self.overrides)}
+
+    @property
+    def origin(self) -> str | None:
+        """Where converted weights are from, in words; None for trained ones."""
+        if self.converted is None:
+            return None
+        return f"converted from {', '.join(self.converted['files'])} ({self.converted['terms']})"
+
+
+def write(workdir: str | os.PathLike, experiment: Mapping[str, Any], run: Run) -> None:
+    """Writes the record of a run directory, which is made if missing.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    path = outputs.make_folder(workdir) / FILE_NAME
+    content = {
+        "format": 1,
+        "experiment": dict(experiment),
+        "run": run.to_json(),
+        "environment": environment(),
+    }
+    with outputs.writing(path), atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read(workdir: str | os.PathLike, make) -> tuple[Any, Run]:
+    """Returns the experiment, as `make(**fields)` makes it, and the `Run` of a run directory.
+
+    Raises:
+      UserError: not a run directory, or its record is damaged or of another version.
+    """
+    path = Path(workdir) / FILE_NAME
+    if not path.is_file():
+        raise UserError(
+            f"{workdir}: not a run directory (it has no {FILE_NAME}); train.py makes one."
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return make(**content["experiment"]), Run.from_json(content["run"])
+    except UserError as error:
+        raise UserError(f"{path}: damaged or written by another version ({error}).") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: damaged or written by another version ({type(error).__name__}: {error})."
+        ) from None
+
+
+def checkpoint_step(workdir: str | os.PathLike, tensorflow: bool = True) -> int | None:
+    """Returns the step of the newest checkpoint that a training resumes from; None without one.
+
+    Args:
+      workdir: the run directory.
+      tensorflow: of a training on TensorFlow, else of one on another Keras backend.
+
+    Raises:
+      UserError: the list of checkpoints cannot be read.
+    """
+    folder = Path(workdir) / FOLDER
+    path = folder / ("checkpoint" if tensorflow else FIT_STATE)
+    if not path.is_file():
+        return None
+    try:
+        if tensorflow:
+            text = path.read_text(encoding="utf-8")
+            return int(re.search(r'^model_checkpoint_path: ".*-(\d+)"$', text, re.MULTILINE)[1])
+        with np.load(path, allow_pickle=False) as arrays:
+            return int(arrays["progress/step"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        raise UserError(f"{path}: damaged; pass another --workdir.") from None
+
+
+def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> None:
+    """Raises a UserError where a training in this folder would replace what it did not make.
+
+    That is a folder with weights and no checkpoint to resume from (converted, published, copied
+    without its checkpoints), and one with files of a training's names and no record of a run.
+
+    Args:
+      workdir: the run directory, there or not.
+      tensorflow: as for `checkpoint_step`.
+    """
+    workdir = Path(workdir)
+    outputs.check_folder(workdir)
+    for name in (FILE_NAME, *_WRITTEN):
+        if (workdir / name).is_symlink():
+            raise UserError(f"{workdir / name}: is a link, which training does not replace.")
+    if checkpoint_step(workdir, tensorflow) is not None and (workdir / FILE_NAME).exists():
+        return
+    if checkpoint_step(workdir, not tensorflow) is not None and (workdir / FILE_NAME).exists():
+        raise UserError(
+            f"{workdir}: was trained on another Keras backend, whose checkpoints cannot be resumed "
+            "here; set KERAS_BACKEND as then, or pass another --workdir with "
+            f"--init_from {workdir}."
+        )
+    if (workdir / BEST).exists() and not (workdir / FOLDER / _BEGUN).is_file():
+        how = (
+            f"to fine-tune them, pass --init_from {workdir} and another --workdir"
+            if (workdir / FILE_NAME).exists()
+            else "pass another --workdir"
+        )
+        raise UserError(f"{workdir}: has weights ({BEST}) but no checkpoint to resume from; {how}.")
+    if (workdir / FILE_NAME).exists():
+        return  # a run that ended before its first checkpoint
+    for name in _WRITTEN:
+        if os.path.lexists(workdir / name):
+            raise UserError(
+                f"{workdir / name}: is in the way, and no {FILE_NAME} says that a training made "
+                "it; pass another --workdir."
+            )
+
+
+def begin(workdir: str | os.PathLike) -> None:
+    """Notes that the weights to come are a training's, which may be killed before it saves them.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    path = outputs.make_folder(Path(workdir) / FOLDER) / _BEGUN
+    with outputs.writing(path):
+        path.touch()
+
+
+def end(workdir: str | os.PathLike, tensorflow: bool = True) -> None:
+    """Undoes `begin` once there is a checkpoint."""
+    workdir = Path(workdir)
+    if checkpoint_step(workdir, tensorflow) is not None:
+        (workdir / FOLDER / _BEGUN).unlink(missing_ok=True)
+
+
+def abandon(workdir: str | os.PathLike) -> bool:
+    """Removes what `write` and `begin` made where nothing else is there; returns whether it did."""
+    workdir = Path(workdir)
+    if {path.relative_to(workdir).as_posix() for path in workdir.rglob("*")} != {
+        FILE_NAME,
+        FOLDER,
+        f"{FOLDER}/{_BEGUN}",
+    }:
+        return False
+    shutil.rmtree(workdir / FOLDER)
+    (workdir / FILE_NAME).unlink()
+    return True
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and processor, to be kept beside results."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": versions,
+        "commit": _commit(),
+    }
+
+
+def _commit():
+    """The checkout's commit, with "+" behind it for uncommitted changes; None outside of one."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changes else "")
