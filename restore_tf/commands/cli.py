@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,11 +12,19 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from restore_tf.errors import UserError
-from restore_tf.system import log
+from restore_tf.system import log, outputs
 
 VERBS = "train evaluate restore export convert average serve client stream".split()
 USER_ERROR = 2
 INTERRUPTED = 130  # what shells report for SIGINT
+
+# A disk or a folder that does not let itself be written or read: nothing that we did wrong.
+_OF_THE_DISK = frozenset(
+    getattr(errno, name)
+    for name in "ENOSPC EDQUOT EROFS EACCES EPERM ENOTDIR EISDIR EEXIST ENOENT EFBIG ELOOP "
+    "ENAMETOOLONG EIO".split()
+    if hasattr(errno, name)
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,15 +66,26 @@ def run(
         print(f"error: {error} (see --help)", file=sys.stderr)
         return USER_ERROR
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_without_nodes(str(error))}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{outputs.reason(error)}.", file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    print(f"warning: {message}", file=sys.stderr)
+    log.logger.warning("%s", message)
+
+
+def _without_nodes(text):
+    """Messages of TensorFlow's operations begin with the name of their node in the graph."""
+    return re.sub(r"\{\{(?:function_)?node [^}]*\}\} ?", "", text)
 
 
 def _output(asked):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from absl import flags
 
 from restore_tf.errors import UserError
+from restore_tf.system.log import logger
 
 _OF_A_RUN = (
     "workdir",
@@ -112,7 +111,7 @@ def load(values: flags.FlagValues):
     if values.precision != "auto":
         return model(values.precision)
     chosen, reason = faster(model)
-    print(f"precision: {reason}", file=sys.stderr)
+    logger.info("precision: %s", reason)
     return chosen
 
 
