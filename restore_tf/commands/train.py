@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
+import math
 import os
 import platform
 import sys
@@ -17,7 +19,9 @@ from restore_tf.commands import cli, local_workers
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
+from restore_tf.experiments import run_directory
 from restore_tf.system import quiet
+from restore_tf.system.log import logger
 from restore_tf.training.options import Options
 
 USAGE = """Trains a model. As typed, on data that it makes itself:
@@ -25,8 +29,9 @@ USAGE = """Trains a model. As typed, on data that it makes itself:
 On GoPro, by the paper's recipe:
   python train.py --model srn --dataset gopro --data_dir DIR/GOPRO_Large"""
 
-# What a resumed run must agree on with the command that started it.
-_RUN_FIELDS = ("data_dir", "degraded_dir", "sharp_dir", "seed", "precision", "init_from")
+# What a resumed run must agree on with the command that started it, besides the recipe.
+_FOLDERS = ("data_dir", "degraded_dir", "sharp_dir")
+_RUN_FIELDS = (*_FOLDERS, "seed", "precision", "init_from")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flags():
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("model", "srn", "the model: srn, srn_lstm, srn_gray, srn_color or mprnet")
+    string("model", "srn", "the model, such as srn, srn_lstm or mprnet")
     string("recipe", None, "the recipe: quick without --dataset, else the paper's")
     flags.DEFINE_multi_string("set", [], "override: field=value of the recipe", flag_values=values)
     string("workdir", None, "the run directory; runs/MODEL_RECIPE by default")
@@ -88,16 +93,20 @@ def _train(argv, positional, values):
     from restore_tf.training import loop as training
     from restore_tf.training import strategies
 
-    experiment, run = _experiment(values)
     chief = strategies.is_chief(strategy)
-    workdir = _workdir(experiment, run, values)
-    sources = _sources(experiment, run, values)
+    alone = strategies.worker_count(strategy) == 1
+    options = _options(values)
+    plan = _plan(values, strategy.num_replicas_in_sync * options.accumulate, alone)
+    if plan.nothing_to_do and alone:  # several workers find out together
+        return _say_finished(plan)
     if chief:
-        experiments.write(workdir, experiment, run)
-        _announce(experiment, workdir, *sources, strategy)
-    result = training.train(experiment, workdir, *sources, _options(values), strategy)
+        _announce(plan, strategy)
+    with _recorded(plan, chief) as callbacks:
+        result = training.train(
+            plan.experiment, plan.workdir, *plan.sources, options, strategy, callbacks
+        )
     if chief:
-        _summarise(result, experiment, workdir)
+        _summarise(result, plan)
 
 
 def _use_onednn(values):
@@ -127,13 +136,14 @@ def _train_by_fit(values):
             raise UserError(f"--{name}: needs Keras' TensorFlow backend; unset KERAS_BACKEND.")
     from restore_tf.training import fitting
 
-    experiment, run = _experiment(values)
-    workdir = _workdir(experiment, run, values)
-    sources = _sources(experiment, run, values)
-    experiments.write(workdir, experiment, run)
-    _announce(experiment, workdir, *sources)
-    result = fitting.fit(experiment, workdir, *sources, _options(values))
-    _summarise(result, experiment, workdir)
+    options = _options(values)
+    plan = _plan(values)
+    if plan.nothing_to_do:
+        return _say_finished(plan)
+    _announce(plan)
+    with _recorded(plan) as callbacks:
+        result = fitting.fit(plan.experiment, plan.workdir, *plan.sources, options, callbacks)
+    _summarise(result, plan)
 
 
 def _strategy(values):
@@ -156,26 +166,123 @@ def _options(values):
     return Options(**{name: getattr(values, name) for name in names})
 
 
-def _workdir(experiment, run, values):
-    """Returns the run directory, after a look at what is in it; notes what a run starts from."""
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """A training that was found to be possible; nothing is written yet.
+
+    Attributes:
+      experiment, run, workdir: what to train, and where.
+      steps: that the run in the directory was to take; None where there is none.
+      step: of its newest checkpoint, 0 without one.
+      sources: the training and the validation pairs; none where there is nothing to do.
+    """
+
+    experiment: experiments.Experiment
+    run: experiments.Run
+    workdir: Path
+    steps: int | None
+    step: int
+    sources: tuple = ()
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return self.step >= self.experiment.steps
+
+
+def _plan(values, parts=1, alone=True):
+    """Checks everything that can be wrong, and reads what is in the run directory.
+
+    Args:
+      values: the flags.
+      parts: what every batch is cut into.
+      alone: whether there are no other workers.
+    """
+    from restore_tf.training import checks
+
+    experiment, run = _experiment(values)
     workdir = Path(values.workdir or _default_workdir(experiment))
+    tensorflow = not _other_backend()
+    run_directory.check_for_training(workdir, tensorflow)
     old = _check_resume(workdir, experiment, run, values.resume)
     if values.init_from:
-        run["init_from_weights"] = old.get("init_from_weights") or _provenance(values.init_from)
-    return workdir
+        known = old and old[1].init_from_weights
+        run = dataclasses.replace(run, init_from_weights=known or _provenance(values.init_from))
+    steps = old and old[0].steps
+    step = run_directory.checkpoint_step(workdir, tensorflow) or 0
+    plan = _Plan(experiment, run, workdir, steps, step)
+    if plan.nothing_to_do and alone:
+        return plan
+    sources = _sources(experiment, run, values)
+    checks.check(experiment, sources[0], parts)
+    return dataclasses.replace(plan, sources=sources)
+
+
+@contextlib.contextmanager
+def _recorded(plan, chief=True):
+    """Keeps experiment.json true: yields the callbacks that write it when a training begins.
+
+    A new run is recorded at once, so that it can be resumed whenever it is killed; where it is
+    refused before anything else is written, the record goes again. A run that exists is recorded
+    anew only if its steps change, and once the first step is about to be done.
+    """
+    if not chief:
+        yield ()
+        return
+    made = [path for path in (plan.workdir, *plan.workdir.parents) if not path.exists()]
+    if plan.steps is None:
+        experiments.write(plan.workdir, plan.experiment, plan.run)
+    if plan.step == 0:
+        run_directory.begin(plan.workdir)
+    changed = plan.steps not in (None, plan.experiment.steps)
+    try:
+        yield (_record_at_start(plan),) if changed else ()
+    except UserError:
+        if plan.steps is None and run_directory.abandon(plan.workdir):
+            with contextlib.suppress(OSError):
+                for path in made:
+                    path.rmdir()
+        raise
+    finally:
+        run_directory.end(plan.workdir, not _other_backend())
+
+
+def _record_at_start(plan):
+    import keras
+
+    def write(logs=None):
+        if not written:
+            logger.info(
+                "%s: was started for %d steps; the learning rate now runs over %d.",
+                plan.workdir,
+                plan.steps,
+                plan.experiment.steps,
+            )
+            experiments.write(plan.workdir, plan.experiment, plan.run)
+            written.append(True)
+
+    written: list[bool] = []  # `fit` begins anew for every stretch of steps
+    return keras.callbacks.LambdaCallback(on_train_begin=write)
+
+
+def _say_finished(plan):
+    steps = plan.experiment.steps
+    kept = "" if plan.steps == steps else f" and its record stays at {plan.steps} steps"
+    print(
+        f"{plan.workdir}: is at step {plan.step} already; --steps {steps} trains nothing{kept}. "
+        f"To go on, pass --steps above {plan.step}."
+    )
+    print(f"Next: python evaluate.py --workdir {plan.workdir}")
 
 
 def _provenance(workdir):
     """What is known of the weights a run starts from: their hash, and where they came from."""
-    from restore_tf.weights.run import BEST
-
-    path = Path(workdir) / BEST
+    path = Path(workdir) / run_directory.BEST
     if not path.is_file():
-        raise UserError(f"--init_from {workdir}: has no {BEST} yet; train it longer.")
+        raise UserError(f"--init_from {workdir}: has no {path.name} yet; train it longer.")
     _, run = experiments.read(workdir)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "converted": run.get("converted")}
+    return {"sha256": digest, "converted": run.converted}
 
 
 def _experiment(values):
@@ -197,10 +304,13 @@ def _experiment(values):
     experiment = dataclasses.replace(
         experiment, dataset=dataset, config=config, steps=values.steps or experiment.steps
     )
-    run = {name: getattr(values, name) for name in ("data_dir", "degraded_dir", "sharp_dir")}
-    run["init_from"] = values.init_from
-    run = {name: path and str(Path(path).absolute()) for name, path in run.items()}
-    run |= {"seed": values.seed, "precision": values.precision, "overrides": list(values.set)}
+    paths = {name: getattr(values, name) for name in (*_FOLDERS, "init_from")}
+    run = experiments.Run(
+        **{name: path and str(Path(path).absolute()) for name, path in paths.items()},
+        seed=values.seed,
+        precision=values.precision,
+        overrides=tuple(values.set),
+    )
     return experiment, run
 
 
@@ -221,28 +331,27 @@ def _default_workdir(experiment):
 
 
 def _check_resume(workdir, experiment, run, resume):
-    """Refuses to continue a run with anything but its own experiment; returns what it was."""
+    """Refuses to continue a run with anything but its own experiment.
+
+    Returns what it was, (experiment, run); None where there is none.
+    """
     if not (workdir / experiments.FILE_NAME).exists():
-        return {}
+        return None
     if not resume:
         raise UserError(
             f"{workdir}: has a run already; pass another --workdir, or drop --noresume."
         )
     old, old_run = experiments.read(workdir)
-    before = {**dataclasses.asdict(old), **old_run}
-    now = {**dataclasses.asdict(experiment), **run}
-    for name in [field.name for field in dataclasses.fields(old)] + list(_RUN_FIELDS):
-        if name != "steps" and _plain(before.get(name, now[name])) != _plain(now[name]):
+    fields = [field.name for field in dataclasses.fields(old) if field.name != "steps"]
+    for name in [*fields, *_RUN_FIELDS]:
+        holder = (old, experiment) if name in fields else (old_run, run)
+        before, now = (getattr(one, name) for one in holder)
+        if _plain(before) != _plain(now):
             raise UserError(
-                f"{workdir}: was started with {name}={before.get(name)}, not {now[name]}; "
+                f"{workdir}: was started with {name}={before}, not {now}; "
                 "repeat its flags to resume it, or pass another --workdir."
             )
-    if old.steps != experiment.steps:
-        print(
-            f"{workdir}: was started for {old.steps} steps; the learning rate now runs over "
-            f"{experiment.steps}."
-        )
-    return old_run
+    return old, old_run
 
 
 def _plain(value):
@@ -253,17 +362,16 @@ def _sources(experiment, run, values):
     """The training and the validation pairs."""
     from restore_tf.datasets import sources
 
-    names = ("data_dir", "degraded_dir", "sharp_dir", "seed")
+    where = {name: getattr(run, name) for name in (*_FOLDERS, "seed")}
     training, validation = (
-        sources.open_source(
-            experiment.dataset, experiment.config, split, **{name: run[name] for name in names}
-        )
+        sources.open_source(experiment.dataset, experiment.config, split, **where)
         for split in ("train", "validation")
     )
     return sources.cached(training) if values.cache else training, validation
 
 
-def _announce(experiment, workdir, training, validation, strategy=None):
+def _announce(plan, strategy=None):
+    experiment, (training, validation) = plan.experiment, plan.sources
     print(
         f"Training {experiment.model} by recipe {experiment.recipe} on {experiment.dataset}/"
         f"{experiment.config}: {len(training)} pairs, {len(validation)} held out, "
@@ -281,18 +389,27 @@ def _announce(experiment, workdir, training, validation, strategy=None):
 
         workers = worker_count(strategy)
         print(f"{strategy.num_replicas_in_sync} replicas on {workers} worker{'s'[: workers - 1]}.")
-    curves = "" if _other_backend() else f" (curves: tensorboard --logdir {workdir})"
-    print(f"Run directory: {workdir}{curves}", flush=True)
+    curves = "" if _other_backend() else f" (curves: tensorboard --logdir {plan.workdir})"
+    print(f"Run directory: {plan.workdir}{curves}", flush=True)
 
 
-def _summarise(result, experiment, workdir):
+def _summarise(result, plan):
     if not result.finished:
         return
-    print(
-        f"Done: {result.step} steps. Best validation PSNR {result.best_psnr:.2f} dB, blurry input "
-        f"{result.blurry_psnr:.2f} dB ({result.best_psnr - result.blurry_psnr:+.2f} dB)."
+    print(f"Done: {result.step} steps. {_best(result.best_psnr, result.blurry_psnr)}")
+    print(f"Next: python evaluate.py --workdir {plan.workdir}")
+
+
+def _best(psnr, degraded):
+    """The best validation in words; identical pictures have an infinite PSNR."""
+    if math.isinf(degraded):
+        return "The degraded validation pictures equal the sharp ones: there is nothing to restore."
+    if psnr == math.inf:
+        return f"Best validation: equal to the sharp pictures; degraded input {degraded:.2f} dB."
+    return (
+        f"Best validation PSNR {psnr:.2f} dB, degraded input {degraded:.2f} dB "
+        f"({psnr - degraded:+.2f} dB)."
     )
-    print(f"Next: python evaluate.py --workdir {workdir}")
 
 
 if __name__ == "__main__":
