@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from restore_tf.commands import cli
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
-from restore_tf.system import quiet
+from restore_tf.system import outputs, quiet
+from restore_tf.system.log import logger
 
 USAGE = """Converts published weights into a run directory, which evaluate and restore take.
   python convert.py --model srn_lstm --checkpoint deblur.model-523000 --output runs/srn_published
@@ -49,7 +48,8 @@ def _convert(positional, values):
         if getattr(values, name) is None:
             raise UserError(f"--{name}: missing; see --help.")
     output = Path(values.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    outputs.check_folder(output)
+    if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: exists; pass another --output.")
     quiet.import_tensorflow()
     experiment, paper = _experiment(values)
@@ -64,7 +64,7 @@ def _convert(positional, values):
     if source["identified"]:
         print(f"These are {source['identified']}.")
     if paper.NON_COMMERCIAL:
-        print(f"warning: {paper.TERMS}.", file=sys.stderr)
+        logger.warning("%s.", paper.TERMS)
     print(f"Converted {len(model.weights)} weights into {output}; each was read back and is equal.")
     print(f"Next: python restore.py PICTURE --workdir {output} --output DIR")
 
@@ -79,20 +79,18 @@ def _experiment(values):
 
 
 def _write(output, experiment, model, source, values):
-    """Writes the run directory beside its place, checks every weight, then renames it."""
-    from restore_tf.weights.run import BEST, load_model
+    """Writes the run directory aside, checks every weight, then puts it into place."""
+    from restore_tf.experiments.run_directory import BEST
+    from restore_tf.weights.run import load_model
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
-        run = Path(scratch) / "run"
-        experiments.write(run, experiment, {"converted": source, "overrides": list(values.set)})
-        model.save_weights(run / BEST)
-        for kept, read in zip(model.weights, load_model(run).weights, strict=True):
+    with outputs.staged(output) as staging:
+        run = experiments.Run(converted=source, overrides=tuple(values.set))
+        experiments.write(staging, experiment, run)
+        with outputs.writing(output):
+            model.save_weights(staging / BEST)
+        for kept, read in zip(model.weights, load_model(staging).weights, strict=True):
             if kept.path != read.path or not np.array_equal(kept.numpy(), read.numpy()):
                 raise UserError(f"{kept.path}: read back differently; nothing was written.")
-        if output.exists():
-            output.rmdir()
-        shutil.move(run, output)
 
 
 def _sha256(path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +15,10 @@ from restore_tf.commands.flags import data as data_flags
 from restore_tf.commands.flags import model as model_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.system import quiet
+from restore_tf.system import outputs, quiet
+from restore_tf.system.log import logger
 
-USAGE = """Scores a trained run, beside the blurry input and unsharp masking.
+USAGE = """Scores a trained run, beside the degraded input and unsharp masking.
   python evaluate.py --workdir RUN --dataset gopro --data_dir DIR/GOPRO_Large"""
 
 PROTOCOL = (
@@ -27,6 +27,11 @@ PROTOCOL = (
     "2, amount 1"
 )
 ALIGNED_PROTOCOL = "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)"
+
+
+SOME_LEFT_OUT = 1
+_PICTURES = "pictures"
+_FILES = ("scores.csv", "scores.json", "index.html", _PICTURES)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,74 +73,93 @@ def _evaluate(positional, values, argv):
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
     experiment, run = experiments.read(model_flags.workdir(values))
-    quiet.import_tensorflow()
+    from restore_tf.datasets import sources
     from restore_tf.evaluation import score
+
+    dataset, config = _dataset(values, experiment)
+    names = values.metrics
+    if names is None:
+        names = score.METRICS + (score.ALIGNED if dataset == "realblur" else ())
+    score.check_names(names)
+    output = Path(values.output or _default_output(values.workdir, dataset, config, values.split))
+    paths = _paths(values, experiment, run, dataset)
+    _check_output(output, paths)
+    quiet.import_tensorflow()
+    source = sources.open_source(dataset, config, values.split, **paths, seed=run.seed)
     from restore_tf.inference import restore
 
-    dataset, config, source = _source(values, experiment, run)
-    names = values.metrics or score.METRICS
-    if not values.metrics and dataset == "realblur":
-        names = score.METRICS + score.ALIGNED
-    output = Path(values.output or _default_output(values.workdir, dataset, config, values.split))
-    model = model_flags.load(values)
-    rows = score.evaluate(
-        functools.partial(restore.restore, model),
-        source,
-        names,
-        values.limit,
-        _empty_pictures(output),
-        values.pictures,
-    )
-    provenance = {
-        "run": str(values.workdir),
-        "weights": f"{experiment.model}, {_origin(experiment, run)}; "
-        f"{model_flags.describe(values)}",
-        "dataset": dataset,
-        "config": config,
-        "split": f"{values.split} ({len(rows)} of {len(source)} pictures)",
-        "protocol": PROTOCOL + (ALIGNED_PROTOCOL if "realblur_psnr" in names else ""),
-        "command": shlex.join(argv),
-        **_flat(experiments.environment()),
-    }
-    _report(output, experiment, dataset, provenance, names, rows)
+    with outputs.staged(output, _FILES, cleared=[_PICTURES]) as staging:
+        model = model_flags.load(values)
+        scores = score.evaluate(
+            functools.partial(restore.restore, model),
+            source,
+            names,
+            values.limit,
+            staging / _PICTURES,
+            values.pictures,
+        )
+        provenance = {
+            "run": str(values.workdir),
+            "weights": f"{experiment.model}, {_origin(experiment, run)}; "
+            f"{model_flags.describe(values)}",
+            "dataset": dataset,
+            "config": config,
+            "split": f"{values.split} ({len(scores.rows)} of {len(source)} pictures)",
+            **({"left out": scores.left_out} if scores.left_out else {}),
+            "protocol": PROTOCOL + (ALIGNED_PROTOCOL if "realblur_psnr" in names else ""),
+            "command": shlex.join(argv),
+            **_flat(experiments.environment()),
+        }
+        table = _report(staging, experiment, dataset, provenance, names, scores.rows)
+    print(table)
+    page = output / "index.html"
+    print(f"Pictures and every score: {page} (scores.csv and scores.json beside)")
+    if scores.left_out:
+        count = len(scores.left_out)
+        few = ", ".join(list(scores.left_out)[:3]) + (", …" if count > 3 else "")
+        logger.warning("%d of %d pictures left out: %s", count, count + len(scores.rows), few)
+        return SOME_LEFT_OUT
+    return 0
 
 
-def _source(values, experiment, run):
+def _dataset(values, experiment):
+    """(data set, configuration), the run's own by default."""
     from restore_tf.datasets import sources
 
-    same = values.dataset in (None, experiment.dataset)
     dataset = values.dataset or experiment.dataset
-    config = values.config or (experiment.config if same else sources.default_config(dataset))
-    paths = {
-        name: getattr(values, name) or (run.get(name) if same else None)
+    same = dataset == experiment.dataset
+    default = experiment.config if same else sources.default_config(dataset)
+    return dataset, values.config or default
+
+
+def _paths(values, experiment, run, dataset):
+    """Where the pairs are: as the flags say, else where the run was trained on them."""
+    same = dataset == experiment.dataset
+    return {
+        name: getattr(values, name) or (getattr(run, name) if same else None)
         for name in ("data_dir", "degraded_dir", "sharp_dir")
     }
-    seed = run.get("seed", 0)
-    return (
-        dataset,
-        config,
-        sources.open_source(dataset, config, values.split, **paths, seed=seed),
-    )
+
+
+def _check_output(output, paths):
+    """Refuses results in the place of the very pictures that are to be scored."""
+    outputs.check_folder(output)
+    for flag, given in paths.items():
+        for name in _FILES if given else ():
+            if Path(given).resolve().is_relative_to((output / name).resolve()):
+                raise UserError(
+                    f"--{flag} {given}: lies where the results go, {output / name}; pass another "
+                    "--output."
+                )
 
 
 def _origin(experiment, run):
-    if "converted" in run:
-        converted = run["converted"]
-        return f"converted from {', '.join(converted['files'])} ({converted['terms']})"
-    return f"recipe {experiment.recipe} on {experiment.dataset}/{experiment.config}"
+    trained = f"recipe {experiment.recipe} on {experiment.dataset}/{experiment.config}"
+    return run.origin or trained
 
 
 def _default_output(workdir, dataset, config, split):
     return Path(workdir) / "evaluation" / f"{dataset}_{config}_{split}"
-
-
-def _empty_pictures(output):
-    """The folder for this evaluation's pictures, without those of the one before."""
-    folder = output / "pictures"
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _flat(environment):
@@ -145,12 +169,13 @@ def _flat(environment):
     }
 
 
-def _report(output, experiment, dataset, provenance, names, rows):
+def _report(folder, experiment, dataset, provenance, names, rows):
+    """Writes the scores as CSV, JSON and a page; returns the table to print."""
     from restore_tf.evaluation import page, report
 
     result = report.Evaluation(f"{experiment.model} on {dataset}", provenance, names, rows)
-    report.write_csv(output / "scores.csv", result)
-    report.write_json(output / "scores.json", result)
-    page.write_html(output / "index.html", result)
-    print(report.format_table(result))
-    print(f"Pictures and every score: {output / 'index.html'} (scores.csv and scores.json beside)")
+    with outputs.writing(folder):
+        report.write_csv(folder / "scores.csv", result)
+        report.write_json(folder / "scores.json", result)
+        page.write_html(folder / "index.html", result)
+    return report.format_table(result)

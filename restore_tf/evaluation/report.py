@@ -7,7 +7,7 @@
     write_html("report.html", evaluation)      one file, opens from disk, no network
 
 Scores are kept for three methods, so that no table lacks its baselines: the `restored` picture,
-`unsharp` masking of the input, and the `blurry` input itself.
+`unsharp` masking of the input, and the `degraded` input itself.
 
 Infinite scores (the PSNR of identical pictures) are kept: the mean is then infinite too, and a
 note gives the mean of the finite ones.
@@ -32,7 +32,7 @@ from restore_tf.system.files import atomic_path
 CONFIDENCE = 0.95
 
 # In the order of every table.
-METHODS = {"restored": "restored", "unsharp": "unsharp masking", "blurry": "blurry input"}
+METHODS = {"restored": "restored", "unsharp": "unsharp masking", "degraded": "degraded input"}
 
 # Whatever else a table leaves out, a result names these.
 _TERMINAL_PROVENANCE = ("dataset", "config", "split", "protocol", "weights")
@@ -73,7 +73,7 @@ class ImageResult:
     name: unique within the evaluation, e.g. "GOPR0396_11_00/000001".
     size: (height, width) in pixels.
     scores: {method: {metric: value}}; methods as in METHODS, a missing value is simply absent.
-    pictures: {"blurry" | "restored" | "sharp": path relative to the HTML page, with `/`}; may be
+    pictures: {"degraded" | "restored" | "sharp": path relative to the HTML page, with `/`}; may be
       empty.
     notes: {method: what a reader must know about its scores}, e.g. {"restored": "not aligned"}.
     """

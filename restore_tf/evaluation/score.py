@@ -1,7 +1,8 @@
-"""Scores of a network on a split of a data set, beside the blurry input and unsharp masking."""
+"""Scores of a network on a split of a data set, beside the degraded input and unsharp masking."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from restore_tf.evaluation import metrics
 from restore_tf.evaluation.report import ImageResult
 from restore_tf.pictures.files import write_picture
 from restore_tf.pictures.pixels import from_float, to_float
+from restore_tf.system import outputs
+from restore_tf.system.log import logger
 
 METRICS = ("psnr", "ssim_matlab", "ssim", "mse")
 ALIGNED = ("realblur_psnr", "realblur_ssim")
@@ -24,6 +27,29 @@ UNSHARP_RADIUS = 2.0  # pixels
 UNSHARP_AMOUNT = 1.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What an evaluation found.
+
+    Attributes:
+      rows: one per picture that was scored.
+      left_out: {name: reason} of the pictures that could not be.
+    """
+
+    rows: list[ImageResult]
+    left_out: dict[str, str]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises a UserError for an unknown metric, or none at all."""
+    known = ", ".join(METRICS + ALIGNED)
+    for name in names:
+        if name not in METRICS + ALIGNED:
+            raise UserError(f"--metrics {name}: expected some of {known}.")
+    if not names:
+        raise UserError(f"--metrics: empty; expected some of {known}.")
+
+
 def evaluate(
     restore: Callable[[np.ndarray], np.ndarray],
     source,
@@ -31,8 +57,11 @@ def evaluate(
     limit: int | None = None,
     pictures: str | os.PathLike | None = None,
     keep: int = 100,
-) -> list[ImageResult]:
+) -> Scores:
     """Restores pictures one by one and scores them.
+
+    A pair that cannot be scored (damaged, of two sizes, too small for a metric) is logged as a
+    warning and left out; the others are scored.
 
     Args:
       restore: takes and returns a (height, width, 3) uint8 picture.
@@ -40,33 +69,50 @@ def evaluate(
       names: metrics, from `METRICS` and `ALIGNED`.
       limit: only the first so many pairs.
       pictures: folder for the PNG files that the report's sliders show, or None. Gets
-        blurry/NAME.png, restored/NAME.png and sharp/NAME.png.
+        degraded/NAME.png, restored/NAME.png and sharp/NAME.png.
       keep: at most so many images keep their files, the ones restored worst.
 
     Raises:
-      UserError: an unknown metric, or none to evaluate.
+      UserError: an unknown metric, or no pair that could be scored.
     """
-    for name in names:
-        if name not in METRICS + ALIGNED:
-            raise UserError(f"--metrics {name}: expected some of {', '.join(METRICS + ALIGNED)}.")
+    check_names(names)
     count = len(source) if limit is None else min(limit, len(source))
     gallery = _Gallery(Path(pictures), keep) if pictures is not None and keep else None
-    results = []
+    results, left_out = [], {}
     for index in tqdm(range(count), unit="image", disable=None):
-        blurry, sharp = source.read(index)
-        methods = {"blurry": blurry, "unsharp": unsharp(blurry), "restored": restore(blurry)}
-        scores, notes = {}, {}
-        for method, picture in methods.items():
-            scores[method], note = score(sharp, picture, names)
-            if note:
-                notes[method] = note
         name = source.names[index]
-        result = ImageResult(name, sharp.shape[:2], scores, {}, notes)
+        try:
+            result, shown = _score_pair(restore, name, *source.read(index), names)
+        except UserError as error:
+            logger.warning("%s: left out (%s)", name, error)
+            left_out[name] = str(error)
+            continue
         if gallery is not None:
-            shown = {"blurry": blurry, "restored": methods["restored"], "sharp": sharp}
             gallery.add(index, result, shown)
-        results.append(result)
-    return results if gallery is None else gallery.finish(results)
+        results.append((index, result))
+    if not results:
+        first = next(iter(left_out.items()), None)
+        reason = f"; the first, {first[0]}: {first[1]}" if first else "; there are none"
+        raise UserError(f"none of {count} pictures could be scored{reason}")
+    rows = [result for _, result in results] if gallery is None else gallery.finish(results)
+    return Scores(rows, left_out)
+
+
+def _score_pair(restore, name, degraded, sharp, names):
+    """The `ImageResult` of one pair, and {kind: pixels} to show."""
+    scores, notes = {}, {}
+    methods = {  # the network last: what a metric refuses is found before it runs
+        "degraded": lambda: degraded,
+        "unsharp": lambda: unsharp(degraded),
+        "restored": lambda: restore(degraded),
+    }
+    for method, make in methods.items():
+        restored = make()
+        scores[method], note = score(sharp, restored, names)
+        if note:
+            notes[method] = note
+    shown = {"degraded": degraded, "restored": restored, "sharp": sharp}
+    return ImageResult(name, sharp.shape[:2], scores, {}, notes), shown
 
 
 def unsharp(picture: np.ndarray) -> np.ndarray:
@@ -107,7 +153,7 @@ class _Gallery:
         for kind, pixels in shown.items():
             files[kind] = f"{self._folder.name}/{kind}/{result.name}.png"
             path = self._folder / kind / f"{result.name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            outputs.make_folder(path.parent)
             write_picture(path, pixels)
         scores = result.scores["restored"]
         self._kept.append((scores.get("psnr", next(iter(scores.values()))), index, files))
@@ -120,6 +166,5 @@ class _Gallery:
     def finish(self, results):
         files = {index: paths for _, index, paths in self._kept}
         return [
-            ImageResult(r.name, r.size, r.scores, files.get(index, {}), r.notes)
-            for index, r in enumerate(results)
+            dataclasses.replace(result, pictures=files.get(index, {})) for index, result in results
         ]
