@@ -49,6 +49,8 @@ import numpy as np
 from restore_tf.datasets.pairing import EXTENSIONS, pictures
 from restore_tf.errors import UserError
 from restore_tf.pictures.files import read_rgb, write_picture
+from restore_tf.system import outputs
+from restore_tf.system.log import logger
 from restore_tf.video import clip as video_clip
 
 # Folder of the published layout that each mode writes; the module's docstring says why.
@@ -111,6 +113,9 @@ def make_pairs(
 ) -> dict[str, int]:
     """Writes (blurry, sharp) pairs in GoPro's layout; see the top of this file.
 
+    A sequence that cannot be read to its end is named in a warning and keeps the pairs it has; the
+    others are made.
+
     Streams: no more than the largest window's frames are in memory. A pair is named after its
     middle frame: the number in the file's name, or the position in the video, counted from 0.
     Frames left over at the end, too few for the window drawn, are dropped.
@@ -127,8 +132,9 @@ def make_pairs(
       mode: one of MODES; also decides the blurry pictures' folder.
       seed: of the drawn windows. A sequence's draws depend on the seed and its name only.
       limit: at most this many pairs of each sequence.
-      overwrite: replace pictures of the same name. Pictures of other names stay.
-      resume: leave pairs of which both files exist. Give the settings of the interrupted run; with
+      overwrite: replace pictures of the same name that an earlier call wrote, as the folder's
+        record says. Others stay; of the same name they are an error.
+      resume: leave pictures that exist. Give the settings of the interrupted run; with
         another mode, blur and blur_gamma come to stand beside the same sharp pictures.
 
     Returns:
@@ -137,6 +143,7 @@ def make_pairs(
     Raises:
       UserError: no frames, too few, of different sizes, unreadable, without a number; two
         sequences of one name; pictures in the way; PyAV missing; a bad argument.
+      SomeFailed: one of these, for some of several sequences; raised when the others are done.
     """
     smallest, largest = _window_range(window)
     _check_arguments(smallest, largest, stride, mode, limit)
@@ -149,13 +156,36 @@ def make_pairs(
         for sequence in sequences:
             _refuse_existing(train / sequence.name / FOLDERS[mode])
             _refuse_existing(train / sequence.name / "sharp")
-    counts = {}
+    outputs.check_folder(output_dir)
+    counts, failed = {}, {}
     for sequence in sequences:
         windows = _windows(sequence, _sizes(smallest, largest, f"{seed} {sequence.name}"), stride)
-        counts[sequence.name] = _write_sequence(
-            itertools.islice(windows, limit), train / sequence.name, mode, resume
-        )
+        writer = _PairWriter(Path(output_dir), sequence.name, mode, resume)
+        try:
+            counts[sequence.name] = writer.write(itertools.islice(windows, limit))
+        except UserError as error:
+            if len(sequences) == 1:
+                raise
+            logger.warning("%s: not averaged to its end (%s)", sequence.name, error)
+            failed[sequence.name] = error
+    if failed:
+        names = ", ".join(failed)
+        raise SomeFailed(f"{len(failed)} of {len(sequences)} sequences failed: {names}.", counts)
     return counts
+
+
+class SomeFailed(UserError):
+    """Some sequences could not be averaged; the others were.
+
+    Attributes:
+      counts: {sequence: number of its pairs} of the others.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, counts: dict[str, int]):
+        super().__init__(message)
+        self.counts = counts
 
 
 class _Frame:
@@ -304,28 +334,52 @@ def _windows(
                 next(frames, None)
 
 
-def _write_sequence(windows: Iterable[list[_Frame]], folder: Path, mode: str, resume: bool) -> int:
-    """Writes a pair for each window of one sequence; returns how many there are."""
-    count, shape = 0, None
-    for side in (FOLDERS[mode], "sharp"):
-        (folder / side).mkdir(parents=True, exist_ok=True)
-    try:
-        for window in windows:
-            middle = window[len(window) // 2]
-            blurry, sharp = (
-                folder / side / f"{middle.number:06d}.png" for side in (FOLDERS[mode], "sharp")
-            )
-            if not (resume and blurry.exists() and sharp.exists()):
-                shape = _one_shape(window, shape)
-                write_picture(blurry, average((frame.pixels() for frame in window), mode))
-                write_picture(sharp, middle.pixels())
-            # The next window is read while these names still hold this one; memory would double.
-            del window, middle
-            count += 1
-            _progress(f"\r{folder.name}: {count} pairs")
-    finally:
-        _progress("\n")
-    return count
+class _PairWriter:
+    """Writes the pairs of one sequence and records what it wrote.
+
+    Args:
+      output_dir: of all sequences; holds the record.
+      name: the sequence's.
+      mode: one of `MODES`.
+      resume: leave pictures that exist.
+    """
+
+    def __init__(self, output_dir: Path, name: str, mode: str, resume: bool):
+        self._record = outputs.Record(output_dir)
+        self._name, self._mode, self._resume = name, mode, resume
+        self._folders = [output_dir / "train" / name / side for side in (FOLDERS[mode], "sharp")]
+
+    def write(self, windows: Iterable[list[_Frame]]) -> int:
+        """Writes a pair for each window; returns how many there are."""
+        count, shape = 0, None
+        for folder in self._folders:
+            outputs.make_folder(folder)
+        try:
+            for window in windows:
+                shape = self._write_pair(window, shape)
+                # The next window is read while this name still holds this one; memory would double.
+                del window
+                count += 1
+                _progress(f"\r{self._name}: {count} pairs")
+        finally:
+            _progress("\n")
+        return count
+
+    def _write_pair(self, window, shape):
+        """Writes what is wanted of one pair; returns the shape of the sequence's frames."""
+        middle = window[len(window) // 2]
+        paths = [folder / f"{middle.number:06d}.png" for folder in self._folders]
+        wanted = [path for path in paths if not (self._resume and path.exists())]
+        for path in wanted:
+            self._record.check_overwrite(path, not self._resume)
+        if wanted:
+            shape = _one_shape(window, shape)
+        for path in wanted:
+            blurry = path is paths[0]
+            frames = (frame.pixels() for frame in window)
+            write_picture(path, average(frames, self._mode) if blurry else middle.pixels())
+            self._record.add(path)
+        return shape
 
 
 def _one_shape(window: Sequence[_Frame], shape: tuple | None) -> tuple:

@@ -9,8 +9,9 @@ from absl import flags
 
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
+from restore_tf.system import outputs
 
-USAGE = """Makes (blurry, sharp) training pairs by averaging consecutive frames, as GoPro was made.
+USAGE = """Makes (degraded, sharp) training pairs by averaging frames, as GoPro was made.
 From a video of 120 or more frames a second (pip install 'restore_tf[video]'):
   restore-tf average --output_dir DIR clip.mp4
 From a folder of frames, or a folder of such folders, of any strength of blur:
@@ -27,9 +28,9 @@ def _flags():
 
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("output_dir", None, "where train/SEQUENCE/ with blurry and sharp pictures goes")
+    string("output_dir", None, "where train/SEQUENCE/ with degraded and sharp pictures goes")
     string(
-        "window", "7,13", "frames of one blurry picture: SMALLEST,LARGEST or one number, all odd"
+        "window", "7,13", "frames of one degraded picture: SMALLEST,LARGEST or one number, all odd"
     )
     flags.DEFINE_enum(
         "mode",
@@ -46,8 +47,8 @@ def _flags():
     ]:
         flags.DEFINE_integer(name, value, text, lower_bound=lower, flag_values=values)
     for name, text in [
-        ("overwrite", "replace pictures that exist"),
-        ("resume", "keep pairs that exist, after an interruption or to add another mode"),
+        ("overwrite", "replace pictures that an earlier call wrote and recorded"),
+        ("resume", "keep pictures that exist, after an interruption or to add another mode"),
     ]:
         flags.DEFINE_boolean(name, False, text, flag_values=values)
     return values
@@ -61,19 +62,26 @@ def average(sources: Sequence[str], values: flags.FlagValues) -> None:
         raise UserError("nothing to average; name a video, a folder of frames or several.")
     if not values.output_dir:
         raise UserError("--output_dir is missing; name the folder for the pairs.")
-    counts = averaging.make_pairs(
-        sources,
-        values.output_dir,
-        _window(values.window),
-        values.stride,
-        values.mode,
-        values.seed,
-        values.limit,
-        overwrite=values.overwrite,
-        resume=values.resume,
-    )
+    outputs.check_folder(values.output_dir)
+    failed = None
+    try:
+        counts = averaging.make_pairs(
+            sources,
+            values.output_dir,
+            _window(values.window),
+            values.stride,
+            values.mode,
+            values.seed,
+            values.limit,
+            overwrite=values.overwrite,
+            resume=values.resume,
+        )
+    except averaging.SomeFailed as error:
+        counts, failed = error.counts, error
     for sequence, count in counts.items():
         print(f"{values.output_dir}/train/{sequence}: {count} pairs")
+    if failed is not None:
+        raise failed
     config = averaging.FOLDERS[values.mode]
     print(
         f"Next: python train.py --model srn --dataset gopro --config {config}"

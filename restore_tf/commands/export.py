@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -13,18 +14,20 @@ from restore_tf.commands import cli
 from restore_tf.commands.flags import model as model_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.system import quiet
+from restore_tf.system import outputs, quiet
+from restore_tf.system.log import logger
 
 USAGE = """Exports a run; every file is run in a process of its own and compared before it is kept.
   python export.py --workdir RUN --output DIR --format saved_model
   python export.py --workdir RUN --output DIR --format saved_model,tflite --size 256x256,720x1280
-  python export.py --workdir RUN --output DIR --format tflite --kinds int8 --calibrate BLURRY
+  python export.py --workdir RUN --output DIR --format tflite --kinds int8 --calibrate DEGRADED
   python export.py --plan --size 720x1280 --fps 30 [--tops 4]"""
 
 FORMATS = ("saved_model", "tflite")
 KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "int16x8")
 SOME_REFUSED = 1
 _TFLITE = "tflite"  # folder of its files
+_SERVING = "serving"  # of the files around the SavedModel
 _LEAST_PIXELS = 64 * 96  # exporting.LEAST_MAX_PIXELS, which takes TensorFlow to read
 
 
@@ -49,7 +52,7 @@ def _flags():
     define("string", "calibrate", None, "degraded pictures to calibrate and compare on; embedded")
     define("string", "sharp", None, "their sharp partners, to score against")
     define("float", "max_psnr_drop", 0.3, "TFLite: refuse files that lose more, in dB", 0)
-    define("boolean", "overwrite", False, "replace existing TFLite files")
+    define("boolean", "overwrite", False, "replace TFLite files of earlier exports")
     define("boolean", "plan", False, "say what fits into a frame's time, at --size and --fps")
     define("float", "fps", 30.0, "--plan: frames a second", 0.01)
     define("float", "tops", None, "--plan: the device's, in 8 bits; in place of measuring", 0.001)
@@ -68,44 +71,74 @@ def _export(positional, values):
     if values.output is None:
         raise UserError("--output: missing; expected the folder to write to.")
     output = Path(values.output)
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is a file; expected a folder.")
     recipe, _ = experiments.read(model_flags.workdir(values))
     from restore_tf.export import record, samples
     from restore_tf.serving import deployment
 
     # What can be wrong is said before the work.
+    outputs.check_folder(output)
     record.read(output)
     name = values.name or recipe.model
     deployment.check_name(name)
-    tell = _say if "tflite" in values.format else (lambda text: None)
-    if "tflite" in values.format and not values.overwrite:
-        _refuse_existing(output, recipe.model, sizes, values)
-    pictures = samples.load(values.calibrate, values.sharp, note=tell)
+    _check_places(output, recipe.model, sizes, values)
+    note = _say if "tflite" in values.format else (lambda text: None)
+    pictures = samples.load(values.calibrate, values.sharp, note=note)
     quiet.import_tensorflow()
-    entries, refused = [], []
-    if "saved_model" in values.format:
-        entries.append(_saved_model(output, name, pictures, values))
-        record.write(output, values.workdir, model_flags.describe(values), entries)
     if "tflite" in values.format:
-        rows = _tflite(output, [*sizes, None], pictures, values)
-        entries += [row for row in rows if row["written"]]
-        refused = [row for row in rows if not row["written"]]
-        record.write(output, values.workdir, model_flags.describe(values), entries)
-    if entries:
+        _check_sizes(sizes, experiments.construct(recipe))
+    written, problems = 0, []
+    if "saved_model" in values.format:
+        with _full_disk(output):
+            entry = _saved_model(output, name, pictures, values)
+        record.write(output, values.workdir, model_flags.describe(values), [entry])
+        written += 1
+    if "tflite" in values.format:
+        for entries, refused in _tflite(output, [*sizes, None], pictures, values):
+            problems += refused
+            record.write(output, values.workdir, model_flags.describe(values), entries)
+            written += len(entries)
+    if written:
         print(f"{output / record.FILE_NAME} has all figures.")
-    return SOME_REFUSED if refused else 0
+    return SOME_REFUSED if problems else 0
 
 
-def _refuse_existing(output, model, sizes, values):
+def _check_places(output, model, sizes, values):
+    """Refuses to replace what no export wrote, or anything without --overwrite."""
     from restore_tf.export.tflite import make
 
+    earlier = outputs.Record(output)
+    if "saved_model" in values.format:
+        earlier.check_name(_SERVING)
+        outputs.check_folder(output / "saved_model")
+    if "tflite" not in values.format:
+        return
     given = model_flags.arguments(values)
     for size in [*sizes, None]:
         for kind in make.kinds_of(size, values.kinds):
             path = output / _TFLITE / make.file_name(model, size, kind, given)
-            if path.exists():
-                raise UserError(f"{path}: exists; pass --overwrite or another --output.")
+            for file in (path, path.with_suffix(".json")):
+                earlier.check_overwrite(file, values.overwrite)
+
+
+def _check_sizes(sizes, network):
+    multiple = network.size_multiple
+    for size in sizes:
+        if any(side % multiple for side in size):
+            raise UserError(
+                f"--size {_named(size)}: {network.name} takes multiples of {multiple} pixels."
+            )
+
+
+@contextlib.contextmanager
+def _full_disk(output):
+    """Turns what TensorFlow says of a disk that is full or read-only into one line."""
+    import tensorflow as tf
+
+    try:
+        with outputs.writing(output):
+            yield
+    except (tf.errors.PermissionDeniedError, tf.errors.ResourceExhaustedError) as error:
+        raise UserError(f"{output}: cannot be written ({outputs.reason(error)}).") from None
 
 
 def _saved_model(output, name, pictures, values):
@@ -130,33 +163,54 @@ def _saved_model(output, name, pictures, values):
         max_pixels=most,
         finish=finish,
     )
-    deployment.write(output, name)
+    with outputs.staged(output, [_SERVING], cleared=[_SERVING]) as staging:
+        deployment.write(staging, name)
     by_size, levels, *_ = entry["differences"].values()
     print(f"{output / entry['path']}: {_megabytes(entry['bytes'])}, {precision}")
     for size, difference in by_size.items():
         print(f"  serving_default {size}: differs from the Keras model by at most {difference:.2g}")
     print(f"  serving_bytes: differs by at most {levels:g} of 255 levels")
     print(
-        f"  deployment files in {output / 'serving'}; try it: restore-tf serve --model_dir "
+        f"  deployment files in {output / _SERVING}; try it: restore-tf serve --model_dir "
         f"{output / checked.SAVED_MODELS} --model_name {name}"
     )
     return entry
 
 
 def _tflite(output, sizes, pictures, values):
+    """Yields (entries that were written, what was not) of one size after the other.
+
+    What is done is put into place and recorded before the next size begins. A size that fails is
+    named, and the others are made.
+    """
     from restore_tf.export.tflite import make
 
-    rows = make.export(
-        values.workdir,
-        model_flags.arguments(values),
-        output / _TFLITE,
-        sizes=sizes,
-        kinds=values.kinds,
-        samples=pictures,
-        max_psnr_drop=values.max_psnr_drop,
-        note=_say,
-    )
-    return [{"path": f"{_TFLITE}/{row['file']}", "format": "tflite", **row} for row in rows]
+    for size in dict.fromkeys(sizes):
+        try:
+            with outputs.staged(output) as staging:
+                rows = make.export(
+                    values.workdir,
+                    model_flags.arguments(values),
+                    staging / _TFLITE,
+                    sizes=[size],
+                    kinds=values.kinds,
+                    samples=pictures,
+                    max_psnr_drop=values.max_psnr_drop,
+                    note=_say,
+                )
+        except UserError as error:
+            logger.warning("TFLite of %s: %s", _named(size), error)
+            yield [], [_named(size)]
+            continue
+        entries = [{"path": f"{_TFLITE}/{row['file']}", "format": "tflite", **row} for row in rows]
+        yield (
+            [entry for entry in entries if entry["written"]],
+            [entry for entry in entries if not entry["written"]],
+        )
+
+
+def _named(size):
+    return "any size" if size is None else "x".join(map(str, size))
 
 
 def _plan(sizes, values):
@@ -186,7 +240,7 @@ def _check_words(flag, words, known):
 
 
 def _say(text):
-    print(text, file=sys.stderr)
+    logger.info("%s", text)
 
 
 def _megabytes(count):

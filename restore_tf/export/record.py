@@ -12,6 +12,7 @@ from typing import Any
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment
+from restore_tf.system import outputs
 from restore_tf.system.files import atomic_path
 
 FILE_NAME = "export.json"
@@ -35,7 +36,7 @@ def write(
     Returns:
       The record's path.
     """
-    path = Path(directory) / FILE_NAME
+    path = outputs.make_folder(directory) / FILE_NAME
     run = json.loads((Path(workdir) / experiment.FILE_NAME).read_text(encoding="utf-8"))
     made = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -46,7 +47,7 @@ def write(
     entries = {entry["path"]: entry for entry in read(directory)}
     entries |= {entry["path"]: {**entry, "export": made} for entry in artefacts}
     content = {"artefacts": [entries[name] for name in sorted(entries)]}
-    with atomic_path(path) as temporary:
+    with outputs.writing(path), atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path
 
@@ -55,7 +56,7 @@ def read(directory: str | os.PathLike) -> list[dict[str, Any]]:
     """Returns the entries of a folder's record; none where there is no record.
 
     Raises:
-      UserError: a damaged record.
+      UserError: a damaged record, or a file of that name that is none.
     """
     path = Path(directory) / FILE_NAME
     if not path.exists():

@@ -171,7 +171,7 @@ def test_tree_of_sequences_and_several_sources(tmp_path):
     other = _write_frames(tmp_path / "clip", range(3), name="take2_{}.png")
     counts = averaging.make_pairs([tmp_path / "train", other], tmp_path / "out", window=3)
     assert counts == {"GOPR0001_03_00": 2, "GOPR0002_03_00": 2, "clip": 1}
-    assert len(_files(tmp_path / "out")) == 10
+    assert len(_files(tmp_path / "out" / "train")) == 10
 
 
 def test_existing_pictures_are_refused_then_replaced(tmp_path):
@@ -185,6 +185,33 @@ def test_existing_pictures_are_refused_then_replaced(tmp_path):
     sharp.write_bytes(b"old")
     averaging.make_pairs(source, out, window=3, overwrite=True)
     assert _gray(sharp) == 1
+
+
+def test_overwriting_spares_what_no_call_recorded(tmp_path):
+    source = _write_frames(tmp_path / "clip", range(6))
+    foreign = tmp_path / "out" / "train" / "clip" / "sharp" / "000004.png"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"000004\.png: is in the way"):
+        averaging.make_pairs(source, tmp_path / "out", window=3, overwrite=True)
+    assert foreign.read_bytes() == b"mine"
+
+
+def test_a_broken_sequence_does_not_end_the_others(tmp_path, caplog):
+    broken, whole = (_write_frames(tmp_path / name, range(6)) for name in ("broken", "whole"))
+    (broken / "frame_4.png").write_bytes(b"no picture")
+    with pytest.raises(averaging.SomeFailed, match="1 of 2 sequences failed: broken") as error:
+        averaging.make_pairs([broken, whole], tmp_path / "out", window=3)
+    assert error.value.counts == {"whole": 2}
+    assert error.value.exit_code == 1
+    assert "frame_4.png: cannot be read" in caplog.text
+    names = {name for name in _files(tmp_path / "out/train") if name.endswith(".png")}
+    assert {name for name in names if name.startswith("broken")} == {
+        "broken/blur_gamma/000001.png",
+        "broken/sharp/000001.png",
+    }
+    words = ["average", str(broken), str(whole), f"--output_dir={tmp_path / 'again'}", "--window=3"]
+    assert command.main(words) == 1
 
 
 def test_resume_completes_and_keeps(tmp_path):
