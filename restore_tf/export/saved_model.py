@@ -4,7 +4,8 @@ Everything between a picture file and the network is part of the graph: decoding
 and encoding. Two signatures:
 
 - `serving_default`: `images`, float32 (batch, height, width, channels) in [0, 1], of any size ->
-  `restored`, the same shape; not clipped, as the network gives it.
+  `restored`, the same shape; not clipped, as the network gives it. Images with other values, NaN
+  among them, are an INVALID_ARGUMENT: a client that sends 0 to 255 would get nonsense for 200.
 - `serving_bytes`: `image_bytes`, (batch,) strings that are JPEG or PNG files, of different sizes ->
   `restored_bytes`, (batch,) strings that are 8-bit PNG files. TF Serving's REST API takes and gives
   tensors whose names end in `_bytes` as base64.
@@ -56,6 +57,7 @@ def write(model: Restorer, directory: str | os.PathLike, max_pixels: int = MAX_P
 
     def serving_default(images):
         _check_size(tf.shape(images), max_pixels)
+        _check_values(images)
         return {"restored": restore(images)}
 
     def serving_bytes(image_bytes):
@@ -171,6 +173,16 @@ def _check_size(shape, max_pixels):
     allowed = (height > 0) & (width > 0) & (height <= max_pixels // tf.maximum(width, 1))
     message = f"pictures of 1 to {max_pixels} pixels are taken; height and width here:"
     return tf.debugging.Assert(allowed, [message, height, width])
+
+
+def _check_values(images):
+    # NaN is neither above nor below anything.
+    allowed = tf.reduce_all((images >= 0) & (images <= 1))
+    message = (
+        "images: finite values in [0, 1] are taken; divide 8-bit pixels by 255, or clip. "
+        "Smallest and largest here:"
+    )
+    return tf.debugging.Assert(allowed, [message, tf.reduce_min(images), tf.reduce_max(images)])
 
 
 def _encode(picture):

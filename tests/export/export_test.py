@@ -153,6 +153,19 @@ def test_pictures_of_no_pixels_are_refused(loaded):
         loaded["serving_default"](images=tf.zeros((1, 0, 5, 3)))
 
 
+@pytest.mark.parametrize("value", [1.001, -0.001, 255.0, np.nan, np.inf, -np.inf])
+def test_values_outside_the_range_are_refused(loaded, value):
+    images = np.full((2, 8, 9, 3), 0.5, np.float32)
+    images[1, 7, 8, 2] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"finite values in \[0, 1\]"):
+        loaded["serving_default"](images=tf.constant(images))
+
+
+def test_the_ends_of_the_range_are_taken(loaded):
+    images = np.tile(np.float32([0, 1, 1]), (1, 8, 9, 1))
+    assert loaded["serving_default"](images=tf.constant(images))["restored"].shape == (1, 8, 9, 3)
+
+
 def test_no_files_give_no_files(loaded):
     assert restored(loaded) == []
 

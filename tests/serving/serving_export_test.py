@@ -57,3 +57,31 @@ def test_the_client_gets_what_restore_gives(exported):
                     assert np.abs(restored - expected).max() <= 1  # rounding may fall either way
                 with pytest.raises(ServerError, match="not a JPEG or PNG file"):
                     client.restore_file(b"no picture")
+
+
+def test_values_outside_the_range_are_a_clients_error(exported):
+    """Over both wires: INVALID_ARGUMENT, and the server goes on."""
+    import grpc
+    import requests
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    model, folder = exported
+    with StandIn(folder, "net") as server:
+        address = f"http://127.0.0.1:{server.rest_port}/v1/models/net:predict"
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        for value in (255.0, -1.0, float("nan")):
+            images = np.full((1, 8, 8, model.channels), value, np.float32)
+            if value == value:  # JSON has no NaN
+                answer = requests.post(address, json={"instances": images.tolist()}, timeout=60)
+                assert answer.status_code == 400
+                assert "finite values in [0, 1]" in answer.json()["error"]
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = "net"
+            request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
+            with pytest.raises(grpc.RpcError, match="finite values in") as error:
+                predict(request, timeout=60)
+            assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        images = np.full((1, 8, 8, model.channels), 0.5).tolist()
+        answer = requests.post(address, json={"instances": images}, timeout=60)
+        assert answer.status_code == 200
