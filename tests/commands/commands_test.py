@@ -120,16 +120,16 @@ def test_evaluate_writes_every_score(run, gopro, capsys):
     words = ["evaluate.py", "--workdir", str(run), "--dataset", "gopro", "--data_dir", str(gopro)]
     assert evaluate.main(words) == 0
     out = capsys.readouterr().out
-    for method in ("restored", "unsharp masking", "blurry input"):
+    for method in ("restored", "unsharp masking", "degraded input"):
         assert f"{method} " in out
     output = run / "evaluation" / "gopro_blur_test"
     scores = json.loads((output / "scores.json").read_text())
     assert "GOPR0396_11_00/000001" in json.dumps(scores)
     shown = output / "pictures"
-    for kind in ("blurry", "restored", "sharp"):
+    for kind in ("degraded", "restored", "sharp"):
         assert (shown / kind / "GOPR0396_11_00" / "000001.png").is_file()
     assert (output / "index.html").is_file()
-    # The blurry input's PSNR, by scikit-image, from the files themselves.
+    # The degraded input's PSNR, by scikit-image, from the files themselves.
     from skimage.metrics import peak_signal_noise_ratio
 
     folder = gopro / "test" / "GOPR0396_11_00"
@@ -141,7 +141,7 @@ def test_evaluate_writes_every_score(run, gopro, capsys):
             for n in range(2)
         ]
     )
-    assert f"{expected:.2f}" in next(line for line in out.splitlines() if line[:6] == "blurry")
+    assert f"{expected:.2f}" in next(line for line in out.splitlines() if line[:8] == "degraded")
 
 
 def test_evaluate_keeps_the_worst_pictures(run, gopro):
@@ -211,7 +211,7 @@ def test_restore_never_overwrites_its_input(run, tmp_path, capsys):
     ("command", "words", "message"),
     [
         (train, ["--modle", "srn"], "modle"),
-        (train, ["--model", "srm"], "there is no package srm_tf"),
+        (train, ["--model", "srm"], "--model srm: no such paper"),
         (train, ["srn"], "unexpected argument"),
         (train, ["--steps", "many"], "steps"),
         (train, ["--steps", "0"], "steps"),
@@ -316,6 +316,6 @@ def test_quick_gains_on_held_out_pictures(tmp_path):
     for line in output.read_text().splitlines()[1:]:
         _, _, _, method, psnr = line.split(",")[:5]
         means.setdefault(method, []).append(float(psnr))
-    gain = np.mean(means["restored"]) - np.mean(means["blurry"])
+    gain = np.mean(means["restored"]) - np.mean(means["degraded"])
     assert gain > 1.5
     assert np.mean(means["restored"]) > np.mean(means["unsharp"])
