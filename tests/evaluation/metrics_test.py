@@ -258,6 +258,7 @@ def test_keras_metric_is_serialisable():
     assert keras.saving.deserialize_keras_object(config).name == "sharpness"
 
 
+@pytest.mark.slow
 def test_keras_metric_on_jax():
     pytest.importorskip("jax")
     code = (

@@ -33,7 +33,7 @@ def srn_by_hand(width, scales, blocks, channels=3):
     return (full + half / 4 + quarter / 16) * sum(4.0**-scale for scale in range(scales))
 
 
-@pytest.mark.parametrize(("width", "scales", "blocks"), [(32, 3, 3), (8, 1, 1), (5, 2, 2)])
+@pytest.mark.parametrize(("width", "scales", "blocks"), [(8, 1, 1), (5, 2, 2)])
 def test_srn_costs_what_a_hand_count_says(width, scales, blocks):
     found = cost.count(SRN(width=width, scales=scales, res_blocks=blocks))
     assert found.multiplications == pytest.approx(srn_by_hand(width, scales, blocks), rel=1e-12)
@@ -50,11 +50,6 @@ def test_taps_by_hand():
     """The paper's: 14 convolutions of 5x5 at full size, 13 at half and at a quarter."""
     assert taps_by_hand(1, 3) == 14 * 25 + (13 * 25 + 16) / 4 + (13 * 25 + 16 + 9) / 16
     assert cost.count(SRN(scales=1, width=4)).taps == taps_by_hand(1, 3)
-
-
-def test_the_papers_srn_at_720p():
-    """benchmarks/README.md: 1,260 GMAC."""
-    assert 1255 < cost.count(SRN()).multiplications * 720 * 1280 / 1e9 < 1265
 
 
 # Multiply-adds, values and taps per pixel, summed over the Keras layers of each network.
@@ -86,6 +81,12 @@ def test_costs_are_those_of_the_layers(name):
     make, *expected = COSTS[name]
     found = cost.count(make())
     assert (found.multiplications, found.values, found.taps) == tuple(expected)
+
+
+def test_the_papers_srn_at_720p():
+    """benchmarks/README.md: 1,260 GMAC."""
+    assert COSTS["SRN"][1] == pytest.approx(srn_by_hand(32, 3, 3), rel=1e-12)
+    assert 1255 < COSTS["SRN"][1] * 720 * 1280 / 1e9 < 1265
 
 
 class Toy(Restorer):

@@ -7,11 +7,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 from keras.initializers import Constant
 
 from mprnet_tf import recipes as mprnet
@@ -82,7 +84,9 @@ class Prepared:
     def file(self, kind):
         path = self.folder / f"{kind}.tflite"
         if not path.exists():
-            self.widened = lite_convert.convert(str(self.folder), kind, str(path))
+            # from_concrete_functions gives files that output NaN.
+            with mock.patch.object(tf.lite.TFLiteConverter, "from_concrete_functions", None):
+                self.widened = lite_convert.convert(str(self.folder), kind, str(path))
         return path
 
 
@@ -150,7 +154,7 @@ def test_mprnets_prelu_is_one_operation_that_8_bits_have(tiny_mprnet):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [{"stages": 1}, {"stages": 2}, {"local_attention": 32}])
+@pytest.mark.parametrize("arguments", [{"stages": 2}, {"local_attention": 32}])
 def test_ways_to_run_mprnet(arguments, tmp_path):
     equals_keras(Prepared(tmp_path, "mprnet", kinds=["float32"], **arguments))
 
@@ -190,6 +194,18 @@ def test_eight_bits_throughout(tiny_srn, kind):
         assert model.scales == ((np.float32(1 / 255), 0), (np.float32(1 / 255), 0))
 
 
+def test_nothing_gives_what_nothing_uses(tiny_srn):
+    """Such operations stay in floats now and then: the split at the coarsest scale."""
+    operators = {}
+    for kind in ("float32", "uint8"):
+        model = schema.ModelT.InitFromPackedBuf(tiny_srn.file(kind).read_bytes(), 0)
+        (graph,) = model.subgraphs
+        used = {place for operator in graph.operators for place in operator.inputs}
+        used |= set(graph.outputs)
+        operators[kind] = [o for o in graph.operators if not used.issuperset(o.outputs)]
+    assert len(operators["float32"]) == 1 and not operators["uint8"]
+
+
 def test_calibration_reaches_from_0_to_1():
     image = np.array([[0.25, 0.5], [0.75, 0.5]], np.float32)
     np.testing.assert_array_equal(lite_convert.stretched(image), [[0, 0.5], [1, 0.5]])
@@ -202,6 +218,7 @@ def kill_a_convolution(model):
     model.e_block1.res_blocks[0].conv1.bias.assign(np.full(8, -100.0))
 
 
+@pytest.mark.slow
 def test_a_dead_convolution_does_not_crash_xnnpack(tmp_path):
     prepared = Prepared(tmp_path, "srn", ["uint8"], scales=1, change=kill_a_convolution)
     path = prepared.file("uint8")
@@ -231,8 +248,6 @@ def float_file(*layers, side=8):
 
 def ranges_of(content, operation):
     """(low, high) of what the operations of a name give, in order."""
-    from ai_edge_litert import schema_py_generated as schema
-
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     (graph,) = model.subgraphs
     code = getattr(schema.BuiltinOperator, operation)
@@ -283,8 +298,6 @@ def test_the_outermost_values_are_cut_off():
 
 def test_transposed_convolutions_do_their_relus(tiny_srn):
     """Their ranges begin at 0, and the one ReLU left is the input's."""
-    from ai_edge_litert import schema_py_generated as schema
-
     model = schema.ModelT.InitFromPackedBuf(tiny_srn.file("uint8").read_bytes(), 0)
     (graph,) = model.subgraphs
     code = [model.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators]
@@ -297,14 +310,6 @@ def test_transposed_convolutions_do_their_relus(tiny_srn):
     ]
     assert len(outputs) == 2 * 2  # D blocks times scales
     assert [int(output.zeroPoint[0]) for output in outputs] == [-128] * 4
-
-
-def test_the_wrong_converter_is_not_used(tiny_srn, tmp_path, monkeypatch):
-    def refuse(*arguments):
-        raise AssertionError("from_concrete_functions gives files that output NaN")
-
-    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_concrete_functions", refuse)
-    lite_convert.convert(str(tiny_srn.folder), "float32", str(tmp_path / "a.tflite"))
 
 
 def convert_without_weights(model):
@@ -489,12 +494,11 @@ def test_in_processes_of_their_own(tmp_path, caplog):
     """Everything as the command does it, with a file for any size and pictures that are small."""
     make_run(tmp_path / "run", "srn", scales=1)
     rows = export(
-        tmp_path / "run", tmp_path / "out", ("float32", "uint8"), [SIZE, (64, 32), None],
+        tmp_path / "run", tmp_path / "out", ("float32", "uint8"), [(64, 32), None],
         max_psnr_drop=1e9,
     )  # fmt: skip
-    assert [row["reason"] for row in rows] == [None] * 5
+    assert [row["reason"] for row in rows] == [None] * 3
     assert [row["file"] for row in rows] == [
-        "srn_32x32_float32.tflite", "srn_32x32_uint8.tflite",
         "srn_64x32_float32.tflite", "srn_64x32_uint8.tflite", "srn_any_size_float32.tflite",
     ]  # fmt: skip
     assert "4 of 4 pictures of noise are smaller than 64x32 pixels" in caplog.text

@@ -19,7 +19,7 @@ from restore_tf.serving.transports import ServerError
 CAT = skimage.data.chelsea()
 
 
-@pytest.fixture(scope="module", params=["srn", "srn_gray"])
+@pytest.fixture(scope="module", params=["srn", pytest.param("srn_gray", marks=pytest.mark.slow)])
 def exported(request, tmp_path_factory):
     keras.utils.set_random_seed(1)
     model = experiment.build(tiny(request.param, "gopro"))

@@ -16,6 +16,9 @@ corruption"). Wider ranges lose nothing: sums come in steps of scale(input) x sc
 The converter parts ReLUs from transposed convolutions, though it need not have them at all: the
 range of what a ReLU gives begins at 0, and 8 bits cut off what is below it. So they go, which saves
 a pass over the picture each.
+
+An operation with an output that nothing uses is left in floats by the converter in one conversion
+of four. The only one is a split: it becomes slices.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ def add(content: bytes, images: Iterable[np.ndarray]) -> tuple[bytes, int]:
     ranges[int(graph.inputs[0])] = ranges[int(graph.outputs[0])] = 0.0, 1.0
     widened = _widen(ranges, model, graph, schema.BuiltinOperator)
     _leave_relus_to_ranges(model, graph, schema)
+    _slice_in_place_of_split(model, graph, schema)
     for place, (low, high) in ranges.items():
         found = graph.tensors[place].quantization = schema.QuantizationParametersT()
         found.min, found.max = [low], [high if high > low else low + 1.0]  # zeros fit into any
@@ -142,6 +146,65 @@ def _leave_relus_to_ranges(model, graph, schema) -> None:
             continue
         if operator.builtinOptions.fusedActivationFunction == relu:
             operator.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.NONE
+
+
+def _slice_in_place_of_split(model, graph, schema) -> None:
+    """Replaces splits that have an output which nothing uses by slices of what is used.
+
+    The coarsest scale of a ConvLSTM has one: its state is zero, and so the forget gate is unused.
+    """
+    used = {int(place) for operator in graph.operators for place in operator.inputs}
+    used |= {int(place) for place in graph.outputs}
+    operators, graph.operators = graph.operators, []
+    for operator in operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        wanted = [int(place) in used for place in operator.outputs]
+        if code != schema.BuiltinOperator.SPLIT or all(wanted):
+            graph.operators.append(operator)
+            continue
+        axis = int(
+            np.asarray(model.buffers[graph.tensors[operator.inputs[0]].buffer].data).view(np.int32)[
+                0
+            ]
+        )
+        begin = np.zeros(len(graph.tensors[operator.inputs[1]].shape), np.int32)
+        for place, is_wanted in zip(operator.outputs, wanted, strict=True):
+            end = begin + np.asarray(graph.tensors[place].shape, np.int32)
+            if is_wanted:
+                constants = [
+                    _constant(model, graph, schema, each)
+                    for each in (begin, end, np.ones_like(begin))
+                ]
+                graph.operators.append(
+                    _strided_slice(model, schema, operator.inputs[1], constants, place)
+                )
+            begin[axis] = end[axis]
+
+
+def _constant(model, graph, schema, values) -> int:
+    """Adds a tensor of int32 numbers; returns its place."""
+    model.buffers.append(schema.BufferT())
+    model.buffers[-1].data = np.frombuffer(values.tobytes(), np.uint8)
+    tensor = schema.TensorT()
+    tensor.name = f"slice_{len(graph.tensors)}"
+    tensor.shape, tensor.type = np.array(values.shape, np.int32), schema.TensorType.INT32
+    tensor.buffer = len(model.buffers) - 1
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _strided_slice(model, schema, source, constants, output):
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.STRIDED_SLICE
+    code.version = 1
+    model.operatorCodes.append(code)
+    operator = schema.OperatorT()
+    operator.opcodeIndex = len(model.operatorCodes) - 1
+    operator.inputs = np.array([source, *constants], np.int32)
+    operator.outputs = np.array([output], np.int32)
+    operator.builtinOptionsType = schema.BuiltinOptions.StridedSliceOptions
+    operator.builtinOptions = schema.StridedSliceOptionsT()
+    return operator
 
 
 def _weight_step(model, weights) -> float:
