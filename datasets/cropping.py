@@ -25,8 +25,9 @@ from restore_tf.pictures.pixels import from_float, to_float
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PLAIN = struct.pack(">BBBBB", 8, 2, 0, 0, 0)  # 8 bits, RGB, deflate, the usual filters, no Adam7
-# Chunks, and beginnings of texts, that can turn the picture, hide pixels or say there are several.
-_SPECIAL = (b"acTL", b"eXIf", b"tRNS")
+# Chunks, and beginnings of texts, that can turn the picture, hide pixels, or say that it is HDR or
+# one of several.
+_SPECIAL = (b"acTL", b"cICP", b"eXIf", b"tRNS")
 _SPECIAL_TEXTS = (b"Raw profile type", b"XML:com.adobe.xmp")
 
 

@@ -95,10 +95,17 @@ def _opened(stream: BinaryIO, name) -> Header:
         image = Image.open(stream, formats=_FORMATS)
         image.load()
     width, height = image.size
-    # That of the base class: a PNG's own would decode it. Of a TIFF the size is upright already.
-    orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    turned = kind != "TIFF" and orientation in (5, 6, 7, 8)
+    # Of a TIFF Pillow gives the upright size.
+    turned = kind != "TIFF" and _orientation(image) in (5, 6, 7, 8)
     return Header((width, height) if turned else (height, width), kind, deep)
+
+
+def _orientation(image):
+    try:
+        # The base class' method: a PNG's own would decode the picture.
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF, of many kinds, turns nothing
+        return None
 
 
 def _turned_late(stream):

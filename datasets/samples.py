@@ -76,7 +76,8 @@ class Samples:
         def place(size):
             if min(size) < self._crop:
                 raise UserError(
-                    f"is {size[1]}x{size[0]} pixels, smaller than the training crop of {self._crop}"
+                    f"is {size[1]}x{size[0]} pixels, smaller than the training crop of "
+                    f"{self._crop}; leave it out or choose a smaller crop."
                 )
             top, left = random.integers([side - self._crop + 1 for side in size])
             return int(top), int(left)

@@ -95,7 +95,7 @@ class RecordSource(Source):
         return self.records.read(index)
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """As of `FileSource`."""
+        """See `FileSource.read_crop`."""
         return self.records.read_crop(index, place, crop)
 
 
@@ -129,7 +129,7 @@ class MemorySource(Source):
         return self._pairs[index]
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """As of `FileSource`."""
+        """See `FileSource.read_crop`."""
         corner = place(self.sizes[index])
         return cropping.cut_pair(cropping.cut, *self._pairs[index], corner, crop, self.output_scale)
 
@@ -158,7 +158,7 @@ class SyntheticSource(Source):
         return pair
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """As of `FileSource`."""
+        """See `FileSource.read_crop`."""
         corner = place(self.sizes[index])
         return cropping.cut_pair(cropping.cut, *self.read(index), corner, crop)
 

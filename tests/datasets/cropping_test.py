@@ -193,6 +193,11 @@ def test_the_size_in_a_header_is_that_of_the_decoded_picture(name):
     assert headers.upright_size(PICTURES[name]) == expected
 
 
+def test_damaged_exif_turns_nothing():
+    data = saved("JPEG", noise(), exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert headers.upright_size(data) == cropping.decode(data).shape[:2] == SIZE
+
+
 def test_pictures_of_16_bits_are_rounded():
     deep = np.array([[0, 128, 129, 65535]], np.uint16)
     assert cropping.decode(saved("PNG", deep))[0, :, 0].tolist() == [0, 0, 1, 255]
