@@ -12,9 +12,12 @@ from absl import flags
 from tqdm import tqdm
 
 from restore_tf.errors import UserError
+from restore_tf.inference import memory
+from restore_tf.system.log import logger
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _UNLIMITED = 2**60
+_LEAST_BLENDED = 256  # pixels; below, what MPRNet pools over says little about the picture
 
 
 def define(values: flags.FlagValues) -> None:
@@ -23,7 +26,7 @@ def define(values: flags.FlagValues) -> None:
         "memory", None, "restore within it, in tiles: 2GB; what is free", flag_values=values
     )
     flags.DEFINE_integer(
-        "tile", None, "side of the tiles, in place of --memory", 1, flag_values=values
+        "tile", None, "side of the tiles in pixels, in place of --memory", 1, flag_values=values
     )
     flags.DEFINE_boolean(
         "verify_tiles", False, "restore again untiled, print the difference", flag_values=values
@@ -47,14 +50,16 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
     """
     from restore_tf.inference import restore as inference
 
-    memory = None if values.memory is None else _bytes(values.memory)
+    if values.tile is not None:
+        _say_cost(model, values.tile)
+    limit = None if values.memory is None else _bytes(values.memory)
     restore = functools.partial(
         inference.restore,
         model,
         strength=values.strength,
         ensemble=values.ensemble,
     )
-    tiled = functools.partial(restore, memory=memory, tile=values.tile)
+    tiled = functools.partial(restore, memory=limit, tile=values.tile)
 
     def run(pixels):
         with _Progress() as progress:
@@ -67,6 +72,36 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
             return inference.from_float(pieces, pixels.dtype)
 
     return run
+
+
+def _say_cost(model, tile):
+    """Says beforehand what tiles of this size cost, and from which size on they are useful."""
+    if model.size is not None:  # of one size alone; `inference.memory` says so
+        return
+    if not memory.is_exact(model):
+        if tile < _LEAST_BLENDED:
+            logger.warning(
+                "--tile %d: %s pools over its tiles, so small ones come out unlike the whole "
+                "picture; the least useful value is %d.", tile, model.name, _LEAST_BLENDED,
+            )  # fmt: skip
+        return
+    from restore_tf.inference import exact_tiles
+
+    see = exact_tiles.reach(model.scale_path())
+    margin = -(-see.radius // see.alignment) * see.alignment
+    least, side = 3 * margin, tile // see.alignment * see.alignment
+    inner = side - 2 * margin
+    cost = (
+        "cannot be restored"
+        if inner <= 0
+        else f"cost {(side / inner) ** 2:.3g} times as much as whole"
+    )
+    say = logger.warning if tile < least else logger.info
+    say(
+        "--tile %d: %s sees %d pixels around what a tile gives, so larger pictures %s; the "
+        "least useful value is %d, at 9 times.",
+        tile, model.name, margin, cost, least,
+    )  # fmt: skip
 
 
 def _say_difference(pieces, whole):
