@@ -23,8 +23,7 @@ from restore_tf.pictures.pixels import _as_type, _with_colours
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
 
-KINDS = kinds.PICTURES
-EXTENSIONS = tuple(KINDS)
+EXTENSIONS = tuple(kinds.PICTURES)
 JPEG_QUALITY = 95
 MAX_PIXELS = 300_000_000  # 900 MB of 8-bit colours; the largest cameras give 150 million
 _FULL_CHROMA_FROM = 90  # JPEG quality
@@ -79,7 +78,7 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
 
 def ending(kind: str) -> str:
     """Returns the usual ending, with its dot, of a format that Pillow calls `kind`."""
-    return next(suffix for suffix, known in KINDS.items() if known == kind)
+    return next(suffix for suffix, known in kinds.PICTURES.items() if known == kind)
 
 
 def write_picture(
@@ -118,7 +117,7 @@ def encode(
 
     Args:
       picture: what to write.
-      suffix: one of `EXTENSIONS`.
+      suffix: one of `kinds.PICTURES`.
       jpeg_quality: of JPEG and WebP, 1 to 100. From 90 on JPEG keeps the colours at full
         resolution: halving them, its usual way, would blur red and blue edges again.
       name: what to call the file in messages.
@@ -126,7 +125,7 @@ def encode(
     Raises:
       UserError: the format cannot hold a picture of this size.
     """
-    kind = KINDS[suffix.lower()]
+    kind = kinds.PICTURES[suffix.lower()]
     planes, profile = _planes(picture, kind, name)
     options: dict[str, Any] = metadata.save_options(picture.metadata, kind, name)
     if profile:

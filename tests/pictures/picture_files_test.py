@@ -15,7 +15,7 @@ from log_checks import no_other_warnings, warns
 from PIL import Image, ImageCms
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import files, sixteen_bits
+from restore_tf.pictures import files, kinds, sixteen_bits
 
 RANDOM = np.random.default_rng(0)
 DEEP = RANDOM.integers(0, 65536, (6, 8, 4), np.uint16)
@@ -79,7 +79,7 @@ def test_orientation_is_applied_and_reset(tmp_path, ending, orientation):
     blocks = np.array([[0, 90, 200], [40, 250, 140]], np.uint8).repeat(16, 0).repeat(16, 1)
     stored = np.dstack([blocks] * 3)
     options = {"lossless": True} if ending == ".webp" else {}
-    data = saved(Image.fromarray(stored), files.KINDS[ending], exif=exif, **options)
+    data = saved(Image.fromarray(stored), kinds.PICTURES[ending], exif=exif, **options)
     output = through(tmp_path, data, ending)
     expected = UPRIGHT[orientation](stored)
     tolerance = 3 if ending == ".jpg" else 0
@@ -268,7 +268,7 @@ def described(path):
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
 def test_srgb_profiles_stay(tmp_path, ending):
-    data = saved(image_of(SHALLOW[..., :3]), files.KINDS[ending], icc_profile=SRGB)
+    data = saved(image_of(SHALLOW[..., :3]), kinds.PICTURES[ending], icc_profile=SRGB)
     same_profile(through(tmp_path, data, ending), SRGB)
 
 

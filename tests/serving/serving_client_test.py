@@ -133,7 +133,7 @@ def test_every_format_of_restore_py(servers, tmp_path, kind):
 
 
 def test_what_stands_beside_the_pixels_is_kept(servers, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 4), np.uint8)
+    pixels = np.random.default_rng(0).integers(1, 256, (6, 9, 4), np.uint8)
     exif = Image.Exif()
     exif[274], exif[305] = 6, "a camera's program"  # turned; software
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
@@ -144,6 +144,31 @@ def test_what_stands_beside_the_pixels_is_kept(servers, tmp_path):
         np.testing.assert_array_equal(np.asarray(image)[..., 3], upright[..., 3])
         assert image.getexif()[305] == "a camera's program"
         assert image.getexif()[274] == 1
+
+
+def test_hidden_colours_are_not_sent(servers, tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 4), np.uint8)
+    pixels[..., 3], pixels[:, 5:, 3] = 255, 0
+    sent, restore = [], Client.restore
+
+    def spy(client, visible, name):
+        sent.append(visible)
+        return restore(client, visible, name)
+
+    monkeypatch.setattr(Client, "restore", spy)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert run(servers["http"], tmp_path / "a.png", "--output", tmp_path / "b.png") == 0
+    np.testing.assert_array_equal(sent[0][:, 5:], pixels[:, 4:5, :3].repeat(4, 1))
+    restored = read(tmp_path / "b.png")
+    np.testing.assert_array_equal(restored[:, :5, :3], 255 - pixels[:, :5, :3])
+    np.testing.assert_array_equal(restored[:, 5:], pixels[:, 5:])
+
+
+def test_clips_go_to_restore_py(servers, tmp_path, capsys):
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    for source in (tmp_path / "clip.mp4", tmp_path):
+        assert run(servers["http"], source, "--output", tmp_path / "out") == 2
+        assert "clip" in lines_of(capsys)[1][0]
 
 
 def test_gray_comes_back_gray(servers, tmp_path):

@@ -12,6 +12,7 @@ from absl import flags
 from tqdm import tqdm
 
 from restore_tf.errors import UserError
+from restore_tf.system.log import logger
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
@@ -22,7 +23,7 @@ def define(values: flags.FlagValues) -> None:
         "memory", None, "restore within it, in tiles: 2GB; what is free", flag_values=values
     )
     flags.DEFINE_integer(
-        "tile", None, "side of the tiles, in place of --memory", 1, flag_values=values
+        "tile", None, "side of the tiles in pixels, in place of --memory", 1, flag_values=values
     )
     flags.DEFINE_boolean("whole", False, "never in tiles", flag_values=values)
     flags.DEFINE_boolean(
@@ -47,14 +48,16 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
     """
     from restore_tf.inference import restore as inference
 
-    memory = None if values.memory is None else _bytes(values.memory)
+    if values.tile is not None:
+        _say_cost(model, values.tile)
+    limit = None if values.memory is None else _bytes(values.memory)
     restore = functools.partial(
         inference.restore,
         model,
         strength=values.strength,
         ensemble=values.ensemble,
     )
-    tiled = functools.partial(restore, memory=memory, tile=values.tile, whole=values.whole)
+    tiled = functools.partial(restore, memory=limit, tile=values.tile, whole=values.whole)
 
     def run(pixels):
         with _Progress() as progress:
@@ -67,6 +70,34 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
             return inference.from_float(pieces, pixels.dtype)
 
     return run
+
+
+def _say_cost(model, tile):
+    """Says beforehand what tiles of this size cost, and from which size on they are useful."""
+    if model.size is not None:  # of one size alone; `inference.memory` refuses the flag
+        return
+    tiler = model.tiler()
+    if tiler is None:
+        least = model.blended_tile.smallest
+        if tile < least:
+            logger.warning(
+                "--tile %d: %s sees nothing beyond a tile, so small ones come out unlike the whole "
+                "picture; the least useful value is %d.", tile, model.name, least,
+            )  # fmt: skip
+        return
+    least, side = tiler.smallest, tile // tiler.step * tiler.step
+    inner = side - 2 * tiler.margin
+    cost = (
+        "cannot be restored"
+        if inner <= 0
+        else f"cost {(side / inner) ** 2:.3g} times as much as whole"
+    )
+    say = logger.warning if tile < least else logger.info
+    say(
+        "--tile %d: %s sees %d pixels around what a tile gives, so larger pictures %s; the "
+        "least useful value is %d, at %.3g times.",
+        tile, model.name, tiler.margin, cost, least, (least / (least - 2 * tiler.margin)) ** 2,
+    )  # fmt: skip
 
 
 def _say_difference(pieces, whole):
