@@ -98,7 +98,7 @@ class FiniteReach(Tiler):
         self._model = model
         self.step = max(reach.alignment, model.size_multiple)
         self.margin = -(-reach.radius // self.step) * self.step
-        self.smallest = 3 * self.margin + self.step
+        self.smallest = 3 * self.margin or self.step  # nine times the work of the whole
 
     def bytes_kept(self, pixels):
         """Nothing: one pass."""

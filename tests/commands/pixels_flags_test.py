@@ -8,6 +8,8 @@ import pytest
 from absl import flags
 
 from restore_tf.commands.flags import pixels
+from restore_tf.networks.reach import reach
+from restore_tf.networks.tiler import BlendedTile, FiniteReach
 
 
 def exact():
@@ -20,7 +22,10 @@ def exact():
         layers.Conv2DTranspose(1, 4, strides=2),  # 2
         layers.Conv2D(1, 5),  # 2
     ]
-    return types.SimpleNamespace(size=None, name="SRN", scale_path=lambda: path)
+    network = types.SimpleNamespace(size=None, name="SRN", size_multiple=4, output_scale=1)
+    tiler = FiniteReach(network, reach(path))
+    network.tiler = lambda: tiler
+    return network
 
 
 def say(model, caplog, *words):
@@ -52,7 +57,9 @@ def test_what_exact_tiles_cost(caplog, tile, level, words):
 
 
 def test_small_blended_tiles_are_warned_of(caplog):
-    model = types.SimpleNamespace(size=None, name="MPRNet")
+    model = types.SimpleNamespace(
+        size=None, name="MPRNet", tiler=lambda: None, blended_tile=BlendedTile()
+    )
     ((level, message),) = say(model, caplog, "--tile", "128")
     assert level == "WARNING"
     assert message.endswith("the least useful value is 256.")

