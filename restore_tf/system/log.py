@@ -16,13 +16,6 @@ from tqdm import tqdm
 logger = logging.getLogger("restore_tf")
 
 
-def show() -> None:
-    """Prints messages to standard error: "warning: …" for warnings, information as it is."""
-    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
-        logger.addHandler(_Lines())
-    logger.setLevel(logging.INFO)
-
-
 @contextlib.contextmanager
 def once() -> Iterator[None]:
     """Lets each line of code log one message while it lasts: for what recurs with every frame."""
@@ -50,6 +43,13 @@ def _filtered(lets_through):
         yield
     finally:
         logger.removeFilter(lets_through)
+
+
+def show() -> None:
+    """Prints messages to standard error: "warning: …" for warnings, information as it is."""
+    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+        logger.addHandler(_Lines())
+    logger.setLevel(logging.INFO)
 
 
 class _Lines(logging.Handler):
