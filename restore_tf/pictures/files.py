@@ -102,11 +102,8 @@ def write_picture(
     if not kinds.is_picture(path):
         raise UserError(kinds.unknown_ending(path))
     data = encode(picture, path.suffix, jpeg_quality, str(path))
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}).") from None
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def encode(
