@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import colour_profiles, extras, metadata, sixteen_bits, stated_colours
+from restore_tf.pictures import bmp, colour_profiles, extras, metadata, sixteen_bits, stated_colours
 from restore_tf.pictures.metadata import Metadata
 from restore_tf.pictures.stated_colours import Colours
 from restore_tf.system.log import logger
@@ -122,6 +122,8 @@ def _decode(image, stream, name, pixels_only):
         image.load()  # EXIF and texts can stand behind the pixels
     tags = metadata.exif_tags(image, name)
     colours = None
+    if image.format == "BMP" and not pixels_only and (icc := bmp.profile(stream, name)):
+        image.info["icc_profile"] = icc
     if pixels_only:
         stated_colours.refuse_hdr(image, stream, name)
     else:
@@ -148,7 +150,7 @@ def _decode_shallow(image, stream, tags, beside, name):
         raise UserError(f"{name}: has {image.mode} pixels; expected gray, palette, RGB or CMYK.")
     image.load()  # turns TIFF upright, as its tags then say
     if image.format == "BMP":
-        extras.warn_of_fourth_channel(image, stream, name)
+        bmp.warn_of_fourth_channel(image, stream, name)
     kind = {"MPO": "JPEG", "GIF": "PNG"}.get(image.format, image.format)
     found = beside()
     profile = image.info.get("icc_profile")

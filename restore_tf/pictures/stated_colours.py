@@ -16,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import metadata, png
+from restore_tf.pictures import bmp, metadata, png
 from restore_tf.system.log import logger
 
 _D65 = (0.3127, 0.3290)
@@ -179,6 +179,8 @@ def _find(image, stream, tags, name):
             return _from_png(image.info, name), False
     elif profile:
         return None, False
+    if image.format == "BMP" and (found := bmp.calibration(stream)) is not None:
+        return _from_bmp(*found, name), False
     return _from_tags(tags, name), False
 
 
@@ -242,6 +244,14 @@ def _from_png(info, name):
         gamma = _USUAL_GAMMA
     chunks = [c for key, c in (("gamma", "gAMA"), ("chromaticity", "cHRM")) if key in info]
     return _described(primaries, gamma, "gamma" not in info, ", ".join(chunks))
+
+
+def _from_bmp(primaries, exponent, name):
+    if not _possible(primaries):
+        logger.warning("%s: its calibration of colours is damaged; taken as sRGB.", name)
+        return None
+    gamma = 1 / exponent if 0.1 <= exponent <= 10 else _USUAL_GAMMA
+    return _described(primaries, gamma, gamma == _USUAL_GAMMA, "BMP")
 
 
 def _described(primaries, gamma, no_gamma, where):
