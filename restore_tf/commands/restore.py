@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -47,26 +46,21 @@ def _flags():
 
 
 def _restore(positional, values):
-    if values.tflite is None:
-        run = model_flags.workdir(values)
-        experiments.read(run)  # its errors come at once, TensorFlow takes seconds
-        model_flags.network(values)
-    else:
-        run = None
+    if values.tflite is not None:
         model_flags.check_tflite(values)
     found = pictures_flags.entries(positional, values)
     if restore_video.are_clips(found, values):
-        return restore_video.run(found, positional, values, functools.partial(_restorer, run=run))
+        return restore_video.run(found, positional, values, _restorer)
     return pictures_flags.run(
         found,
         positional,
         values,
-        lambda jobs: _run(jobs, _restorer(values, run), values),
+        lambda jobs: _run(jobs, _restorer(values), values),
         values.strip,
     )
 
 
-def _restorer(values, run) -> Callable[[np.ndarray], np.ndarray]:
+def _restorer(values) -> Callable[[np.ndarray], np.ndarray]:
     """Returns what turns a picture's pixels into restored ones, of the same shape and type.
 
     Pixels are (height, width, 3) or (height, width), uint8 or uint16.
@@ -74,6 +68,9 @@ def _restorer(values, run) -> Callable[[np.ndarray], np.ndarray]:
     pixels_flags.check(values)
     if values.tflite is not None:
         return pixels_flags.make(model_flags.load_tflite(values), values)
+    run = model_flags.workdir(values)
+    experiments.read(run)  # its errors come at once, TensorFlow takes seconds
+    model_flags.network(values)
     quiet.import_tensorflow()
     return pixels_flags.make(model_flags.load(values, run), values)
 

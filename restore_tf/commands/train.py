@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flags():
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("model", "srn", "the model, such as srn, srn_lstm or mprnet")
+    string("model", None, "the model, such as srn, srn_lstm or mprnet")
     string("recipe", None, "the recipe: quick without --dataset, else the paper's")
     flags.DEFINE_multi_string("set", [], "override: field=value of the recipe", flag_values=values)
     string("workdir", None, "the run directory; runs/MODEL_RECIPE by default")
@@ -83,6 +83,8 @@ def _flags():
 def _train(argv, positional, values):
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; train.py takes flags only.")
+    if values.model is None:
+        raise UserError(f"--model: missing; there are {papers.listed(papers.names())}.")
     if values.local_workers > 1:
         return local_workers.run(argv, values.local_workers)
     if _other_backend():

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import colour_profiles, extras, metadata, sixteen_bits, stated_colours
+from restore_tf.pictures import bmp, colour_profiles, extras, metadata, sixteen_bits, stated_colours
 from restore_tf.pictures.metadata import Metadata
 from restore_tf.pictures.stated_colours import Colours
 from restore_tf.system.log import logger
@@ -48,21 +48,26 @@ class Picture:
     lossless_webp: bool = False
 
 
-def decode(file: str | os.PathLike | bytes, max_pixels: int, name: str) -> Picture:
+def decode(
+    file: str | os.PathLike | bytes, max_pixels: int, name: str, pixels_only: bool = False
+) -> Picture:
     """Decodes a file, turned upright; RGB colours are as stored, CMYK becomes sRGB.
 
-    `files.read_picture` describes the arguments and errors.
+    Args:
+      file, max_pixels, name: as for `files.read_picture`.
+      pixels_only: read nothing of what stands beside the pixels, and warn of none of it.
+
+    Raises:
+      UserError: as `files.read_picture`.
     """
     with _stream(file, name) as stream:
         try:
             with _open(stream, max_pixels, name) as image:
-                return _decode(image, stream, name)
+                return _decode(image, stream, name, pixels_only)
         except UserError:
             raise
         except UnidentifiedImageError:
             raise UserError(f"{name}: cannot be read as a picture ({_looks(stream)}).") from None
-        except MemoryError:
-            raise UserError(f"{name}: does not fit into memory.") from None
         except Exception as error:  # decoders raise many kinds on damaged files
             reason = str(error) or type(error).__name__
             raise UserError(f"{name}: cannot be read as a picture ({reason}).") from error
@@ -112,29 +117,42 @@ def _open(stream, max_pixels, name):
     return image
 
 
-def _decode(image, stream, name):
+def _decode(image, stream, name, pixels_only):
     if image.format == "PNG":
         image.load()  # EXIF and texts can stand behind the pixels
     tags = metadata.exif_tags(image, name)
-    colours, over_profile = stated_colours.find(image, stream, tags, name)
-    if over_profile:
-        image.info.pop("icc_profile", None)
-    extras.warn(image, stream, tags, getattr(image, "n_frames", 1), name)
+    colours = None
+    if image.format == "BMP" and not pixels_only and (icc := bmp.profile(stream, name)):
+        image.info["icc_profile"] = icc
+    if pixels_only:
+        stated_colours.refuse_hdr(image, stream, name)
+    else:
+        colours, over_profile = stated_colours.find(image, stream, tags, name)
+        if over_profile:
+            image.info.pop("icc_profile", None)
+        extras.warn(image, stream, tags, getattr(image, "n_frames", 1), name)
+    turned = metadata.orientation(tags) > 4
+    size = image.size[::-1] if turned else image.size
+
+    def beside():
+        return Metadata() if pixels_only else metadata.read(image, tags, size, turned, name)
+
     deep = _is_deep(image, stream, name)
-    picture = (_decode_deep if deep else _decode_shallow)(image, stream, tags, name)
+    try:
+        picture = (_decode_deep if deep else _decode_shallow)(image, stream, tags, beside, name)
+    except MemoryError:
+        raise UserError(f"{name}: {size[0]}x{size[1]} pixels do not fit into memory.") from None
     return dataclasses.replace(picture, colours=colours)
 
 
-def _decode_shallow(image, stream, tags, name):
+def _decode_shallow(image, stream, tags, beside, name):
     if image.mode not in (*_GRAY_MODES, *_COLOUR_MODES, "CMYK"):
         raise UserError(f"{name}: has {image.mode} pixels; expected gray, palette, RGB or CMYK.")
     image.load()  # turns TIFF upright, as its tags then say
     if image.format == "BMP":
-        extras.warn_of_fourth_channel(image, stream, name)
+        bmp.warn_of_fourth_channel(image, stream, name)
     kind = {"MPO": "JPEG", "GIF": "PNG"}.get(image.format, image.format)
-    turned = metadata.orientation(tags) > 4
-    upright = image.size[::-1] if turned else image.size
-    beside = metadata.read(image, tags, upright, turned, name)
+    found = beside()
     profile = image.info.get("icc_profile")
     image.info.pop("exif", None)  # read already; Pillow would write it anew, and fail on odd tags
     ImageOps.exif_transpose(image, in_place=True)
@@ -145,20 +163,17 @@ def _decode_shallow(image, stream, tags, name):
         image = image.convert("LA" if gray else "RGBA")
         alpha = np.asarray(image.getchannel("A"))
     pixels = np.asarray(image.convert("L" if gray else "RGB"))
-    lossless = _is_lossless_webp(stream)
-    return Picture(pixels, alpha, profile, None, beside, kind, lossless)
+    return Picture(pixels, alpha, profile, None, found, kind, _is_lossless_webp(stream))
 
 
-def _decode_deep(image, stream, tags, name):
-    orientation = metadata.orientation(tags)
+def _decode_deep(image, stream, tags, beside, name):
     stream.seek(0)
-    pixels, alpha, cmyk = sixteen_bits.read(stream.read(), orientation)
+    pixels, alpha, cmyk = sixteen_bits.read(stream.read(), metadata.orientation(tags))
     profile = image.info.get("icc_profile")
     if cmyk:
         logger.warning("%s: converted from CMYK to sRGB.", name)
         profile = colour_profiles.srgb_profile()
-    beside = metadata.read(image, tags, pixels.shape[1::-1], orientation > 4, name)
-    return Picture(pixels, alpha, profile, None, beside, image.format)
+    return Picture(pixels, alpha, profile, None, beside(), image.format)
 
 
 def _is_deep(image, stream, name):

@@ -11,7 +11,6 @@ import os
 import re
 import struct
 
-import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from restore_tf.errors import UserError
@@ -166,17 +165,3 @@ def _in_tiff(image, stream, tags, name):
     if 0 in extra and image.mode == "RGB":
         found.append("a channel of unknown meaning")
     return found
-
-
-def warn_of_fourth_channel(image: Image.Image, stream, name: str) -> None:
-    """Warns of a BMP file whose fourth byte a pixel is used, though no header calls it alpha."""
-    bits = struct.unpack("<H", _at(stream, 28, 2))[0]
-    if image.mode != "RGB" or bits != 32:
-        return
-    (offset,) = struct.unpack("<I", _at(stream, 10, 4))
-    rows = np.frombuffer(_at(stream, offset, 4 * image.width * image.height), np.uint8)
-    fourth = rows[3::4]
-    if fourth.size and fourth.min() != fourth.max():
-        logger.warning(
-            "%s: has a fourth channel that it does not call alpha; restored without it.", name
-        )

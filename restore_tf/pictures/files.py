@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import colour_profiles, decoding, kinds, metadata, sixteen_bits
+from restore_tf.pictures import colour_profiles, decoding, hidden, kinds, metadata, sixteen_bits
 from restore_tf.pictures.decoding import Picture
 from restore_tf.pictures.pixels import _as_type, _with_colours
 from restore_tf.system.files import atomic_path
@@ -65,12 +65,13 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
     """Returns a picture file's colours alone, (height, width, 3) uint8; gray is repeated.
 
     Colours are as stored, whatever the profile: the two pictures of a pair share one, and published
-    protocols compare stored values.
+    protocols compare stored values. Hidden ones are those of the nearest visible pixel.
 
     Raises:
       UserError: as `read_picture`, or 16 bits a channel.
     """
-    pixels = decoding.decode(path, MAX_PIXELS, str(path)).pixels
+    picture = decoding.decode(path, MAX_PIXELS, str(path), pixels_only=True)
+    pixels = hidden.fill(picture.pixels, picture.alpha)
     if pixels.dtype != np.uint8:
         raise UserError(f"{path}: has 16 bits a channel; convert it to 8 bits.")
     return _with_colours(pixels)
@@ -101,11 +102,8 @@ def write_picture(
     if not kinds.is_picture(path):
         raise UserError(kinds.unknown_ending(path))
     data = encode(picture, path.suffix, jpeg_quality, str(path))
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}).") from None
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def encode(

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import metadata, png
+from restore_tf.pictures import bmp, metadata, png
 from restore_tf.system.log import logger
 
 _D65 = (0.3127, 0.3290)
@@ -156,10 +156,18 @@ def find(image: Image.Image, stream, tags: Image.Exif, name: str) -> tuple[Colou
     return colours, over_profile
 
 
-def _find(image, stream, tags, name):
+def refuse_hdr(image: Image.Image, stream, name: str) -> None:
+    """Raises a UserError where a file says that it is HDR; the arguments are those of `find`."""
     profile = image.info.get("icc_profile")
     if profile:
-        _refuse_hdr(_cicp_of_profile(profile)[1], name)
+        _refuse_transfer(_cicp_of_profile(profile)[1], name)
+    if image.format == "PNG" and (code := png.first(stream, b"cICP")) is not None:
+        _refuse_transfer(code[1] if len(code) == 4 else _UNSPECIFIED, name)
+
+
+def _find(image, stream, tags, name):
+    refuse_hdr(image, stream, name)
+    profile = image.info.get("icc_profile")
     if image.format == "PNG":
         if (code := png.first(stream, b"cICP")) is not None:
             known, colours = _from_cicp(code, name)
@@ -171,6 +179,8 @@ def _find(image, stream, tags, name):
             return _from_png(image.info, name), False
     elif profile:
         return None, False
+    if image.format == "BMP" and (found := bmp.calibration(stream)) is not None:
+        return _from_bmp(*found, name), False
     return _from_tags(tags, name), False
 
 
@@ -180,7 +190,6 @@ def _from_cicp(code, name):
         logger.warning("%s: its cICP chunk is damaged; not followed.", name)
         return False, None
     primaries, transfer, matrix, full = code
-    _refuse_hdr(transfer, name)
     if primaries == transfer == _UNSPECIFIED:
         return False, None
     if matrix or primaries not in _PRIMARIES or transfer not in _TRANSFERS:
@@ -199,7 +208,7 @@ def _unless_srgb(colours):
     return None if colours.same_as_srgb else colours
 
 
-def _refuse_hdr(transfer, name):
+def _refuse_transfer(transfer, name):
     if transfer in _HDR:
         raise UserError(
             f"{name}: is HDR ({_HDR[transfer]}), the networks know the standard range; convert it "
@@ -235,6 +244,14 @@ def _from_png(info, name):
         gamma = _USUAL_GAMMA
     chunks = [c for key, c in (("gamma", "gAMA"), ("chromaticity", "cHRM")) if key in info]
     return _described(primaries, gamma, "gamma" not in info, ", ".join(chunks))
+
+
+def _from_bmp(primaries, exponent, name):
+    if not _possible(primaries):
+        logger.warning("%s: its calibration of colours is damaged; taken as sRGB.", name)
+        return None
+    gamma = 1 / exponent if 0.1 <= exponent <= 10 else _USUAL_GAMMA
+    return _described(primaries, gamma, gamma == _USUAL_GAMMA, "BMP")
 
 
 def _described(primaries, gamma, no_gamma, where):

@@ -86,7 +86,6 @@ def check(folder: str | os.PathLike) -> None:
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
     if not place.is_dir():
-        reason = "File exists" if place == Path(folder) else f"{place} is a file"
-        raise UserError(f"{folder}: cannot be made ({reason}).")
+        raise UserError(f"{folder}: cannot be made ({place} is a file).")
     if not os.access(place, os.W_OK | os.X_OK):
         raise UserError(f"{folder}: cannot be written to ({place} is read-only).")

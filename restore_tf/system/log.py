@@ -16,20 +16,6 @@ from tqdm import tqdm
 logger = logging.getLogger("restore_tf")
 
 
-def show() -> None:
-    """Prints messages to standard error: "warning: …" for warnings, information as it is.
-
-    The same warning is printed once: a file that is read in every epoch would otherwise be warned
-    about in every epoch. Each call begins anew.
-    """
-    lines = next((handler for handler in logger.handlers if isinstance(handler, _Lines)), None)
-    if lines is None:
-        lines = _Lines()
-        logger.addHandler(lines)
-    lines.warned.clear()
-    logger.setLevel(logging.INFO)
-
-
 @contextlib.contextmanager
 def once() -> Iterator[None]:
     """Lets each line of code log one message while it lasts: for what recurs with every frame."""
@@ -57,6 +43,20 @@ def _filtered(lets_through):
         yield
     finally:
         logger.removeFilter(lets_through)
+
+
+def show() -> None:
+    """Prints messages to standard error: "warning: …" for warnings, information as it is.
+
+    The same warning is printed once: a file that is read in every epoch would otherwise be warned
+    about in every epoch. Each call begins anew.
+    """
+    lines = next((handler for handler in logger.handlers if isinstance(handler, _Lines)), None)
+    if lines is None:
+        lines = _Lines()
+        logger.addHandler(lines)
+    lines.warned.clear()
+    logger.setLevel(logging.INFO)
 
 
 class _Lines(logging.Handler):

@@ -10,12 +10,11 @@ and the rest of the file.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +97,8 @@ def restore_video(
     """
     source, output = Path(source), Path(output)
     video_writer.container_for(output, quality)
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder; expected the name of a video to write.")
     clip = video_clip.probe(source)
     stretch = _stretch(clip, frames)
     if stretch is not None and len(stretch.ranges) > 1:
@@ -107,7 +108,7 @@ def restore_video(
     started = time.perf_counter()
     with (
         stop_signals() as stop,
-        _temporary(output) as temporary,
+        atomic_path(output) as temporary,
         Reader(clip, stretch) as reader,
         Writer(temporary, output, clip, reader, stretch, quality) as writer,
     ):
@@ -207,18 +208,6 @@ def _stretch(clip: Clip, frames: FrameRanges | str | None) -> Stretch | None:
 
 def _total(clip: Clip, stretch: Stretch | None) -> int | None:
     return stretch.count if stretch else clip.frames or None
-
-
-@contextlib.contextmanager
-def _temporary(output: Path) -> Iterator[Path]:
-    if output.is_dir():
-        raise UserError(f"{output}: is a folder; expected the name of a video to write.")
-    with contextlib.ExitStack() as stack:
-        try:
-            temporary = stack.enter_context(atomic_path(output))
-        except OSError as error:
-            raise UserError(f"{output}: cannot be written ({error.strerror}).") from None
-        yield temporary
 
 
 def _run(reader, restore_pixels, write, stop, total, progress) -> int:

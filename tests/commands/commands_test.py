@@ -17,7 +17,15 @@ from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.pictures import files
 
 ROOT = Path(__file__).parents[2]
-TINY = ["--set", "network.width=4", "--set", "network.res_blocks=1", "--set", "crop=32"]
+TINY = [
+    "--model=srn",
+    "--set",
+    "network.width=4",
+    "--set",
+    "network.res_blocks=1",
+    "--set",
+    "crop=32",
+]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +52,7 @@ def test_training_takes_onednns_kernels(monkeypatch, machine, given, loaded, wor
     if given is None:
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     values = train._flags()
-    values(["train.py", *words])
+    values(["train.py", "--model=srn", *words])
     train._use_onednn(values)
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
 
@@ -106,7 +114,7 @@ def test_train_says_what_it_did(gopro, tmp_path, capsys):
 def test_recipes_follow_the_data_set(gopro):
     def recipe(*words):
         values = train._flags()
-        values(["train.py", *words])
+        values(["train.py", "--model=srn", *words])
         experiment, _ = train._experiment(values)
         return experiment.recipe, experiment.dataset, experiment.config
 

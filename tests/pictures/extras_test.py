@@ -261,3 +261,16 @@ def test_unequal_resolution_is_kept_and_turned(tmp_path):
                     assert (float(tags[0x011A]), float(tags[0x011B])) == (150, 300)
         with warns("WEBP cannot hold its resolution"):
             files.encode(picture, ".webp")
+
+
+def test_pairs_are_read_without_what_stands_beside(tmp_path):
+    data = jpeg(xmp=GAIN_MAP, dpi=(300, 150)) + SMALL
+    (tmp_path / "a.jpg").write_bytes(data)
+    with no_other_warnings():
+        files.read_rgb(tmp_path / "a.jpg")
+    alpha = np.full((24, 32), 255, np.uint8)
+    alpha[:, 20:] = 0
+    Image.fromarray(np.dstack([PIXELS, alpha])).save(tmp_path / "a.png")
+    read = files.read_rgb(tmp_path / "a.png")
+    np.testing.assert_array_equal(read[:, :20], PIXELS[:, :20])
+    np.testing.assert_array_equal(read[:, 20:], PIXELS[:, 19:20].repeat(12, 1))

@@ -313,3 +313,54 @@ def test_damaged_tiff_tags_of_colour_are_said(tmp_path, tags):
     (tmp_path / "a.tif").write_bytes(tiff(GRID, *tags))
     with no_other_warnings(), warns("damaged; taken as sRGB's"):
         np.testing.assert_array_equal(files.read_picture(tmp_path / "a.tif").pixels, GRID)
+
+
+def bmp(space, ends=(0,) * 9, gamma=0.0, profile=b""):
+    """A BMP file of the fifth version."""
+    height, width = GRID.shape[:2]
+    rows = GRID[::-1, :, ::-1].reshape(height, -1)
+    lines = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).tobytes()
+    head = struct.pack("<IiiHHIIiiII", 124, width, height, 1, 24, 0, len(lines), 0, 0, 0, 0)
+    head += bytes(16) + space + struct.pack("<9i", *(round(v * 2**30) for v in ends))
+    head += struct.pack("<3I", *[round(gamma * 2**16)] * 3)
+    head += struct.pack("<4I", 4, 124 + len(lines), len(profile), 0)
+    assert len(head) == 124
+    start = struct.pack("<2sIHHI", b"BM", 138 + len(lines) + len(profile), 0, 0, 138)
+    return start + head + lines + profile
+
+
+def ends(chromaticities):
+    """X, Y, Z of three colours that make D65's white, by hand."""
+    columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in chromaticities]).T
+    white = np.array([0.3127 / 0.329, 1, (1 - 0.3127 - 0.329) / 0.329])
+    return (columns * np.linalg.solve(columns, white)).T.ravel()
+
+
+ADOBE_ENDS = ends([(0.64, 0.33), (0.21, 0.71), (0.15, 0.06)])
+SRGB_ENDS = ends([(0.64, 0.33), (0.3, 0.6), (0.15, 0.06)])
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "expected"),
+    [
+        (bmp(b"BGRs"), None, VALUES),
+        (bmp(b" niW"), None, VALUES),
+        (bmp(bytes(4)), None, VALUES),
+        (bmp(bytes(4), SRGB_ENDS, 2.2), None, VALUES),
+        (bmp(bytes(4), SRGB_ENDS), None, VALUES),
+        (bmp(bytes(4), ADOBE_ENDS, 2.2), r"converted from Adobe RGB \(BMP\)", ADOBE),
+        (bmp(bytes(4), (1,) * 9, 2.2), "its calibration of colours is damaged", VALUES),
+        (bmp(b"KNIL"), "its colour profile is another file", VALUES),
+        (bmp(b"DEBM", profile=rgb("A", ADOBE_RGB, 2.2)), "converted from A to sRGB", ADOBE),
+        (bmp(b"DEBM", profile=b"nonsense"), "its colour profile is damaged", VALUES),
+    ],
+)
+def test_colours_of_bmp(data, words, expected):
+    with no_other_warnings():
+        if words is None:
+            picture = files.read_picture(data)
+        else:
+            with warns(words):
+                picture = files.read_picture(data)
+    inside = (expected > 0.02) & (expected < 0.98)
+    np.testing.assert_allclose(picture.pixels[inside], expected[inside] * 255, atol=1.7)

@@ -105,3 +105,16 @@ def test_folders_that_cannot_be_made(tmp_path):
         folders.make(tmp_path / "file" / "a")
     with pytest.raises(UserError, match="file: cannot be made .File exists"):
         folders.make(tmp_path / "file")
+
+
+def test_folders_are_checked_without_being_made(tmp_path, monkeypatch):
+    folders.check(tmp_path / "a" / "b")
+    folders.check(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    for name in ("file", "file/a/b"):
+        with pytest.raises(UserError, match=f"{name}: cannot be made .*file is a file"):
+            folders.check(tmp_path / name)
+    monkeypatch.setattr(folders.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(UserError, match="a: cannot be written to .* is read-only"):
+        folders.check(tmp_path / "a")

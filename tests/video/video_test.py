@@ -792,8 +792,9 @@ def test_report(tmp_path):
         assert row["frames"] >= 3
         assert row["fps"] > 0 and row["p95_ms"] >= row["median_ms"] >= 0
     assert report["speed"] == pytest.approx(report["pipeline"]["fps"] / 25)
-    table = speed.report_table(report)
-    assert "64x48" in table and "times the clip's 25.00 frames/s" in table
+    assert "64x48" in speed.report_table(report)
+    fast = report | {"speed": 2.0}
+    assert "Real time: 2.00 times the clip's 25.00 frames/s" in speed.report_table(fast)
     slow = report | {"speed": 0.1}
     assert "10.0 times slower than the clip's 25.00 frames/s" in speed.report_table(slow)
     assert sorted(tmp_path.iterdir()) == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -102,11 +101,10 @@ def _say_cost(model, tile):
 
 def _say_difference(pieces, whole):
     difference = np.abs(pieces - whole)
-    tqdm.write(
-        f"tiles differ from the whole picture by at most {255 * difference.max():.3g} of 255 "
-        f"levels, {255 * difference.mean():.3g} on average",
-        file=sys.stderr,
-    )
+    logger.info(
+        "tiles differ from the whole picture by at most %.3g of 255 levels, %.3g on average",
+        255 * difference.max(), 255 * difference.mean(),
+    )  # fmt: skip
 
 
 def _bytes(text):
