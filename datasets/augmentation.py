@@ -1,72 +1,68 @@
-"""What both pictures of a pair go through together, each a pure function of a seed.
+"""What both pictures of a pair go through together, in NumPy.
 
-A pair is one tensor (2, height, width, channels), degraded first: one operation on it cannot treat
-the two pictures differently.
+Each takes the pictures of a pair, degraded first, and a generator from which it draws what happens
+to both. Crops are uint8, or float32 in [0, 1] once an augmentation needs that.
 """
 
 from __future__ import annotations
 
-import tensorflow as tf
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from restore_tf.datasets import cropping
-from restore_tf.datasets.python_calls import python_call
+
+# ITU-R BT.601 luma, with tf.image.rgb_to_grayscale's digits.
+_LUMA = np.array([[0.2989], [0.5870], [0.1140]], np.float32)
+
+Pictures = Sequence[np.ndarray]
 
 
-def paired_crop(pair, crop: int, seed):
-    """Cuts the same random square out of both pictures.
-
-    Args:
-      pair: (2, height, width, channels), height and width at least `crop`.
-      crop: side of the square, in pixels.
-      seed: int64 tensor of shape (2,).
-    """
-    room = tf.shape(pair)[1:3] - crop
-    corner = crop_draw(seed) % (room + 1)
-    return pair[:, corner[0] : corner[0] + crop, corner[1] : corner[1] + crop]
-
-
-def crop_draw(seed):
-    """Two random int32 in [0, 2^31 - 1) from which a picture's size makes a crop's corner.
-
-    Args:
-      seed: int64 tensor of shape (2,).
-    """
-    return tf.random.stateless_uniform([2], seed, 0, tf.int32.max, tf.int32)
-
-
-def flip_rotate(pair, seed):
+def flip_rotate(pictures: Pictures, random: np.random.Generator) -> list[np.ndarray]:
     """One of the square's eight symmetries: identity with probability 2/9, each other 1/9 (MPRNet).
 
     Args:
-      pair: (2, side, side, channels), square, of any type.
-      seed: int64 tensor of shape (2,).
+      pictures: each (side, side, channels), of any type.
+      random: gives one draw.
     """
-    return python_call(cropping.turn, [pair, symmetry_draw(seed)], pair.shape, pair.dtype)
+    symmetry = int(random.integers(9)) % 8  # 0 and 8 are both the identity
+    return [cropping.turn(picture, symmetry) for picture in pictures]
 
 
-def symmetry_draw(seed):
-    """Which of the square's symmetries `flip_rotate` takes, see `cropping.turn`.
-
-    Args:
-      seed: int64 tensor of shape (2,).
-    """
-    # Drawn from nine: 0 and 8 are both the identity.
-    return tf.random.stateless_uniform([], seed, 0, 9, tf.int32) % 8
-
-
-def saturation(pair, seed):
+def saturation(pictures: Pictures, random: np.random.Generator) -> list[np.ndarray]:
     """Scales the colour saturation of both pictures by 1 +- 0.2, with probability 1/3 (MPRNet).
 
     A blend with the gray picture; the factor is uniform and the same for both.
 
     Args:
-      pair: (2, height, width, 3) float in [0, 1].
-      seed: int64 tensor of shape (2,).
+      pictures: each (height, width, 3), uint8 or float32 in [0, 1].
+      random: gives one draw or two.
+
+    Returns:
+      float32 in [0, 1].
     """
-    draws = tf.random.stateless_uniform([2], seed)
-    factor = tf.where(draws[0] < 1 / 3, 0.8 + 0.4 * draws[1], 1.0)
-    gray = tf.image.rgb_to_grayscale(pair)
-    return tf.clip_by_value(gray + factor * (pair - gray), 0.0, 1.0)
+    pictures = [as_float(picture) for picture in pictures]
+    if random.random() >= 1 / 3:
+        return pictures
+    factor = np.float32(random.uniform(0.8, 1.2))
+    grays = [gray(picture) for picture in pictures]
+    return [
+        np.clip(gray_picture + factor * (picture - gray_picture), 0, 1)
+        for gray_picture, picture in zip(grays, pictures, strict=True)
+    ]
 
 
-AUGMENTATIONS = {"flip_rotate": flip_rotate, "saturation": saturation}
+def as_float(picture: np.ndarray) -> np.ndarray:
+    """Returns a uint8 picture as float32 in [0, 1], and a float32 one as it is."""
+    return picture / np.float32(255) if picture.dtype == np.uint8 else picture
+
+
+def gray(picture: np.ndarray) -> np.ndarray:
+    """Returns the luma of (…, 3) float32, as (…, 1)."""
+    return picture @ _LUMA
+
+
+AUGMENTATIONS: dict[str, Callable[[Pictures, np.random.Generator], list[np.ndarray]]] = {
+    "flip_rotate": flip_rotate,
+    "saturation": saturation,
+}

@@ -1,7 +1,7 @@
-"""(Blurry, sharp) training pairs from sharp high-frame-rate video, by averaging frames.
+"""(Degraded, sharp) training pairs from sharp high-frame-rate video, by averaging frames.
 
 As GoPro was made (Nah et al. 2017): a shutter that stays open while the camera films
-7 to 13 frames at 240 frames a second collects the sum of their light. The blurry picture is the
+7 to 13 frames at 240 frames a second collects the sum of their light. The degraded picture is the
 average of consecutive frames, the sharp one is the middle frame. In: uint8 sRGB frames from a
 folder, a folder of such folders, or a video. Out: the published layout, which the GoPro reader and
 `train.py` take as it is:
@@ -35,29 +35,21 @@ import collections
 import itertools
 import os
 import random
-import re
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from fractions import Fraction
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-from restore_tf.datasets.pairing import EXTENSIONS, pictures
+from restore_tf.datasets.frames import Frame, FrameSequence, find_sequences
+from restore_tf.datasets.pairing import pictures
 from restore_tf.errors import UserError
-from restore_tf.pictures.files import read_rgb, write_picture
-from restore_tf.video import clip as video_clip
+from restore_tf.pictures.files import write_picture
+from restore_tf.system.folders import make
 
 # Folder of the published layout that each mode writes; the module's docstring says why.
 FOLDERS = {"linear": "blur_gamma", "gamma": "blur_gamma", "encoded": "blur"}
 MODES = tuple(FOLDERS)
-
-# Below this, a hand-held camera moves several pixels between frames and an average shows copies
-# of an edge instead of a smear. GoPro: 240.
-_SMOOTH_FRAME_RATE = 100
 
 
 def average(frames: Iterable[np.ndarray], mode: str = "linear") -> np.ndarray:
@@ -109,7 +101,7 @@ def make_pairs(
     overwrite: bool = False,
     resume: bool = False,
 ) -> dict[str, int]:
-    """Writes (blurry, sharp) pairs in GoPro's layout; see the top of this file.
+    """Writes (degraded, sharp) pairs in GoPro's layout; see the top of this file.
 
     Streams: no more than the largest window's frames are in memory. A pair is named after its
     middle frame: the number in the file's name, or the position in the video, counted from 0.
@@ -117,14 +109,14 @@ def make_pairs(
 
     Args:
       source: one or several of: a folder of frames, read in the order of the last number in their
-        names; a folder of such folders, each a sequence; a video file. A sequence is named after
+        names; a folder of such folders, or of videos, each a sequence; a video. It is named after
         its folder or file. In a folder that holds frames, sub-folders are not looked at.
       output_dir: made if missing.
-      window: how many frames a blurry picture averages: an odd number, or (smallest, largest),
+      window: how many frames a degraded picture averages: an odd number, or (smallest, largest),
         both odd, of which each pair draws an odd number, all equally likely.
       stride: frames from the start of one window to the start of the next. None: each window
         starts where the one before it ended.
-      mode: one of MODES; also decides the blurry pictures' folder.
+      mode: one of MODES; also decides the degraded pictures' folder.
       seed: of the drawn windows. A sequence's draws depend on the seed and its name only.
       limit: at most this many pairs of each sequence.
       overwrite: replace pictures of the same name. Pictures of other names stay.
@@ -143,7 +135,7 @@ def make_pairs(
     if overwrite and resume:
         raise UserError("overwrite and resume: choose one; the first replaces, the second keeps.")
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
-    sequences = _find_sequences(sources)
+    sequences = find_sequences(sources)
     train = Path(output_dir) / "train"
     if not overwrite and not resume:
         for sequence in sequences:
@@ -156,31 +148,6 @@ def make_pairs(
             itertools.islice(windows, limit), train / sequence.name, mode, resume
         )
     return counts
-
-
-class _Frame:
-    """One frame, decoded when its pixels are first asked for: skipped frames cost little."""
-
-    def __init__(self, number: int, origin: str, load: Callable[[], np.ndarray]):
-        self.number = number
-        self.origin = origin  # how an error names it
-        self._load: Callable[[], np.ndarray] | None = load
-        self._pixels: np.ndarray | None = None
-
-    def pixels(self) -> np.ndarray:
-        """Returns uint8 (height, width, 3)."""
-        if self._pixels is None:
-            # Letting go of the loader frees the video frame that it holds.
-            self._pixels, self._load = self._load(), None
-        return self._pixels
-
-
-class _Sequence(NamedTuple):
-    """A sequence of consecutive frames: its name, its source and a function that streams them."""
-
-    name: str
-    source: Path
-    frames: Callable[[], Iterator[_Frame]]
 
 
 def _curve(mode: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
@@ -243,38 +210,6 @@ def _refuse_existing(folder: Path) -> None:
         )
 
 
-def _find_sequences(sources: Sequence[str | os.PathLike]) -> list[_Sequence]:
-    found: dict[str, _Sequence] = {}
-    for sequence in itertools.chain.from_iterable(_sequences_in(Path(s)) for s in sources):
-        if sequence.name in found:
-            raise UserError(
-                f"{sequence.source}: its name {sequence.name} is also that of "
-                f"{found[sequence.name].source}; rename one, sequences need names of their own."
-            )
-        found[sequence.name] = sequence
-    return list(found.values())
-
-
-def _sequences_in(source: Path) -> Iterator[_Sequence]:
-    if source.is_file():
-        if source.suffix.lower() in EXTENSIONS:
-            raise UserError(f"{source}: is one picture; name the folder that holds the frames.")
-        yield _Sequence(source.stem, source, partial(_video_frames, source))
-        return
-    if not source.is_dir():
-        raise UserError(f"{source}: no such file; expected a folder of frames or a video.")
-    folders = [source]
-    if not pictures(source):
-        subfolders = (f for f in sorted(source.iterdir()) if f.is_dir() and f.name[0] != ".")
-        folders = [f for f in subfolders if pictures(f)]
-    if not folders:
-        raise UserError(
-            f"{source}: no frames in it or its sub-folders; expected {', '.join(EXTENSIONS)}."
-        )
-    for folder in folders:
-        yield _Sequence(folder.absolute().name, folder, partial(_folder_frames, folder))
-
-
 def _sizes(smallest: int, largest: int, seed: str) -> Iterator[int]:
     generator = random.Random(seed)
     while True:
@@ -282,11 +217,11 @@ def _sizes(smallest: int, largest: int, seed: str) -> Iterator[int]:
 
 
 def _windows(
-    sequence: _Sequence, sizes: Iterator[int], stride: int | None
-) -> Iterator[list[_Frame]]:
+    sequence: FrameSequence, sizes: Iterator[int], stride: int | None
+) -> Iterator[list[Frame]]:
     """Yields lists of consecutive frames, each as long as the next of `sizes`."""
     frames = sequence.frames()
-    waiting: collections.deque[_Frame] = collections.deque()
+    waiting: collections.deque[Frame] = collections.deque()
     for index, size in enumerate(sizes):
         waiting.extend(itertools.islice(frames, max(0, size - len(waiting))))
         if len(waiting) < size:
@@ -304,31 +239,29 @@ def _windows(
                 next(frames, None)
 
 
-def _write_sequence(windows: Iterable[list[_Frame]], folder: Path, mode: str, resume: bool) -> int:
+def _write_sequence(windows: Iterable[list[Frame]], folder: Path, mode: str, resume: bool) -> int:
     """Writes a pair for each window of one sequence; returns how many there are."""
     count, shape = 0, None
     for side in (FOLDERS[mode], "sharp"):
-        (folder / side).mkdir(parents=True, exist_ok=True)
-    try:
+        make(folder / side)
+    with tqdm(desc=folder.name, unit=" pairs", leave=False, disable=None) as progress:
         for window in windows:
             middle = window[len(window) // 2]
-            blurry, sharp = (
+            degraded, sharp = (
                 folder / side / f"{middle.number:06d}.png" for side in (FOLDERS[mode], "sharp")
             )
-            if not (resume and blurry.exists() and sharp.exists()):
+            if not (resume and degraded.exists() and sharp.exists()):
                 shape = _one_shape(window, shape)
-                write_picture(blurry, average((frame.pixels() for frame in window), mode))
+                write_picture(degraded, average((frame.pixels() for frame in window), mode))
                 write_picture(sharp, middle.pixels())
             # The next window is read while these names still hold this one; memory would double.
             del window, middle
             count += 1
-            _progress(f"\r{folder.name}: {count} pairs")
-    finally:
-        _progress("\n")
+            progress.update()
     return count
 
 
-def _one_shape(window: Sequence[_Frame], shape: tuple | None) -> tuple:
+def _one_shape(window: Sequence[Frame], shape: tuple | None) -> tuple:
     """Returns the shape of all of a window's frames, which is also `shape` unless that is None."""
     shape = shape or window[0].pixels().shape
     for frame in window:
@@ -339,98 +272,3 @@ def _one_shape(window: Sequence[_Frame], shape: tuple | None) -> tuple:
                 f"{shape[1]}x{shape[0]}; all frames of a sequence must have one size."
             )
     return shape
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(text, end="", file=sys.stderr, flush=True)
-
-
-def _folder_frames(folder: Path) -> Iterator[_Frame]:
-    numbered: dict[int, Path] = {}
-    for path in pictures(folder).values():
-        digits = re.findall(r"\d+", path.stem)
-        if not digits:
-            raise UserError(f"{path}: no number in its name; frames are ordered by number.")
-        number = int(digits[-1])
-        if number in numbered:
-            raise UserError(
-                f"{path}: has the same number as {numbered[number].name}; keep the frames of each "
-                "sequence in a folder of their own."
-            )
-        numbered[number] = path
-    order = sorted(numbered)
-    for number, following in itertools.pairwise(order):
-        if following != number + 1:
-            warnings.warn(
-                f"{folder}: the frames jump from number {number} to {following}; averages of "
-                "frames that are not consecutive show ghosts, not blur.",
-                stacklevel=2,
-            )
-            break
-    for number in order:
-        path = numbered[number]
-        yield _Frame(number, str(path), partial(read_rgb, path))
-
-
-def _video_frames(path: Path) -> Iterator[_Frame]:
-    clip = video_clip.probe(path)
-    to_rgb = partial(_to_rgb, video_clip.ColourConverter(clip), clip.orientation)
-    with video_clip.open_clip(path) as container:
-        stream = video_clip.video_stream(container, path)
-        _warn_if_slow(path, stream.average_rate)
-        check_time = _SpacingCheck(path, float(stream.time_base))
-        number = -1
-        for number, frame in enumerate(container.decode(stream)):
-            if frame.is_corrupt:
-                raise UserError(f"{path}: frame {number} is damaged; copy the video again.")
-            check_time(frame.time)
-            yield _Frame(number, f"{path}, frame {number}", partial(to_rgb, frame))
-        if number + 1 < stream.frames:
-            warnings.warn(
-                f"{path}: ended after {number + 1} of the {stream.frames} frames that its "
-                "header tells of; it is cut short or damaged.",
-                stacklevel=2,
-            )
-
-
-def _warn_if_slow(path: Path, rate: Fraction | None) -> None:
-    if rate is not None and rate < _SMOOTH_FRAME_RATE:
-        warnings.warn(
-            f"{path}: {float(rate):.4g} frames a second; below {_SMOOTH_FRAME_RATE} the gaps "
-            "between frames show as ghosts. Ignore this for slow motion filmed faster.",
-            stacklevel=2,
-        )
-
-
-def _to_rgb(converter, orientation, frame) -> np.ndarray:
-    """An av.VideoFrame as it is to be seen; phones film sideways and note the angle."""
-    pixels = video_clip.pixels_of(converter.to_rgb(frame))
-    return np.ascontiguousarray(orientation.upright(pixels))
-
-
-class _SpacingCheck:
-    """Warns once, when two frames lie clearly further apart in time than the closest two."""
-
-    def __init__(self, path: Path, resolution: float):
-        self._path = path
-        self._resolution = resolution  # to what the file rounds times, in seconds
-        self._last: float | None = None
-        self._smallest = float("inf")
-        self._warned = False
-
-    def __call__(self, time: float | None) -> None:
-        """Takes the time of the next frame, in seconds."""
-        if time is None or self._warned:
-            return
-        if self._last is not None:
-            gap = time - self._last
-            self._smallest = min(self._smallest, gap)
-            self._warned = gap > 1.5 * self._smallest + self._resolution
-        if self._warned:
-            warnings.warn(
-                f"{self._path}: frames are not evenly spaced ({self._smallest:.4g} s, but "
-                f"{gap:.4g} s before {time:.4g} s); the longer gaps show as ghosts.",
-                stacklevel=3,
-            )
-        self._last = time

@@ -1,8 +1,4 @@
-"""Training crops cut in NumPy, reading no more than they show.
-
-A crop is told by a draw: two random integers of at least 0, from which the picture's size makes the
-corner (`corner`). So whoever draws need not know the size, and every way to cut gives the same
-crop.
+"""Training crops cut in NumPy, decoding no more than they show.
 
 Of a PNG, rows below the crop are not decoded. libvips does that fastest and is used where pyvips is
 installed (`pip install 'restore_tf[deep]'`); else Pillow. PNG is lossless: both give the same.
@@ -16,14 +12,16 @@ import functools
 import io
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from restore_tf.errors import UserError
-from restore_tf.pictures.files import read_rgb
+from restore_tf.pictures import decoding, hidden
+from restore_tf.pictures.files import MAX_PIXELS
+from restore_tf.pictures.pixels import from_float, to_float
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PLAIN = struct.pack(">BBBBB", 8, 2, 0, 0, 0)  # 8 bits, RGB, deflate, the usual filters, no Adam7
@@ -32,71 +30,91 @@ _SPECIAL = (b"acTL", b"eXIf", b"tRNS")
 _SPECIAL_TEXTS = (b"Raw profile type", b"XML:com.adobe.xmp")
 
 
-def corner(draw: Sequence[int], size: Sequence[int], crop: int) -> tuple[int, int]:
-    """Returns (top, left) of the crop, in pixels: each is the draw modulo the room there is.
+def cut(pixels: np.ndarray, corner: Sequence[int], crop: int) -> np.ndarray:
+    """Returns the crop of a decoded picture (height, width, channels), as a view of it.
 
     Args:
-      draw: two integers in [0, 2^31).
-      size: (height, width) of the picture.
+      pixels: the picture.
+      corner: (top, left) of the crop, in pixels.
       crop: side of the square, in pixels.
 
     Raises:
-      UserError: the picture is smaller than the crop.
+      UserError: the crop reaches beyond the picture.
     """
-    height, width = size
-    if min(height, width) < crop:
-        raise UserError(f"is {width}x{height} pixels, smaller than the training crop of {crop}.")
-    return int(draw[0]) % (height - crop + 1), int(draw[1]) % (width - crop + 1)
+    top, left = corner
+    piece = pixels[top : top + crop, left : left + crop]
+    if piece.shape[:2] != (crop, crop):
+        height, width = pixels.shape[:2]
+        raise UserError(
+            f"is {width}x{height} pixels, too small for the crop of {crop} at {left}, {top}; the "
+            "two pictures of a pair must match, and stay as they are during a training."
+        )
+    return piece
 
 
-def cut(pixels: np.ndarray, draw: Sequence[int], crop: int) -> np.ndarray:
-    """Returns the crop of a decoded picture (…, height, width, channels), as a view of it."""
-    top, left = corner(draw, pixels.shape[-3:-1], crop)
-    return pixels[..., top : top + crop, left : left + crop, :]
-
-
-def turn(pair: np.ndarray, symmetry: int) -> np.ndarray:
-    """Returns a pair in one of the square's eight symmetries, counted from 0, the identity.
+def cut_pair(
+    cutter: Callable, degraded, sharp, corner: Sequence[int], crop: int, scale: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts the same place out of both pictures of a pair.
 
     Args:
-      pair: (2, side, side, channels), with its channels beside each other in memory.
+      cutter: `cut` or `cut_file`.
+      degraded, sharp: what it takes, the sharp one `scale` times as large.
+      corner, crop: see `cut`; of the degraded picture.
+
+    Returns:
+      (crop, crop, 3) and (scale * crop, scale * crop, 3) uint8.
+    """
+    place = [scale * side for side in corner]
+    return cutter(degraded, corner, crop), cutter(sharp, place, scale * crop)
+
+
+def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
+    """Returns a picture in one of the square's eight symmetries, counted from 0, the identity.
+
+    Args:
+      pixels: (side, side, channels), with its channels beside each other in memory.
       symmetry: that many quarter turns counterclockwise; from 4 on mirrored left to right as well.
     """
     # A pixel moved as one piece is moved twice as fast as by its channels.
-    pixels = pair.view(f"V{pair.shape[-1] * pair.itemsize}")[..., 0]
-    pixels = np.rot90(pixels, symmetry % 4, axes=(1, 2))
+    whole = pixels.view(f"V{pixels.shape[-1] * pixels.itemsize}")[..., 0]
+    whole = np.rot90(whole, symmetry % 4)
     if symmetry >= 4:
-        pixels = pixels[:, :, ::-1]
-    return np.ascontiguousarray(pixels)[..., None].view(pair.dtype)
+        whole = whole[:, ::-1]
+    return np.ascontiguousarray(whole)[..., None].view(pixels.dtype)
 
 
-def cut_file(file: str | os.PathLike | bytes, draw: Sequence[int], crop: int) -> np.ndarray:
+def cut_file(file: str | os.PathLike | bytes, corner: Sequence[int], crop: int) -> np.ndarray:
     """Returns the crop of a picture file, (crop, crop, 3) uint8.
 
     A plain PNG is decoded from its top to the last row of the crop only: two thirds of it on
-    average for crops of 256 of 720 rows. Damage further down is not noticed.
+    average for crops of 256 of 720 rows. Damage further down is not noticed. Every other kind of
+    file is decoded whole.
 
     Args:
       file: path of the file, or what is in it.
-      draw, crop: see `corner`.
+      corner, crop: see `cut`.
 
     Raises:
-      UserError: the file cannot be read as a picture, or is smaller than the crop.
+      UserError: the file cannot be read as a picture, or the crop reaches beyond it.
     """
     try:
         data = file if isinstance(file, bytes) else Path(file).read_bytes()
         if _is_plain_png(data):
-            width, height = struct.unpack(">II", data[16:24])
-            return _cut_png(data, *corner(draw, (height, width), crop), crop)
-    except UserError:
-        raise
+            piece = _cut_png(data, *corner, crop)
+            if piece.shape == (crop, crop, 3):
+                return piece
     except Exception:  # decoders raise many kinds; what is wrong is said below, in our words
         pass
-    return cut(decode(file), draw, crop)
+    return cut(decode(file), corner, crop)
 
 
 def decode(file: str | os.PathLike | bytes) -> np.ndarray:
-    """Returns a picture file's colours, (height, width, 3) uint8.
+    """Returns a picture file's colours, (height, width, 3) uint8, turned upright by its EXIF.
+
+    Colours are as stored, whatever the profile: the two pictures of a pair share one, and published
+    protocols compare stored values. Gray is repeated, 16 bits are rounded to 8, and pixels under
+    full transparency take the colour of the nearest visible one.
 
     Args:
       file: path of the file, or what is in it.
@@ -104,13 +122,12 @@ def decode(file: str | os.PathLike | bytes) -> np.ndarray:
     Raises:
       UserError: it cannot be read as a picture.
     """
-    if not isinstance(file, bytes):
-        return read_rgb(file)
-    try:
-        with Image.open(io.BytesIO(file)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot be read as a picture ({error}).") from None
+    name = "the picture" if isinstance(file, bytes) else str(file)
+    picture = decoding.decode(file, MAX_PIXELS, name)
+    pixels = hidden.fill(picture.pixels, picture.alpha)
+    if pixels.dtype != np.uint8:
+        pixels = from_float(to_float(pixels), np.uint8)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
 
 
 def _cut_png(data, top, left, crop):

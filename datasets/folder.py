@@ -10,6 +10,7 @@ from pathlib import Path
 
 from restore_tf.datasets import pairing
 from restore_tf.errors import UserError
+from restore_tf.pictures.kinds import PICTURES
 
 # (degraded, sharp): what MPRNet's and Restormer's downloads hold, then GoPro sequences and REDS
 # clips. The first that is there is taken.
@@ -23,8 +24,9 @@ def find_pairs(
 ) -> list[pairing.Pair]:
     """Returns the pairs of two folders, sorted by name.
 
-    Folders are searched at any depth. Two pictures belong together when their paths inside their
-    folders are equal but for the extension: `a/1.png` and `a/1.jpg` make the pair "a/1".
+    Folders are searched at any depth, links to folders followed. Two pictures belong together when
+    their paths inside their folders are equal but for the extension: `a/1.png` and `a/1.jpg` make
+    the pair "a/1".
 
     Args:
       data_dir: a folder with input/ and target/, or with blur/ and sharp/. Leave the other two out.
@@ -43,10 +45,10 @@ def find_pairs(
         raise UserError(f"{missing} is not given; give degraded_dir and sharp_dir, or data_dir.")
     if Path(degraded_dir).resolve() == Path(sharp_dir).resolve():
         raise UserError(f"{sharp_dir}: is given as both degraded_dir and sharp_dir; give two.")
-    degraded = _tree(pairing.existing_folder(degraded_dir, "degraded pictures"))
-    sharp = _tree(pairing.existing_folder(sharp_dir, "sharp pictures"))
+    degraded = pairing.pictures_below(pairing.existing_folder(degraded_dir, "degraded pictures"))
+    sharp = pairing.pictures_below(pairing.existing_folder(sharp_dir, "sharp pictures"))
     if not degraded and not sharp:
-        kinds = ", ".join(pairing.EXTENSIONS)
+        kinds = ", ".join(PICTURES)
         raise UserError(f"{degraded_dir} and {sharp_dir}: hold no pictures; expected {kinds}.")
     return pairing.match(degraded, sharp, f"{degraded_dir} and {sharp_dir}")
 
@@ -58,13 +60,3 @@ def _inside(data_dir: Path) -> tuple[Path, Path]:
         if (data_dir / degraded).is_dir() and (data_dir / sharp).is_dir():
             return data_dir / degraded, data_dir / sharp
     raise UserError(f"{data_dir}: expected {expected} inside; or give degraded_dir and sharp_dir.")
-
-
-def _tree(folder: Path) -> dict[str, Path]:
-    """Returns {relative path without extension: path} of all pictures below `folder`."""
-    found = {}
-    for parent, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for stem, path in pairing.pictures(Path(parent)).items():
-            found[(Path(parent).relative_to(folder) / stem).as_posix()] = path
-    return found

@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
+from restore_tf.datasets import headers
 from restore_tf.errors import UserError
-
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp")
-
-# The last bytes of a whole file. A download or copy that broke off lacks them, and reading these
-# few bytes of every file costs milliseconds, where decoding costs minutes.
-_ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
-_TAIL_BYTES = 4096  # some cameras append a few bytes after a JPEG's end marker
+from restore_tf.pictures.kinds import describe_left_out, is_picture
+from restore_tf.system.folders import walk
+from restore_tf.system.log import logger
 
 
 class Pair(NamedTuple):
@@ -45,19 +39,48 @@ def existing_folder(path: str | os.PathLike, what: str) -> Path:
     return folder
 
 
-def pictures(folder: Path) -> dict[str, Path]:
+def check_choice(
+    name: str, config: str, configs: Sequence[str], split: str, splits: Sequence[str]
+) -> None:
+    """Raises a UserError that lists what data set `name` has, where it has no such choice."""
+    for what, value, known in (("config", config, configs), ("split", split, splits)):
+        if value not in known:
+            raise UserError(f"{name} has no {what} {value!r}; use one of: {', '.join(known)}.")
+
+
+def pictures(folder: str | os.PathLike) -> dict[str, Path]:
     """Returns {name without extension: path} of the pictures directly in `folder`, by name.
+
+    A warning counts and names files that are no pictures, by their endings.
 
     Raises:
       UserError: two pictures share a name (`a.png` and `a.jpg`).
     """
+    return _named(folder, recursive=False)
+
+
+def pictures_below(folder: str | os.PathLike) -> dict[str, Path]:
+    """Returns {path without extension, relative to `folder`: path} of all pictures below it.
+
+    Links to folders are followed, see `walk`. Otherwise as `pictures`.
+    """
+    return _named(folder, recursive=True)
+
+
+def _named(folder, recursive):
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise UserError(f"{path}: {found[path.stem].name} has the same name; keep one of them.")
-        found[path.stem] = path
+    left_out = []
+    for place, files in walk(folder, recursive):
+        for path in files:
+            if not is_picture(path):
+                left_out.append(path)
+                continue
+            key = (place / path.stem).as_posix()
+            if key in found:
+                raise UserError(f"{path}: {found[key].name} has the same name; keep one of them.")
+            found[key] = path
+    if left_out:
+        logger.warning("%s: %s.", folder, describe_left_out(left_out))
     return found
 
 
@@ -82,45 +105,53 @@ def match(
     return [Pair(f"{prefix}{key}", degraded[key], sharp[key]) for key in sorted(degraded)]
 
 
-def check(pairs: Sequence[Pair]) -> list[tuple[int, int]]:
-    """Checks cheaply that both pictures of every pair can be read and have one size.
+def check(pairs: Sequence[Pair], output_scale: int = 1) -> list[tuple[int, int]]:
+    """Checks cheaply that both pictures of every pair can be read and that their sizes fit.
 
-    Reads each file's header and last bytes only, so a truncated file is found, and damage in the
-    middle of one is not.
+    Sizes are those of the pictures turned upright by their EXIF. Reads each file's header and last
+    bytes only, so a truncated file is found, and damage in the middle of one is not.
+
+    Args:
+      pairs: the files.
+      output_scale: how many times larger than the degraded pictures the sharp ones are.
 
     Returns:
-      (height, width) of every pair, in pixels.
+      (height, width) of every degraded picture, in pixels.
 
     Raises:
       UserError: names the first file that is unreadable, truncated or of another size.
     """
     sizes = []
     for pair in pairs:
-        size, partner_size = _picture_size(pair.degraded), _picture_size(pair.sharp)
-        if size != partner_size:
-            raise UserError(
-                f"{pair.degraded}: is {size[1]}x{size[0]} pixels but its sharp picture {pair.sharp}"
-                f" is {partner_size[1]}x{partner_size[0]}; the two of a pair must have one size."
-            )
+        size, partner_size = headers.check_file(pair.degraded), headers.check_file(pair.sharp)
+        check_sizes(pair.degraded, size, pair.sharp, partner_size, output_scale)
         sizes.append(size)
     return sizes
 
 
-def _picture_size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:  # reads the header only
-            kind, size = image.format, (image.height, image.width)
-        ending = _ENDINGS.get(kind)
-        if ending is not None:
-            with open(path, "rb") as file:
-                file.seek(-min(_TAIL_BYTES, os.path.getsize(path)), os.SEEK_END)
-                if ending not in file.read():
-                    raise UserError(f"{path}: truncated {kind} file; copy or download it again.")
-        return size
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a picture.") from None
-    except (OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as a picture ({error}); replace it.") from None
+def check_sizes(
+    degraded: str | os.PathLike,
+    size: tuple[int, int],
+    sharp: str | os.PathLike,
+    sharp_size: tuple[int, int],
+    output_scale: int = 1,
+) -> None:
+    """Raises a UserError where the sizes of a pair's pictures do not fit.
+
+    Args:
+      degraded, sharp: how the error names the pictures; sharp can be "".
+      size, sharp_size: (height, width) of each, upright, in pixels.
+      output_scale: how many times larger the sharp one is to be.
+    """
+    if tuple(output_scale * side for side in size) == tuple(sharp_size):
+        return
+    expected = "the two of a pair must have one size"
+    if output_scale != 1:
+        expected = f"expected {output_scale * size[1]}x{output_scale * size[0]}"
+    raise UserError(
+        f"{degraded}: is {size[1]}x{size[0]} pixels upright, but its sharp picture{sharp and ' '}"
+        f"{sharp} is {sharp_size[1]}x{sharp_size[0]}; {expected}."
+    )
 
 
 def hold_out(
@@ -147,25 +178,63 @@ def hold_out(
     held = max(1, round(fraction * len(frames)))
     if len(frames) < held + gap + 1:
         raise UserError(f"only {len(frames)} training pairs; at least {held + gap + 1} are needed.")
-    warnings.warn(
-        f"only one training sequence: its last {held} frames are the validation split, and the "
-        f"{gap} before them are left out. Validation on the same scene flatters.",
-        stacklevel=2,
+    logger.warning(
+        "only one training sequence: its last %d frames are the validation split, and the %d "
+        "before them are left out. Validation on the same scene flatters.",
+        held,
+        gap,
     )
     return frames[: -held - gap], frames[-held:]
+
+
+def training_split(pairs: Sequence[Pair], split: str) -> list[Pair]:
+    """Returns the "train" or "validation" part of pairs, of which the last folders are held out.
+
+    A pair's sequence is the folder in its name, see `hold_out`.
+    """
+    training, validation = hold_out(pairs, lambda pair: pair.name.rpartition("/")[0])
+    return training if split == "train" else validation
 
 
 def _flat(groups: Iterable[Sequence[Pair]]) -> list[Pair]:
     return [pair for group in groups for pair in group]
 
 
-def check_crop(source, crop: int) -> None:
-    """Raises a UserError where a source has no pairs, or one that is smaller than the crop."""
+def check_crop(source, crop: int, size_multiple: int = 1, field: str = "crop") -> None:
+    """Checks that a training can cut its crops from every pair, as far as sizes are known.
+
+    Args:
+      source: pairs, see `sources`.
+      crop: side of the square crops, in pixels.
+      size_multiple: of what the network takes crops.
+      field: of the experiment, that says the crop: "crop" or "progressive".
+
+    Raises:
+      UserError: no pairs, a crop that the network does not take, or a picture that is smaller (the
+        smallest is named).
+    """
     if not len(source):
         raise UserError("no training pairs.")
-    for name, size in zip(source.names, source.sizes or (), strict=False):
-        if min(size) < crop:
-            raise UserError(
-                f"{name}: is {size[1]}x{size[0]} pixels, smaller than the training crop of "
-                f"{crop}; leave it out or pass --set crop={min(size) // 16 * 16}."
-            )
+    if crop < 1 or crop % size_multiple:
+        nearest = max(1, round(crop / size_multiple)) * size_multiple
+        raise UserError(
+            f"crop {crop}: the network takes multiples of {size_multiple}; "
+            f"{_setting(field, nearest)}."
+        )
+    sizes = dict(zip(source.names, source.sizes or (), strict=False))
+    smallest = min(sizes, key=lambda name: min(sizes[name]), default=None)
+    if smallest is None or min(sizes[smallest]) >= crop:
+        return
+    height, width = sizes[smallest]
+    fitting = min(height, width) // size_multiple * size_multiple
+    advice = f"leave it out or {_setting(field, fitting)}."
+    if not fitting:
+        advice = f"leave it out: {size_multiple} pixels are the least that the network takes."
+    raise UserError(
+        f"{smallest}: is {width}x{height} pixels, smaller than the training crop of {crop}; "
+        f"{advice}"
+    )
+
+
+def _setting(field, crop):
+    return f"pass --set crop={crop}" if field == "crop" else f"change {field}: crops of {crop} fit"

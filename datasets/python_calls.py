@@ -54,23 +54,26 @@ class _Gate:
 _gate = _Gate()
 
 
-def python_call(function, inputs, shape, dtype):
-    """Returns what a NumPy function makes of tensors, as a tensor in the graph.
+def python_call(function, inputs, specs):
+    """Returns what a NumPy function makes of tensors, as tensors in the graph.
 
     Args:
-      function: takes the inputs as arrays, returns an array. Pure, and called from many threads.
+      function: takes the inputs as arrays, returns a sequence of arrays. Pure, and called from many
+        threads.
       inputs: tensors.
-      shape: of the result, with None where it is not known.
-      dtype: of the result, a TensorFlow type.
+      specs: tf.TensorSpec of each result, with None in a shape where it is not known.
     """
     import tensorflow as tf
 
     def call(*arrays):
         if not _gate.enter():
-            return np.zeros([side or 1 for side in shape], dtype.as_numpy_dtype)
+            return [np.zeros([n or 1 for n in s.shape], s.dtype.as_numpy_dtype) for s in specs]
         try:
-            return np.ascontiguousarray(function(*arrays))
+            return [np.ascontiguousarray(array) for array in function(*arrays)]
         finally:
             _gate.leave()
 
-    return tf.ensure_shape(tf.numpy_function(call, inputs, dtype, stateful=False), shape)
+    results = tf.numpy_function(call, inputs, [spec.dtype for spec in specs], stateful=False)
+    return [
+        tf.ensure_shape(result, spec.shape) for result, spec in zip(results, specs, strict=True)
+    ]

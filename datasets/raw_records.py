@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -83,16 +83,16 @@ class RawRecords:
             )
         return pair[0], pair[1]
 
-    def read_crop(self, index: int, draw: Sequence[int], crop: int) -> np.ndarray:
-        """Returns the same crop of both pictures, (2, crop, crop, 3) uint8, see `cropping.corner`.
+    def read_crop(self, index: int, place, crop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the same place of both pictures, see `sources.FileSource.read_crop`.
 
         Checksums are not looked at: that would mean reading both pictures.
 
         Raises:
           IndexError: there is no such pair.
-          UserError: the pictures are smaller than the crop.
         """
-        return cropping.cut(self._pair(index), draw, crop)
+        pair = self._pair(index)
+        return cropping.cut_pair(cropping.cut, *pair, place(self.sizes[index]), crop)
 
     def _pair(self, index):
         if not 0 <= index < len(self):

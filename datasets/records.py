@@ -19,20 +19,19 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from restore_tf.datasets import cropping, pairing, raw_records
+from restore_tf.datasets import cropping, headers, pairing, raw_records
 from restore_tf.errors import UserError
+from restore_tf.system import log
 
 NAMES = ("blur_dataset", "gopro", "hide", "realblur", "reds")
 FILE_FORMAT = "array_record"
 ENCODINGS = ("png", "raw")  # as published, and what is cut as PNG; plain pixels
-
-_KEYS = 2**128  # TFDS sorts examples on disk by 128-bit keys, in 1,000 buckets
 
 
 class Records:
@@ -105,13 +104,15 @@ class Records:
         degraded, sharp = self.encoded(index)
         return cropping.decode(degraded), cropping.decode(sharp)
 
-    def read_crop(self, index: int, draw: Sequence[int], crop: int) -> np.ndarray:
-        """Returns the same crop of both pictures, (2, crop, crop, 3) uint8, see `cropping.corner`.
+    def read_crop(self, index: int, place, crop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the same place of both pictures, see `sources.FileSource.read_crop`.
 
         Raises:
-          IndexError, UserError: as `read`; the pictures are smaller than the crop.
+          IndexError, UserError: as `read`; the sizes of the two do not fit.
         """
-        return np.stack([cropping.cut_file(data, draw, crop) for data in self.encoded(index)])
+        degraded, sharp = self.encoded(index)
+        corner = place(headers.upright_size(degraded))
+        return cropping.cut_pair(cropping.cut_file, degraded, sharp, corner, crop)
 
     def _open(self) -> Any:
         import tensorflow_datasets as tfds
@@ -209,46 +210,6 @@ def prepare(
     return Path(builder.data_path)
 
 
-def pair_info(builder: Any, homepage: str) -> Any:
-    """Returns the tfds.core.DatasetInfo that all our builders share."""
-    import tensorflow_datasets as tfds
-
-    return builder.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict(
-            {
-                "degraded": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                "sharp": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                "name": tfds.features.Text(),
-            }
-        ),
-        supervised_keys=("degraded", "sharp"),
-        homepage=homepage,
-        disable_shuffling=True,  # the order of `names`; the training pipeline shuffles by itself
-        metadata=tfds.core.MetadataDict(names={}),
-    )
-
-
-def remember_names(builder: Any, split: str, names: Sequence[str]) -> None:
-    """Stores a split's names in metadata.json, so that listing them opens no record."""
-    builder.info.metadata["names"][split] = list(names)
-
-
-def keyed(examples: Iterable[dict[str, Any]], count: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (key, example) with growing keys, spread so that TFDS needs little memory.
-
-    TFDS collects a split in 1,000 buckets by key and sorts each in memory. Keys 0, 1, 2 ... would
-    all fall into the first bucket: the whole split in memory at once.
-    """
-    for index, example in enumerate(examples):
-        yield index * (_KEYS // count), example
-
-
-def whole_pictures(pairs: Sequence[pairing.Pair]) -> Iterator[dict[str, Any]]:
-    """Yields one example a pair; TFDS stores the files' bytes as they are."""
-    for pair in pairs:
-        yield {"degraded": pair.degraded, "sharp": pair.sharp, "name": pair.name}
-
-
 def _version_folder(data_dir: str | os.PathLike, name: str, config: str) -> Path | None:
     """Returns the newest prepared version's folder; a half-written one has another name."""
     versions = [
@@ -278,6 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="png: as published, crops as PNG; raw: plain pixels, larger and many times faster",
     )
     given = parser.parse_args(arguments)
+    log.show()
     try:
         folder = prepare(given.name, given.config, given.manual_dir, given.data_dir, given.encoding)
     except UserError as error:

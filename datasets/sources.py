@@ -1,20 +1,20 @@
 """Where pairs come from: files, prepared records or arrays in memory, all read by index.
 
-Every source has `names`, `len()`, `read(index)` for whole pictures and `crops(index, draw, crop)`
-for the graph of `pairs.training_batches`. Reading by index is what lets a training start at any
-step.
+Every source has `names`, `len()`, `read(index)` for whole pictures and `read_crop(index, place,
+crop)` for training. Reading by index is what lets a training start at any step.
+
+Imports no TensorFlow.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from restore_tf.datasets import cropping, pairing
-from restore_tf.datasets.python_calls import python_call
 from restore_tf.errors import UserError
 
 # Data sets read from their published folder layout: datasets/<name>/layout.py.
@@ -22,64 +22,41 @@ FOLDER_LAYOUTS = ("gopro", "reds", "hide", "realblur", "blur_dataset")
 NAMES = (*FOLDER_LAYOUTS, "folder", "synthetic")
 
 
+# From the (height, width) of a degraded picture, where its crop lies: (top, left), in pixels.
+Place = Callable[[tuple[int, int]], tuple[int, int]]
+
+
 class Source:
     """What all sources share. A source has `names`, `sizes`, `read` and `read_crop`.
 
-    names: one per pair.
-    sizes: (height, width) of each pair, or None where they are known only after decoding.
+    Attributes:
+      names: one per pair.
+      sizes: (height, width) of each degraded picture, or None where they are known only after
+        decoding.
+      output_scale: how many times larger than these the sharp pictures are.
     """
+
+    output_scale = 1
 
     def __len__(self):
         return len(self.names)
-
-    def crops(self, index, draw, crop: int, symmetry=0):
-        """Returns the same crop of both pictures, as a tensor (2, crop, crop, 3) uint8.
-
-        It is cut and turned before it becomes a tensor: no more is decoded or copied than is used.
-
-        Args:
-          index: scalar int64 tensor.
-          draw: int32 tensor of shape (2,), see `cropping.corner`.
-          crop: side of the square, in pixels.
-          symmetry: scalar int32 tensor, which way both are turned, see `cropping.turn`.
-
-        Raises:
-          tf.errors.OpError: when run; the pair cannot be read (named) or is smaller than the crop.
-        """
-        import tensorflow as tf
-
-        def cut(index, draw, symmetry):
-            try:
-                return cropping.turn(self.read_crop(int(index), draw, crop), int(symmetry))
-            except UserError as error:
-                raise UserError(f"{self.names[int(index)]}: {error}") from None
-
-        return python_call(cut, [index, draw, symmetry], (2, crop, crop, 3), tf.uint8)
-
-    def tensors(self, index):
-        """Returns (degraded, sharp) for a scalar int64 tensor, each (height, width, 3) uint8."""
-        import tensorflow as tf
-
-        def read(index):
-            try:
-                return np.stack(self.read(int(index)))
-            except UserError as error:
-                raise tf.errors.InvalidArgumentError(None, None, str(error)) from None
-
-        pair = python_call(read, [index], (2, None, None, 3), tf.uint8)
-        return pair[0], pair[1]
 
 
 class FileSource(Source):
     """Pairs of picture files, decoded when read.
 
+    Args:
+      pairs: the files.
+      output_scale: how many times larger than the degraded pictures the sharp ones are.
+
     Raises:
-      UserError: from `pairing.check`: a file is unreadable or truncated, or sizes differ.
+      UserError: from `pairing.check`: a file is unreadable or truncated, or sizes do not fit.
     """
 
-    def __init__(self, pairs: Sequence[pairing.Pair]):
+    def __init__(self, pairs: Sequence[pairing.Pair], output_scale: int = 1):
         self.pairs = list(pairs)
-        self.sizes = pairing.check(self.pairs)
+        self.output_scale = output_scale
+        self.sizes = pairing.check(self.pairs, output_scale)
         self.names = [pair.name for pair in self.pairs]
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,11 +64,21 @@ class FileSource(Source):
         pair = self.pairs[index]
         return cropping.decode(pair.degraded), cropping.decode(pair.sharp)
 
-    def read_crop(self, index: int, draw, crop: int) -> np.ndarray:
-        """Returns the same crop of both, (2, crop, crop, 3) uint8."""
-        pair = self.pairs[index]
-        return np.stack(
-            [cropping.cut_file(path, draw, crop) for path in (pair.degraded, pair.sharp)]
+    def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the same place of both pictures, squares of uint8, see `cropping.cut_pair`.
+
+        Args:
+          index: of the pair.
+          place: called once, with the size of the degraded picture.
+          crop: side of the degraded crop, in pixels.
+
+        Raises:
+          UserError: a file cannot be read, or is not of the size that it was.
+        """
+        _, degraded, sharp = self.pairs[index]
+        corner = place(self.sizes[index])
+        return cropping.cut_pair(
+            cropping.cut_file, degraded, sharp, corner, crop, self.output_scale
         )
 
 
@@ -107,9 +94,9 @@ class RecordSource(Source):
         """Returns (degraded, sharp), each (height, width, 3) uint8."""
         return self.records.read(index)
 
-    def read_crop(self, index: int, draw, crop: int) -> np.ndarray:
-        """Returns the same crop of both, (2, crop, crop, 3) uint8."""
-        return self.records.read_crop(index, draw, crop)
+    def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
+        """As of `FileSource`."""
+        return self.records.read_crop(index, place, crop)
 
 
 class MemorySource(Source):
@@ -118,20 +105,33 @@ class MemorySource(Source):
     Args:
       names: one per pair.
       arrays: (degraded, sharp) of each, both (height, width, 3) uint8.
+      output_scale: how many times larger than the degraded pictures the sharp ones are.
+
+    Raises:
+      UserError: names the first pair whose sizes do not fit.
     """
 
-    def __init__(self, names: Sequence[str], arrays: Iterable[tuple[np.ndarray, np.ndarray]]):
+    def __init__(
+        self,
+        names: Sequence[str],
+        arrays: Iterable[tuple[np.ndarray, np.ndarray]],
+        output_scale: int = 1,
+    ):
         self.names = list(names)
-        self._pairs = [np.stack(pair) for pair in arrays]
-        self.sizes = [pair.shape[1:3] for pair in self._pairs]
+        self.output_scale = output_scale
+        self._pairs = [tuple(pair) for pair in arrays]
+        self.sizes = [degraded.shape[:2] for degraded, _ in self._pairs]
+        for name, (degraded, sharp) in zip(self.names, self._pairs, strict=True):
+            pairing.check_sizes(name, degraded.shape[:2], "", sharp.shape[:2], output_scale)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns (degraded, sharp), each (height, width, 3) uint8."""
-        return tuple(self._pairs[index])
+        return self._pairs[index]
 
-    def read_crop(self, index: int, draw, crop: int) -> np.ndarray:
-        """Returns the same crop of both, (2, crop, crop, 3) uint8."""
-        return cropping.cut(self._pairs[index], draw, crop)
+    def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
+        """As of `FileSource`."""
+        corner = place(self.sizes[index])
+        return cropping.cut_pair(cropping.cut, *self._pairs[index], corner, crop, self.output_scale)
 
 
 class SyntheticSource(Source):
@@ -151,22 +151,21 @@ class SyntheticSource(Source):
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns (degraded, sharp), each (height, width, 3) uint8."""
-        return tuple(self._pair(index))
-
-    def read_crop(self, index: int, draw, crop: int) -> np.ndarray:
-        """Returns the same crop of both, (2, crop, crop, 3) uint8."""
-        return cropping.cut(self._pair(index), draw, crop)
-
-    def _pair(self, index):
         pair = self._pairs[index]
         if pair is None:  # two threads may make the same one, and make it alike
-            pair = self._pairs[index] = np.stack(self._pictures[index])
+            pair = self._pairs[index] = tuple(self._pictures[index])
         return pair
+
+    def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
+        """As of `FileSource`."""
+        corner = place(self.sizes[index])
+        return cropping.cut_pair(cropping.cut, *self.read(index), corner, crop)
 
 
 def cached(source) -> MemorySource:
     """Decodes every pair of a source into RAM."""
-    return MemorySource(source.names, (source.read(index) for index in range(len(source))))
+    pairs = (source.read(index) for index in range(len(source)))
+    return MemorySource(source.names, pairs, source.output_scale)
 
 
 def default_config(name: str) -> str:
@@ -195,6 +194,7 @@ def open_source(
     degraded_dir: str | os.PathLike | None = None,
     sharp_dir: str | os.PathLike | None = None,
     seed: int = 0,
+    output_scale: int = 1,
 ):
     """Opens one split of a data set.
 
@@ -206,14 +206,22 @@ def open_source(
         records of the set, which are then read instead.
       degraded_dir, sharp_dir: the two folders of `folder`.
       seed: draws the training pictures of `synthetic`.
+      output_scale: how many times larger than the degraded pictures the sharp ones are.
 
     Raises:
-      UserError: no such set, config or split; a missing folder or partner; a damaged file.
+      UserError: no such set, config or split; a missing folder or partner; a damaged file; two
+        pictures of a pair whose sizes do not fit.
     """
+    if output_scale != 1 and name != "folder":
+        raise UserError(
+            f"--dataset {name}: its two pictures of a pair have one size, but the network makes "
+            f"pictures {output_scale} times as large; use --dataset folder."
+        )
     if name == "synthetic":
         return _synthetic(config, split, seed)
     if name == "folder":
-        return FileSource(_folder_pairs(split, data_dir, degraded_dir, sharp_dir))
+        pairs = _folder_pairs(split, data_dir, degraded_dir, sharp_dir)
+        return FileSource(pairs, output_scale)
     layout = _layout(name)
     if data_dir is None:
         raise UserError(f"--dataset {name}: needs --data_dir, the folder that holds it.")
@@ -241,5 +249,4 @@ def _folder_pairs(split, data_dir, degraded_dir, sharp_dir):
     if split == "test":
         return pairs
     # Two folders say nothing of sequences: a sub-folder counts as one.
-    training, validation = pairing.hold_out(pairs, lambda pair: pair.name.rpartition("/")[0])
-    return training if split == "train" else validation
+    return pairing.training_split(pairs, split)

@@ -42,10 +42,7 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
       UserError: unknown config or split, a folder or a partner is missing, a name is not of the
         form above, or nothing is there.
     """
-    if config not in CONFIGS:
-        raise UserError(f"blur_dataset has no config {config!r}; use one of: {', '.join(CONFIGS)}.")
-    if split not in SPLITS:
-        raise UserError(f"blur_dataset has no split {split!r}; use one of: {', '.join(SPLITS)}.")
+    pairing.check_choice("blur_dataset", config, CONFIGS, split, SPLITS)
     root = pairing.existing_folder(data_dir, _LAYOUT)
     degraded = _by_id(pairing.existing_folder(root / _DEGRADED[config][0], _LAYOUT), config)
     sharp = _by_id(pairing.existing_folder(root / "sharp", _LAYOUT), "sharp")

@@ -133,5 +133,5 @@ def test_picture_damaged_in_the_middle_is_named_when_cropped(copy, tmp_path):
     data = bytearray(path.read_bytes())
     data[data.index(b"IDAT") + 12] ^= 255
     path.write_bytes(data)
-    with pytest.raises(UserError, match=r"sharp/000001\.png: cannot be decoded"):
+    with pytest.raises(UserError, match=r"sharp/000001\.png: cannot be read as a picture"):
         records.prepare("gopro", "crops", copy, tmp_path / "records")

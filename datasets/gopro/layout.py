@@ -45,18 +45,11 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
             f" restore_tf.datasets.records gopro {config} --manual_dir GOPRO_Large --data_dir"
             " RECORDS, and give RECORDS as data_dir."
         )
-    if config not in CONFIGS:
-        known = ", ".join(CONFIGS + RECORD_CONFIGS)
-        raise UserError(f"gopro has no config {config!r}; use one of: {known}.")
-    if split not in SPLITS:
-        raise UserError(f"gopro has no split {split!r}; use one of: {', '.join(SPLITS)}.")
+    pairing.check_choice("gopro", config, CONFIGS + RECORD_CONFIGS, split, SPLITS)
     root = pairing.existing_folder(data_dir, _LAYOUT)
     if split == "test":
         return _published(root / "test", config)
-    training, validation = pairing.hold_out(
-        _published(root / "train", config), lambda pair: pair.name.split("/")[0]
-    )
-    return training if split == "train" else validation
+    return pairing.training_split(_published(root / "train", config), split)
 
 
 def _published(folder: Path, config: str) -> list[pairing.Pair]:

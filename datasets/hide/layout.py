@@ -35,10 +35,7 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
     Raises:
       UserError: unknown config or split, a folder or a partner is missing, or nothing is there.
     """
-    if config not in CONFIGS:
-        raise UserError(f"hide has no config {config!r}; use one of: {', '.join(CONFIGS)}.")
-    if split not in SPLITS:
-        raise UserError(f"hide has no split {split!r}; it is for testing only: use test.")
+    pairing.check_choice("hide", config, CONFIGS, split, SPLITS)
     root = pairing.existing_folder(data_dir, _LAYOUT)
     test = pairing.existing_folder(root / "test", _LAYOUT)
     truth = pairing.pictures(pairing.existing_folder(root / "GT", _LAYOUT))

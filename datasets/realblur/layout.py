@@ -37,17 +37,13 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
       UserError: unknown config or split, a list or a listed file is missing, a line is not
         `gt blur` of one scene and number, a path leads out of data_dir, or the list is empty.
     """
-    if config not in CONFIGS:
-        raise UserError(f"realblur has no config {config!r}; use one of: {', '.join(CONFIGS)}.")
-    if split not in SPLITS:
-        raise UserError(f"realblur has no split {split!r}; use one of: {', '.join(SPLITS)}.")
+    pairing.check_choice("realblur", config, CONFIGS, split, SPLITS)
     root = pairing.existing_folder(data_dir, _LAYOUT)
     part = "test" if split == "test" else "train"
     pairs = _listed(root, root / f"RealBlur_{config.upper()}_{part}_list.txt")
     if split == "test":
         return pairs
-    training, validation = pairing.hold_out(pairs, lambda pair: pair.name.split("/")[0])
-    return training if split == "train" else validation
+    return pairing.training_split(pairs, split)
 
 
 def _listed(root: Path, list_file: Path) -> list[pairing.Pair]:

@@ -36,17 +36,13 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
     Raises:
       UserError: unknown config or split, a folder or a partner is missing, or nothing is there.
     """
-    if config not in CONFIGS:
-        raise UserError(f"reds has no config {config!r}; use one of: {', '.join(CONFIGS)}.")
-    if split not in SPLITS:
-        raise UserError(f"reds has no split {split!r}; use one of: {', '.join(SPLITS)}.")
+    pairing.check_choice("reds", config, CONFIGS, split, SPLITS)
     root = pairing.existing_folder(data_dir, _LAYOUT.format(part="{train,val}", kind=config))
     part = "val" if split == "test" else "train"
     pairs = pairing.match(_frames(root, part, config), _frames(root, part, "sharp"), root)
     if split == "test":
         return pairs
-    training, validation = pairing.hold_out(pairs, lambda pair: pair.name.split("/")[0])
-    return training if split == "train" else validation
+    return pairing.training_split(pairs, split)
 
 
 def _frames(root: Path, part: str, kind: str) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from absl import flags
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
 
-USAGE = """Makes (blurry, sharp) training pairs by averaging consecutive frames, as GoPro was made.
+USAGE = """Makes (degraded, sharp) training pairs by averaging frames that follow one another.
 From a video of 120 or more frames a second (pip install 'restore_tf[video]'):
   restore-tf average --output_dir DIR clip.mp4
 From a folder of frames, or a folder of such folders, of any strength of blur:
@@ -27,9 +27,9 @@ def _flags():
 
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("output_dir", None, "where train/SEQUENCE/ with blurry and sharp pictures goes")
+    string("output_dir", None, "where train/SEQUENCE/ with degraded and sharp pictures goes")
     string(
-        "window", "7,13", "frames of one blurry picture: SMALLEST,LARGEST or one number, all odd"
+        "window", "7,13", "frames of one degraded picture: SMALLEST,LARGEST or one number, all odd"
     )
     flags.DEFINE_enum(
         "mode",

@@ -117,7 +117,9 @@ class _Fit:
             first_sample=phase.sample(start),
             augment=self.experiment.augment,
             channels=self.model.channels,
+            size_multiple=self.model.size_multiple,
         )
+        batches = _Pairs(batches)
         watch = _Watch(stop, self.log)
         history = self.model.fit(batches, shuffle=False, verbose=0, callbacks=[watch, *callbacks])
         step = self.numbers["step"] = start + watch.steps
@@ -146,6 +148,20 @@ class _Fit:
             self.numbers |= {"best_psnr": psnr, "validations_since_best": 0}
             with atomic_path(os.path.join(self.workdir, BEST), suffix=".weights.h5") as temporary:
                 self.model.save_weights(temporary)
+
+
+class _Pairs(keras.utils.PyDataset):
+    """Batches without the samples' seeds, which `fit` would take for weights."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getitem__(self, step):
+        return self._batches[step][:2]
 
 
 class _Watch(keras.callbacks.Callback):

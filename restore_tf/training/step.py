@@ -26,9 +26,9 @@ def make_step(experiment, strategy, state, accumulate: int = 1):
         memory at a time, and the result is that of the whole batch.
 
     Returns:
-      A function of a (distributed) batch of (degraded, sharp) and of a number: whether this worker
-      wants to stop. It returns a tensor of two: the loss, the mean over the global batch, and how
-      many replicas want to stop.
+      A function of a (distributed) batch of (degraded, sharp, seeds) and of a number: whether this
+      worker wants to stop. It returns a tensor of two: the loss, the mean over the global batch,
+      and how many replicas want to stop.
     """
     loss_function = losses.get(experiment.loss)
     model, optimizer = state.model, state.optimizer
@@ -44,7 +44,7 @@ def make_step(experiment, strategy, state, accumulate: int = 1):
 
     def replica_step(batch, stop):
         share = 1 / tf.cast(keras.ops.shape(batch[0])[0] * replicas, tf.float32)
-        loss, gradients = _accumulated(differentiate, batch, share, weights, accumulate)
+        loss, gradients = _accumulated(differentiate, batch[:2], share, weights, accumulate)
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             gradients = _spoiled_by_any(gradients)
         gradients = _clipped(gradients, model, experiment, optimizer.scale_loss)

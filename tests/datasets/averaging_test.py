@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from restore_tf.commands import average as command
-from restore_tf.datasets import averaging
+from restore_tf.datasets import averaging, frames
 from restore_tf.datasets.gopro import layout
 from restore_tf.errors import UserError
 
@@ -159,7 +159,7 @@ def test_no_more_than_the_window_in_memory(tmp_path, monkeypatch, window, stride
         most = max(most, len(live))
         return pixels
 
-    monkeypatch.setattr(averaging, "read_rgb", read)
+    monkeypatch.setattr(frames, "decode", read)
     averaging.make_pairs(source, tmp_path / "out", window, stride)
     assert most == (window if isinstance(window, int) else max(window))
 
@@ -238,6 +238,20 @@ def test_bad_arguments(tmp_path, settings, message):
     assert not list(tmp_path.rglob("sharp/*"))
 
 
+def test_links_to_folders_of_frames_are_followed(tmp_path):
+    _write_frames(tmp_path / "disk", range(3))
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes" / "one").symlink_to(tmp_path / "disk")
+    assert averaging.make_pairs(tmp_path / "scenes", tmp_path / "out", window=3) == {"one": 1}
+
+
+def test_an_output_that_cannot_be_made_is_named(tmp_path):
+    source = _write_frames(tmp_path / "clip", range(3))
+    (tmp_path / "out").write_text("a file in the way")
+    with pytest.raises(UserError, match="out/train/clip/blur_gamma: cannot be made"):
+        averaging.make_pairs(source, tmp_path / "out", window=3)
+
+
 def test_bad_sources(tmp_path):
     clip = _write_frames(tmp_path / "clip", range(3))
     same_name = _write_frames(tmp_path / "other" / "clip", range(3))
@@ -258,10 +272,10 @@ def test_bad_sources(tmp_path):
             averaging.make_pairs(source, tmp_path / "out", window=3)
 
 
-def test_missing_frames_warn(tmp_path):
+def test_missing_frames_warn(tmp_path, caplog):
     source = _write_frames(tmp_path / "clip", [1, 2, 4])
-    with pytest.warns(UserWarning, match="jump from number 2 to 4"):
-        averaging.make_pairs(source, tmp_path / "out", window=3)
+    averaging.make_pairs(source, tmp_path / "out", window=3)
+    assert "jump from number 2 to 4" in caplog.text
 
 
 def _write_video(path: Path, frames, rate=240, times=None, rotation=None) -> Path:
@@ -281,13 +295,21 @@ def _write_video(path: Path, frames, rate=240, times=None, rotation=None) -> Pat
     return path
 
 
-def test_video(tmp_path, recwarn):
+def test_video(tmp_path, caplog):
     video = _write_video(tmp_path / "clip.mov", [_frame(n * n, (16, 24)) for n in range(10)])
     assert averaging.make_pairs(video, tmp_path / "out", window=3, mode="encoded") == {"clip": 3}
-    assert not recwarn.list
+    assert not caplog.records
     for n in (1, 4, 7):
         assert _gray(tmp_path / f"out/train/clip/sharp/{n:06d}.png") == n * n
         assert _gray(tmp_path / f"out/train/clip/blur/{n:06d}.png") == n * n + 1
+
+
+def test_a_folder_of_videos(tmp_path):
+    for name in ("one.mov", "two.mov"):
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        _write_video(tmp_path / "clips" / name, [_frame(n, (16, 24)) for n in range(3)])
+    made = averaging.make_pairs(tmp_path / "clips", tmp_path / "out", window=3)
+    assert made == {"one": 1, "two": 1}
 
 
 def test_video_in_yuv_is_rounded_not_darkened(tmp_path):
@@ -324,12 +346,12 @@ def test_video_filmed_sideways_is_turned_upright(tmp_path):
         (240, [0, 1, 2, 5, 6, 7], "not evenly spaced"),
     ],
 )
-def test_video_that_will_show_ghosts_warns(tmp_path, rate, times, message):
+def test_video_that_will_show_ghosts_warns(tmp_path, caplog, rate, times, message):
     video = _write_video(
         tmp_path / "clip.mov", [_frame(n, (16, 24)) for n in range(6)], rate, times
     )
-    with pytest.warns(UserWarning, match=message):
-        averaging.make_pairs(video, tmp_path / "out", window=3)
+    averaging.make_pairs(video, tmp_path / "out", window=3)
+    assert message in caplog.text
 
 
 def test_broken_videos(tmp_path):

@@ -6,11 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
-from restore_tf.datasets import cropping, sources, synthetic
-from restore_tf.datasets.augmentation import paired_crop
+from restore_tf.datasets import cropping, headers, sources, synthetic
 from restore_tf.datasets.pairing import Pair
 from restore_tf.errors import UserError
 
@@ -112,7 +110,7 @@ def test_a_crop_of_a_file_is_a_piece_of_the_picture(tmp_path, decoder, name):
     assert whole.shape[:2] == (SIZE[::-1] if "turned" in name else SIZE)
     room = np.array(whole.shape[:2]) - 16
     for corner in ((0, 0), (0, room[1]), (room[0], 0), room, room // 2):
-        top, left = corner
+        top, left = corner = [int(side) for side in corner]
         found = cropping.cut_file(path, corner, 16)
         np.testing.assert_array_equal(found, whole[top : top + 16, left : left + 16])
 
@@ -134,42 +132,28 @@ def test_nothing_far_below_the_crop_is_decoded(tmp_path, decoder):
         cropping.cut_file(path, (384, 30), 16)
 
 
-def test_the_corner_is_that_of_paired_crop():
-    pair = np.stack([noise(), 255 - noise()])
-    for number in range(20):
-        seed = tf.constant([3, number], tf.int64)
-        draw = tf.random.stateless_uniform([2], seed, 0, tf.int32.max, tf.int32).numpy()
-        np.testing.assert_array_equal(
-            cropping.cut(pair, draw, 16), paired_crop(tf.constant(pair), 16, seed)
-        )
+@pytest.mark.parametrize("scale", [1, 2])
+def test_files_and_memory_give_the_same_crops(tmp_path, scale):
+    files = sources.FileSource(on_disk(tmp_path, scale=scale), scale)
+    memory = sources.cached(files)
+    assert files.sizes == memory.sizes == [SIZE] * 3
+    for index in range(3):
+        for source in (files, memory):
+            degraded, sharp = source.read_crop(index, lambda size: (size[0] - 16, 7), 16)
+            np.testing.assert_array_equal(degraded, noise()[-16:, 7:23] ^ index)
+            np.testing.assert_array_equal(sharp[::scale, ::scale], 255 - degraded)
+            assert sharp.shape == (16 * scale, 16 * scale, 3)
 
 
-def on_disk(folder, count=3):
+def on_disk(folder, count=3, scale=1):
     found = []
     for index in range(count):
         paths = [folder / f"{side}_{index}.png" for side in ("degraded", "sharp")]
-        for path, pixels in zip(paths, (noise() ^ index, 255 - (noise() ^ index)), strict=True):
+        sharp = np.repeat(np.repeat(255 - (noise() ^ index), scale, axis=0), scale, axis=1)
+        for path, pixels in zip(paths, (noise() ^ index, sharp), strict=True):
             path.write_bytes(saved("PNG", pixels))
         found.append(Pair(f"p{index}", *paths))
     return found
-
-
-def crops(source, threads, count=12, side=16):
-    def example(number):
-        draw = tf.stack([tf.cast(number, tf.int32) * 7919, tf.cast(number, tf.int32) * 104729])
-        return source.crops(number % len(source), draw, side)
-
-    dataset = tf.data.Dataset.range(count).map(example, num_parallel_calls=threads)
-    assert dataset.element_spec == tf.TensorSpec((2, side, side, 3), tf.uint8)
-    return np.stack(list(dataset.as_numpy_iterator()))
-
-
-def test_files_and_memory_give_the_same_crops_on_any_number_of_threads(tmp_path):
-    files = sources.FileSource(on_disk(tmp_path))
-    expected = crops(files, 1)
-    np.testing.assert_array_equal(expected[:, 0], 255 - expected[:, 1])
-    np.testing.assert_array_equal(crops(files, 8), expected)
-    np.testing.assert_array_equal(crops(sources.cached(files), 8), expected)
 
 
 def test_embedded_pictures_are_made_when_they_are_read(monkeypatch):
@@ -181,21 +165,48 @@ def test_embedded_pictures_are_made_when_they_are_read(monkeypatch):
     source = sources.open_source("synthetic", "defocus", "train")
     assert (len(source), source.sizes[0], made) == (480, (192, 192), [])
     first, again = source.read(7), source.read(7)
-    crop = source.read_crop(7, (50, 60), 64)
+    crop = source.read_crop(7, lambda size: (50, 60), 64)
     assert made == [7]
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(crop, np.stack(first)[:, 50:114, 60:124])
 
 
-def test_a_pair_that_cannot_be_read_is_named(tmp_path):
-    pairs = on_disk(tmp_path)
-    source = sources.FileSource(pairs)
-    pairs[1].sharp.write_bytes(b"no picture")
-    with pytest.raises(tf.errors.OpError, match=r"p1: .*sharp_1\.png: cannot be read as a picture"):
-        crops(source, 2)
+KINDS = ("PNG", "JPEG", "TIFF", "WEBP")
 
 
-def test_a_pair_smaller_than_the_crop_is_named():
-    source = sources.MemorySource(["a"], [(noise(), noise())])
-    with pytest.raises(tf.errors.OpError, match="a: is 70x50 pixels, smaller than .* crop of 64"):
-        crops(source, 1, side=64)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_in_a_header_is_that_of_the_upright_picture(tmp_path, kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(kind, noise(), exif=exif)
+    path = tmp_path / "picture"
+    path.write_bytes(data)
+    assert headers.upright_size(data) == headers.check_file(path) == cropping.decode(data).shape[:2]
+    assert headers.check_file(path) == (SIZE[::-1] if orientation > 4 else SIZE)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_size_in_a_header_is_that_of_the_decoded_picture(name):
+    expected = cropping.decode(PICTURES[name]).shape[:2]
+    assert headers.upright_size(PICTURES[name]) == expected
+
+
+def test_pictures_of_16_bits_are_rounded():
+    deep = np.array([[0, 128, 129, 65535]], np.uint16)
+    assert cropping.decode(saved("PNG", deep))[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+def test_what_no_viewer_shows_reaches_no_crop(decoder):
+    pixels = np.full((20, 20, 4), 250, np.uint8)
+    pixels[:, 10:] = (0, 0, 0, 0)
+    crop = cropping.cut_file(saved("PNG", pixels), (0, 4), 16)
+    assert crop.min() == 250
+
+
+def test_a_file_with_several_pictures_is_refused_by_its_header(tmp_path):
+    path = tmp_path / "pages.tif"
+    pages = [Image.fromarray(noise()), Image.fromarray(noise())]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    with pytest.raises(UserError, match=r"pages\.tif: has 2 pictures in one file; expected one"):
+        headers.check_file(path)

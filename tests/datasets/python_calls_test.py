@@ -15,10 +15,11 @@ from restore_tf.datasets.python_calls import python_call
 
 def slow(number):
     time.sleep(0.05)
-    return np.full((2,), number, np.int64)
+    return [np.full((2,), number, np.int64)]
 
 dataset = tf.data.Dataset.counter().map(
-    lambda number: python_call(slow, [number], (None,), tf.int64), num_parallel_calls=4
+    lambda number: python_call(slow, [number], [tf.TensorSpec((None,), tf.int64)])[0],
+    num_parallel_calls=4
 )
 iterator = iter(dataset.batch(3).prefetch(2))
 print(next(iterator).numpy().tolist())

@@ -118,8 +118,6 @@ def test_batches_are_a_function_of_the_step():
     assert (len(whole), len(rest)) == (6, 2)
     for step in range(2):
         for a, b in zip(whole[4 + step], rest[step], strict=True):
-            assert a.shape == (3, 8, 8, 3)
-            assert a.dtype == np.float32
             np.testing.assert_array_equal(a, b)
 
 
@@ -130,7 +128,7 @@ def test_both_pictures_of_a_pair_get_the_same_crop_and_flip():
     pairs = MemorySource([str(i) for i in range(5)], [(p, 255 - p) for p in pictures])
     batches = Batches(pairs, crop=8, batch=5, steps=4, seed=0, augment=("flip_rotate",))
     for step in range(4):
-        degraded, sharp = batches[step]
+        degraded, sharp, _ = batches[step]
         np.testing.assert_allclose(degraded + sharp, 1, atol=1e-6)
 
 

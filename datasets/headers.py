@@ -1,0 +1,99 @@
+"""What a picture file says of itself before it is decoded: its size, and whether it is whole.
+
+Reads headers and the last bytes only. Checking a picture so takes a fraction of a millisecond,
+decoding it tens of milliseconds. Imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import BinaryIO
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from restore_tf.errors import UserError
+
+# Those that `pictures.decoding` reads.
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+# The last bytes of a whole file. A download or copy that broke off lacks them.
+_ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
+_END_BYTES = 4096  # some cameras append a few bytes after a JPEG's end marker
+# How a PNG is to be turned can stand behind its pixels, where exiftool writes it.
+_TURNING = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+_TAIL_BYTES = 1 << 17  # EXIF has 64 KB at most
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Returns (height, width) in pixels of a picture as it is to be seen, turned by its EXIF.
+
+    Args:
+      data: what is in the file.
+
+    Raises:
+      UserError: it cannot be read as a picture.
+    """
+    with _said_as("the picture"), io.BytesIO(data) as stream:
+        return _opened(stream, "the picture")[0]
+
+
+def check_file(path: str | os.PathLike) -> tuple[int, int]:
+    """Checks cheaply that a file is a whole picture; returns its upright (height, width).
+
+    Damage in the middle of the file is not found. A PNG that says behind its pixels how it is to
+    be turned is the only kind that has to be decoded.
+
+    Raises:
+      UserError: names the file that is missing, unreadable, truncated, animated or of many pages.
+    """
+    with _said_as(path), open(path, "rb") as stream:
+        size, kind = _opened(stream, path)
+        ending = _ENDINGS.get(kind)
+        if ending is not None and ending not in _tail(stream, _END_BYTES):
+            raise UserError(f"{path}: truncated {kind} file; copy or download it again.")
+    return size
+
+
+@contextlib.contextmanager
+def _said_as(name):
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; expected a picture.") from None
+    except UnidentifiedImageError:
+        kinds = "neither PNG, JPEG, WebP, TIFF nor BMP, or its start is damaged"
+        raise UserError(f"{name}: cannot be read as a picture ({kinds}); replace it.") from None
+    except Exception as error:  # Pillow's readers raise many kinds on damaged files
+        raise UserError(f"{name}: cannot be read as a picture ({error}); replace it.") from None
+
+
+def _opened(stream: BinaryIO, name):
+    """Returns the upright (height, width) and the format of an open file."""
+    image = Image.open(stream, formats=_FORMATS)
+    kind = image.format
+    if kind != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise UserError(f"{name}: has {image.n_frames} pictures in one file; expected one.")
+    if kind == "PNG" and _turned_late(stream):
+        stream.seek(0)
+        image = Image.open(stream, formats=_FORMATS)
+        image.load()
+    width, height = image.size
+    # That of the base class: a PNG's own would decode it. Of a TIFF the size is upright already.
+    orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    turned = kind != "TIFF" and orientation in (5, 6, 7, 8)
+    return ((width, height) if turned else (height, width)), kind
+
+
+def _turned_late(stream):
+    tail = _tail(stream, _TAIL_BYTES)
+    behind = tail[tail.rfind(b"IDAT") + 1 :]
+    return any(name in behind for name in _TURNING)
+
+
+def _tail(stream, count):
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(-min(count, size), os.SEEK_END)
+    return stream.read()

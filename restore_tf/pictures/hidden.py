@@ -1,0 +1,63 @@
+"""Colours under full transparency: no viewer shows them, so no network may see them.
+
+Editors leave anything there, often black. A network spreads it over the edge of a cut-out as a dark
+line. So these pixels take the colour of the nearest visible one before a picture is restored, and
+their own again after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def fill(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """Returns pixels in which hidden ones have the colour of the nearest visible one.
+
+    Args:
+      pixels: (height, width, 3) or (height, width), of any number type.
+      alpha: (height, width), 0 where a pixel is hidden; None where the picture has no alpha.
+
+    Returns:
+      A copy, or `pixels` themselves where none is hidden or none is visible.
+    """
+    if alpha is None:
+        return pixels
+    mask = alpha == 0
+    if not mask.any() or mask.all():
+        return pixels
+    from scipy import ndimage
+
+    rows, columns = ndimage.distance_transform_edt(
+        mask, return_distances=False, return_indices=True
+    )
+    filled = pixels.copy()
+    filled[mask] = pixels[rows[mask], columns[mask]]
+    return filled
+
+
+def put_back(restored: np.ndarray, pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """Returns restored pixels in which hidden ones have their first colours again.
+
+    Args:
+      restored: (height, width, …), of the type of `pixels`.
+      pixels: of the same shape, as they were before `fill`.
+      alpha: as for `fill`.
+    """
+    if alpha is None or alpha.all():
+        return restored
+    mask = (alpha == 0).reshape(alpha.shape + (1,) * (restored.ndim - 2))
+    return np.where(mask, pixels, restored)
+
+
+def restore(
+    function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, alpha: np.ndarray | None
+) -> np.ndarray:
+    """Restores pixels with `function`, which sees no hidden colours and changes none.
+
+    Args:
+      function: takes and returns pixels of one shape and type.
+      pixels, alpha: as for `fill`.
+    """
+    return put_back(function(fill(pixels, alpha)), pixels, alpha)
