@@ -81,7 +81,7 @@ def restore_one(case):
     batch = restore.pad(image[None], model)
     chosen = memory.plan(model, batch, limit)
     begin = time.perf_counter()
-    restore.restore(model, image, memory=case["memory"], note=lambda text: None)
+    restore.restore(model, image, memory=case["memory"])
     return {
         **case,
         "tile": chosen.tile,
@@ -105,7 +105,7 @@ def deviation(name, run, image, tiles, local_attention):
         model = load_model(run, local_attention=crop) if run else network(name, crop)
         whole = restore.restore(model, image, memory=2**60)
         for tile in tiles:
-            tiled = restore.restore(model, image, tile=tile, note=lambda text: None)
+            tiled = restore.restore(model, image, tile=tile)
             difference = 255 * np.abs(tiled - whole)
             square = np.mean((tiled - whole) ** 2)
             psnr = "equal" if square == 0 else f"{10 * np.log10(1 / square):.1f}"

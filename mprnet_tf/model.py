@@ -34,6 +34,7 @@ from mprnet_tf.blocks import (
     convolution,
 )
 from restore_tf.networks.restorer import Restorer
+from restore_tf.networks.tiler import BlendedTile
 
 # The three published networks (the paper's section 4.2 and the published weights' shapes).
 TASKS = {
@@ -67,6 +68,8 @@ class MPRNet(Restorer):
     channels = 3
     size_multiple = 8  # quarters must divide by 4
     padding = "reflect"
+    # Every attention pools over the whole picture: tiles come close, and no more.
+    blended_tile = BlendedTile(advice="--set network.local_attention=True is steadier")
 
     def __init__(
         self,
@@ -148,11 +151,11 @@ class MPRNet(Restorer):
         x = self.orsnet(x, encoded, decoded)
         return [*outputs, restored2, self.tail(x) + images]
 
-    def constants(self):
+    def folded_weights(self):
         """The PReLU's alpha."""
         return (float(ops.convert_to_numpy(self.prelu.alpha).item()),)
 
-    def use_constants(self, values):
+    def use_folded_weights(self, values):
         """See `Restorer`; a PReLU of known alpha is a leaky ReLU."""
         self.prelu.slope = values[0] if values else None
 

@@ -24,6 +24,13 @@ def build(experiment: Experiment) -> MPRNet:
     return MPRNet(**experiment.network)
 
 
+def inference_options(experiment: Experiment, options: dict) -> dict:
+    """`local_attention=True` takes the windows of the recipe's training crop."""
+    if options.get("local_attention") is True:
+        options["local_attention"] = experiment.crop
+    return options
+
+
 def _steps(epochs, pairs):
     return epochs * pairs // _BATCH
 

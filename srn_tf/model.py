@@ -28,6 +28,7 @@ from keras import layers, ops
 
 from restore_tf.networks.layers import Block, legacy_downsample, legacy_upsample2
 from restore_tf.networks.restorer import Restorer
+from srn_tf.tiles import ScaleTiler
 
 KERNEL_SIZE = 5  # section 3.2: "all convolution layers have kernel size 5"
 FORGET_BIAS = 1.0  # authors' code; keeps the state by default early in training
@@ -282,6 +283,13 @@ class SRN(Restorer):
     def bytes_per_pixel(self):
         """Memory that restoring takes, by benchmarks/tiles.py."""
         return 27.0 * self.width
+
+    def tiler(self):
+        """Exact tiles, each scale cut up by itself."""
+        # Kept, because its compiled functions are: not as an attribute, which Keras would track.
+        if "_tiler" not in self.__dict__:
+            self.__dict__["_tiler"] = ScaleTiler(self)
+        return self.__dict__["_tiler"]
 
     @property
     def state_width(self):

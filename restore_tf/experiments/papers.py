@@ -22,8 +22,9 @@ import functools
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
+from typing import Any
 
 from restore_tf.errors import UserError
 
@@ -81,12 +82,27 @@ def converter(model: str) -> ModuleType:
         raise UserError(f"--model {model}: there are no published weights to convert.") from None
 
 
+def inference_options(experiment, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns constructor arguments that restoring changes, as the paper understands them.
+
+    A paper may define `inference_options(experiment, options) -> options`, to turn what a user
+    says (`local_attention=True`) into what its constructor takes (a number of pixels).
+    """
+    translate = getattr(find(experiment.model), "inference_options", None)
+    return dict(options) if translate is None else translate(experiment, dict(options))
+
+
 def listed(words: Iterable[str], wrong: str | None = None) -> str:
     """Returns "a, b, c", with a hint where `wrong` is close to one of them."""
     words = list(words)
     close = difflib.get_close_matches(wrong, words, n=1) if wrong else []
     hint = f" (did you mean {close[0]}?)" if close else ""
     return ", ".join(words) + hint
+
+
+def refresh() -> None:
+    """Looks for entry points anew: a package was installed since, or its folder put on the path."""
+    _announced.cache_clear()
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from PIL import Image
 from restore_tf.errors import UserError
 from restore_tf.export import fresh_process, saved_model
 from restore_tf.export.samples import Samples
-from restore_tf.inference import restore
+from restore_tf.inference.restore import restore
 
 SAVED_MODELS = "saved_model"
 
@@ -106,18 +106,18 @@ def _next_version(versions):
 
 def _compare(model, directory, samples):
     """Largest differences between the SavedModel in a fresh process and the Keras model here."""
-    batches = [samples.crops(size, 2, model.channels)[0] for size in _SIZES]
+    batches = [samples.crops(size, 2, model)[0] for size in _SIZES]
     pictures = samples.crops(_FILE_SIZE, 2, dtype=np.uint8)[0]
     files = [_encoded(pictures[0], "PNG"), _encoded(pictures[-1], "JPEG")]
     restored, encoded = fresh_process.run_saved_model(directory, batches, files)
     by_size = {
         f"{height}x{width}": _largest(
-            found, np.stack([restore.restore(model, image) for image in given])
+            found, np.stack([restore(model, image, whole=True) for image in given])
         )
         for (height, width), given, found in zip(_SIZES, batches, restored, strict=True)
     }
     levels = [
-        _largest(_decoded(found), restore.restore(model, _decoded(file)))
+        _largest(_decoded(found), restore(model, _decoded(file), whole=True))
         for file, found in zip(files, encoded, strict=True)
     ]
     return {

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.experiments import papers
 
-_OURS = ("restore_tf", "srn_tf", "mprnet_tf", "keras", "tf_keras")
 _PROGRAM = """
 import sys
 ours, directory, given, found = sys.argv[1].split(","), *sys.argv[2:]
@@ -61,7 +61,7 @@ def run_saved_model(
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch) / name for name in ("given.npz", "found.npz")]
         np.savez(paths[0], **given)
-        words = [",".join(_OURS), str(Path(directory).resolve()), *map(str, paths)]
+        words = [",".join(packages()), str(Path(directory).resolve()), *map(str, paths)]
         done = subprocess.run(
             # -I: neither the current folder nor PYTHONPATH is looked into.
             [sys.executable, "-I", "-c", _PROGRAM, *words],
@@ -78,3 +78,9 @@ def run_saved_model(
             restored = [found[key] for key in sorted(found.files) if key.startswith("images")]
             encoded = [found[key] for key in sorted(found.files) if key.startswith("file")]
     return restored, [array.tobytes() for array in encoded]
+
+
+def packages() -> list[str]:
+    """Returns what a SavedModel must do without: this package, every paper's, and Keras."""
+    modules = (papers.find(name).__name__ for name in papers.names())
+    return sorted({"restore_tf", "keras", "tf_keras", *(m.partition(".")[0] for m in modules)})

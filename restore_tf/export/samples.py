@@ -14,7 +14,7 @@ import numpy as np
 
 from restore_tf.datasets import folder, pairing, sources
 from restore_tf.errors import UserError
-from restore_tf.pictures import files
+from restore_tf.pictures import files, planes
 from restore_tf.pictures.pixels import from_float, to_float
 
 EMBEDDED = ("synthetic", "defocus", "validation")
@@ -46,20 +46,21 @@ class Samples:
         self,
         size: tuple[int, int],
         count: int | None = None,
-        channels: int = 3,
+        model=None,
         dtype=np.float32,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Cuts crops, the same ones at every call.
 
         Crop i is of picture i modulo their number: at first every picture's middle, then places
         drawn from i. A picture that is smaller is mirrored at its bottom and right until it fills
-        the crop (`smaller_than` counts these). For a one-channel network crop i is one colour
-        plane, as `restore_tf.restore` runs colours through it: red, green and blue in turn.
+        the crop (`smaller_than` counts these). For a one-channel network crop i is one plane as
+        `restore_tf.restore` runs colours through it: red, green and blue in turn, or luminance.
 
         Args:
           size: (height, width) of a crop in pixels.
           count: how many; as many as there are pictures by default.
-          channels: 3 or 1.
+          model: the network they are for; its channels, colour and output scale matter. Colours
+            without one.
           dtype: uint8, or a float for [0, 1].
 
         Returns:
@@ -68,10 +69,14 @@ class Samples:
         """
         count = len(self) if count is None else count
         made = []
-        for pictures in (self.degraded, self.sharp):
+        scale = 1 if model is None else model.output_scale
+        for pictures, times in ((self.degraded, 1), (self.sharp, scale)):
             if pictures is None:
                 return made[0], None
-            crops = [self._crop(pictures[i % len(self)], i, size, channels) for i in range(count)]
+            crops = [
+                _plane(self._crop(pictures[i % len(self)], i, size, times), i, model)
+                for i in range(count)
+            ]
             pixels = np.stack(crops)
             made.append(pixels if dtype == np.uint8 else to_float(pixels).astype(dtype))
         return made[0], made[1]
@@ -92,16 +97,27 @@ class Samples:
             )
             return cls(degraded, sharp or None, str(found["origin"]))
 
-    def _crop(self, picture, index, size, channels):
-        missing = [max(0, side - have) for side, have in zip(size, picture.shape, strict=False)]
+    def _crop(self, picture, index, size, times):
+        """The crop of a picture that is `times` as large as the one that `size` is of."""
+        wanted = [times * side for side in size]
+        missing = [max(0, side - have) for side, have in zip(wanted, picture.shape, strict=False)]
         picture = np.pad(picture, (*((0, side) for side in missing), (0, 0)), mode="reflect")
-        room = [have - side for have, side in zip(picture.shape, size, strict=False)]
+        room = [(have - side) // times for have, side in zip(picture.shape, wanted, strict=False)]
         if index < len(self):
-            top, left = (side // 2 for side in room)
+            corner = [side // 2 for side in room]
         else:
-            top, left = np.random.default_rng(index).integers(0, [side + 1 for side in room])
-        crop = picture[top : top + size[0], left : left + size[1]]
-        return crop if channels == 3 else crop[..., index % 3, None]
+            corner = np.random.default_rng(index).integers(0, [side + 1 for side in room])
+        top, left = (times * int(place) for place in corner)
+        return picture[top : top + wanted[0], left : left + wanted[1]]
+
+
+def _plane(crop, index, model):
+    """A colour crop as a model takes it."""
+    if model is None or model.channels == 3:
+        return crop
+    if planes.colour_of(model) == "luminance":
+        return from_float(planes.luminance(to_float(crop)), crop.dtype)
+    return crop[..., index % 3, None]
 
 
 def load(

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from restore_tf.errors import UserError
 from restore_tf.networks.restorer import Restorer
+from restore_tf.pictures import planes
 
 MAX_PIXELS = 8_300_000  # a frame of 3840x2160; SRN takes 7 GB for one
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -60,7 +61,7 @@ def write(model: Restorer, directory: str | os.PathLike, max_pixels: int = MAX_P
     def serving_bytes(image_bytes):
         def restore_file(file):
             picture = _decode(file, max_pixels)
-            return _encode(_restore_planes(restore, picture, model.channels))
+            return _encode(_restore_planes(restore, picture, model))
 
         return {
             # One picture at a time: they differ in size, and memory stays that of one.
@@ -71,7 +72,7 @@ def write(model: Restorer, directory: str | os.PathLike, max_pixels: int = MAX_P
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    with model.taken_as_constants():
+    with model.with_folded_weights():
         archive.add_endpoint("serving_default", serving_default, input_signature=[images])
         archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[files])
         archive.write_out(os.fspath(directory), verbose=False)
@@ -92,11 +93,11 @@ def operations(directory: str | os.PathLike) -> dict[str, int]:
 
 
 def _restore(model, images):
-    """Pads, restores and crops (batch, height, width, channels) of any size; the last stage."""
-    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    """Pads, restores and crops (batch, height, width, channels) of any size."""
+    height, width = (model.output_scale * tf.shape(images)[axis] for axis in (1, 2))
     for axis in (1, 2):
         images = tf.gather(images, _positions(tf.shape(images)[axis], model), axis=axis)
-    return model(images, training=False)[-1][:, :height, :width]
+    return model.restore_batch(images)[:, :height, :width]
 
 
 def _positions(size, model):
@@ -111,12 +112,22 @@ def _positions(size, model):
     return tf.minimum(positions, period - positions)
 
 
-def _restore_planes(restore, picture, channels):
-    """Restores one RGB picture, (height, width, 3); through a gray network as three planes."""
-    if channels == 1:
-        planes = tf.transpose(picture, (2, 0, 1))[..., None]
-        return tf.transpose(restore(planes)[..., 0], (1, 2, 0))
-    return restore(picture[None])[0]
+def _restore_planes(restore, picture, model):
+    """Restores one RGB picture, (height, width, 3), as `pictures.planes` does it."""
+    colour = planes.colour_of(model)
+    if colour == "planes":
+        batch = tf.transpose(picture, (2, 0, 1))[..., None]
+        return tf.transpose(restore(batch)[..., 0], (1, 2, 0))
+    if colour == "rgb":
+        return restore(picture[None])[0]
+    restored = restore(planes.luminance(picture)[None])[0]
+    if model.output_scale > 1:
+        # Keys' cubic with a = -0.5 and half-pixel centres, as Pillow's.
+        size = tf.shape(restored)[:2]
+        kernel = tf.image.ResizeMethod.BICUBIC
+        picture = tf.image.resize(picture, size, kernel, antialias=True)
+    _, cb, cr = planes.to_ycbcr(picture)
+    return tf.concat(planes.to_rgb(restored, cb, cr), axis=-1)
 
 
 def _decode(file, max_pixels):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from restore_tf.networks.tiler import times
 from restore_tf.pictures.pixels import from_float, to_float
 
 
@@ -22,8 +23,8 @@ def restore_blended(
     batch: np.ndarray,
     tile: tuple[int, int],
     overlap: tuple[int, int],
-    run: Callable[[object, np.ndarray], np.ndarray],
     progress: Callable[[int], None] = lambda pixels: None,
+    seed: int = 0,
 ) -> tuple[np.ndarray, float]:
     """Restores padded images in overlapping tiles, blended linearly where they overlap.
 
@@ -31,36 +32,40 @@ def restore_blended(
     `overlap` and mostly more.
 
     Args:
-      model: any `Restorer`, or what has its `size_multiple`.
+      model: any `Restorer` or `tflite_model.LiteModel`.
       batch: (batch, height, width, channels), uint8, uint16 or float, padded to `size_multiple`.
       tile: (height, width) of a tile in pixels, multiples of the model's `size_multiple`. Where the
         images are smaller, tiles are as the images.
       overlap: how many rows and columns neighbours share at least, less than the tile's.
-      run: restores one tile: (model, float32 images) -> float32 images.
-      progress: told after each tile how many new pixels it gave.
+      progress: called after each tile with the new pixels it gave.
+      seed: of what the network draws at random.
 
     Returns:
-      The images, of the batch's shape and type, and by how much two tiles differ on average where
-      they overlap, in image units.
+      The images, `output_scale` times as large, of the batch's type, and by how much two tiles
+      differ on average where they overlap, in image units.
     """
+    count, height, width, channels = batch.shape
+    scale = model.output_scale
     sides = zip(batch.shape[1:3], tile, overlap, strict=True)
     down, across = (_spread(*side, model.size_multiple) for side in sides)
-    total = np.zeros(batch.shape, np.float32)
-    weight = np.zeros((*batch.shape[1:3], 1), np.float32)
+    total = np.zeros((count, scale * height, scale * width, channels), np.float32)
+    weight = np.zeros((*total.shape[1:3], 1), np.float32)
     difference = shared = 0.0
     for rows, row_share in down:
         for columns, column_share in across:
-            share = row_share[:, None, None] * column_share[None, :, None]
-            restored = run(model, to_float(batch[:, rows, columns]))
-            before = weight[rows, columns]
+            origins = np.tile([rows.start, columns.start], (count, 1))
+            restored = model.restore_padded(to_float(batch[:, rows, columns]), seed, origins)
+            place = times(rows, scale), times(columns, scale)
+            share = np.repeat(row_share, scale)[:, None] * np.repeat(column_share, scale)[None]
+            before = weight[place]
             again = before[..., 0] > 0
             if again.any():
-                mean = total[:, rows, columns][:, again] / before[again]
+                mean = total[:, *place][:, again] / before[again]
                 difference += float(np.abs(restored[:, again] - mean).sum())
                 shared += mean.size
-            total[:, rows, columns] += share * restored
-            weight[rows, columns] += share
-            progress(batch.shape[0] * int(np.count_nonzero(~again)))
+            total[:, *place] += share[..., None] * restored
+            weight[place] += share[..., None]
+            progress(count * int(np.count_nonzero(~again)) // scale**2)
     total /= weight
     return from_float(total, batch.dtype), difference / max(shared, 1.0)
 

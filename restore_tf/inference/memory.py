@@ -7,22 +7,39 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.inference import blended_tiles
+from restore_tf.inference.blended_tiles import restore_blended
+from restore_tf.inference.exact_tiles import restore_exact
 from restore_tf.pictures.pixels import from_float, to_float
+from restore_tf.system.log import logger
 
 _SHARE_OF_FREE = 0.8  # the rest is for whatever else runs
-_OVERLAP = 64  # pixels that blended tiles share
-_SMALLEST_BLENDED = 256  # below, what MPRNet pools over says little about the picture
-# Of a file's fixed tile. What a tile misses is beyond its border, so more overlap is better and
-# slower: 256x256 tiles of SRN come within 47, 50, 51.6, 52.2 dB of a whole GoPro frame with a
-# sixteenth, an eighth, a quarter, three eighths, in 18, 24, 28, 32 tiles.
-_OVERLAP_OF_FIXED = 1 / 4
 _RETRIES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a caller decides about tiles; see `restore.restore`.
+
+    Attributes:
+      memory: bytes that the process may take in all, None for four fifths of what is free.
+      tile: side of the tiles in pixels, None for what memory asks for.
+      whole: never in tiles.
+      seed: of what the network draws at random.
+      progress: called with (pixels done, pixels in all).
+    """
+
+    memory: int | None = None
+    tile: int | None = None
+    whole: bool = False
+    seed: int = 0
+    progress: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,15 +49,12 @@ class Plan:
     Attributes:
       tile: side of the tiles in pixels, with their surroundings; None for the whole at once.
       bytes: what is expected to be taken beyond what the process holds already.
+      forced: whether memory made it smaller than the network would have it.
     """
 
     tile: int | None
     bytes: int
-
-
-def is_exact(model) -> bool:
-    """Returns whether tiles of this network give the numbers of the whole picture."""
-    return hasattr(model, "scale_path")
+    forced: bool = False
 
 
 def memory_limit(memory: int | None = None) -> int:
@@ -71,147 +85,179 @@ def _container_limit():
     return None
 
 
-def plan(model, batch: np.ndarray, limit: int) -> Plan:
+def plan(model, batch: np.ndarray, limit: int, size: tuple[int, int] | None = None) -> Plan:
     """Decides on tiles.
 
     Args:
       model: a `Restorer`; its `bytes_per_pixel` was measured.
       batch: padded images, (batch, height, width, channels).
       limit: bytes that may be taken.
+      size: (height, width) of the picture before it was padded, for messages.
 
     Raises:
       UserError: not even the smallest tiles fit.
     """
     count, height, width, channels = batch.shape
     pixels = count * height * width
+    largest = max(height, width)
+    tiler, blended = model.tiler(), model.blended_tile
+    preferred = blended.side if tiler is None else None
     whole = math.ceil(pixels * model.bytes_per_pixel)
-    if whole <= limit:
+    if whole <= limit and (preferred is None or largest <= preferred):
         return Plan(None, whole)
-    if is_exact(model):
-        # The picture, its restored copies and the states of two scales stay in memory.
-        kept = pixels * (
-            channels * (2 * batch.itemsize + 1.25) + 5 * model.state_bytes_per_pixel / 4
-        )
+    enlarged = model.output_scale**2
+    if tiler is not None:
+        kept = pixels * channels * batch.itemsize * (1 + enlarged) + tiler.bytes_kept(pixels)
+        smallest, step = tiler.smallest, tiler.step
     else:
-        kept = pixels * (channels * (2 * batch.itemsize + 4) + 4)
-    smallest, step = _grid(model)
+        # The picture, the sum of its tiles and that of their weights.
+        kept = pixels * (channels * (batch.itemsize * (1 + enlarged) + 4 * enlarged) + 4 * enlarged)
+        smallest, step = blended.smallest, model.size_multiple
     side = math.isqrt(max(0, int((limit - kept) / (count * model.bytes_per_pixel))))
-    tile = min(side, max(height, width)) // step * step
-    if tile < smallest:
+    wished = min(largest, preferred or largest)
+    tile = min(side, wished) // step * step
+    if tile < min(smallest, wished // step * step):
         least = kept + count * smallest**2 * model.bytes_per_pixel
-        import psutil
-
-        total = least + psutil.Process().memory_info().rss
-        raise UserError(
-            f"{width}x{height} pixels: do not fit into memory; {model.name} needs "
-            f"{math.ceil(total / 1e8) / 10} GB in all even in its smallest tiles (--memory)."
-        )
-    return Plan(tile, math.ceil(kept + count * tile**2 * model.bytes_per_pixel))
+        raise _too_large(model, size or (height, width), least)
+    return Plan(
+        tile, math.ceil(kept + count * tile**2 * model.bytes_per_pixel), forced=side < wished
+    )
 
 
-def run(model, batch, answer, *, memory, tile, note, progress) -> np.ndarray:
-    """Restores padded images within the memory there is; of the batch's shape and type.
+def _too_large(model, size, least):
+    import psutil
+
+    total = least + psutil.Process().memory_info().rss
+    return UserError(
+        f"{size[1]}x{size[0]} pixels do not fit into memory; {model.name} needs "
+        f"{math.ceil(total / 1e8) / 10} GB in all even in its smallest tiles (--memory)."
+    )
+
+
+def restore_batch(
+    model, batch: np.ndarray, size: tuple[int, int], settings: Settings
+) -> np.ndarray:
+    """Restores padded images within the memory there is; of the batch's type.
 
     Args:
-      model: a `Restorer`.
+      model: a `Restorer` or a `tflite_model.LiteModel`.
       batch: (batch, height, width, channels), uint8, uint16 or float.
-      answer: restores float32 images at once, see `restore.answer`.
-      memory, tile, note, progress: as `restore.restore`'s.
+      size: (height, width) of the picture before it was padded, for messages.
+      settings: `Settings`.
+
+    Raises:
+      UserError: options that the model does not take, or too little memory.
     """
     if model.size is not None:
-        if tile is not None or memory is not None:
-            raise UserError(
-                f"{model.name}: takes {model.size[1]}x{model.size[0]} pixels at a time, whatever "
-                "the memory; leave --memory and --tile out."
-            )
-        return _in_fixed_tiles(model, batch, answer, note, progress)
-    if tile is None:
-        chosen = plan(model, batch, memory_limit(memory))
-    else:
-        whole = max(batch.shape[1:3]) <= tile
-        chosen = Plan(None if whole else tile, math.ceil(tile**2 * model.bytes_per_pixel))
+        return _in_fixed_tiles(model, batch, settings)
+    chosen = _choose(model, batch, size, settings)
     for attempt in range(_RETRIES + 1):
         try:
-            return _follow(chosen, model, batch, answer, note, progress)
+            return _follow(chosen, model, batch, settings)
         except Exception as error:
-            if attempt == _RETRIES or not _out_of_memory(error):
+            if not _out_of_memory(error):
                 raise
-            chosen = _half(chosen, model, batch)
-            note(f"it did not fit into memory; trying tiles of {chosen.tile} pixels.")
+            smaller = _half(chosen, model, batch)
+            if settings.whole or attempt == _RETRIES or smaller.tile == chosen.tile:
+                raise UserError(
+                    f"{size[1]}x{size[0]} pixels: out of memory"
+                    + (" as a whole." if settings.whole else " even in the smallest tiles.")
+                ) from None
+            chosen = smaller
+            logger.warning("It did not fit into memory; trying tiles of %d pixels.", chosen.tile)
+    raise AssertionError("unreachable")
+
+
+def _choose(model, batch, size, settings):
+    if settings.whole:
+        return Plan(None, math.ceil(math.prod(batch.shape[:3]) * model.bytes_per_pixel))
+    if settings.tile is None:
+        return plan(model, batch, memory_limit(settings.memory), size)
+    whole = max(batch.shape[1:3]) <= settings.tile
+    taken = math.ceil(settings.tile**2 * model.bytes_per_pixel)
+    return Plan(None if whole else settings.tile, taken, forced=True)
 
 
 def _half(chosen, model, batch):
     """The plan with tiles half as large, or the smallest there are."""
-    smallest, step = _grid(model)
+    tiler = model.tiler()
+    smallest = model.blended_tile.smallest if tiler is None else tiler.smallest
+    step = model.size_multiple if tiler is None else tiler.step
     side = (chosen.tile or max(batch.shape[1:3])) // 2
-    return Plan(max(smallest, side // step * step), chosen.bytes // 4)
-
-
-def _grid(model):
-    """The smallest sensible tile, and what the sides of all must be a multiple of."""
-    if not is_exact(model):
-        return _SMALLEST_BLENDED, model.size_multiple
-    from restore_tf.inference import exact_tiles
-
-    see = exact_tiles.reach(model.scale_path())
-    return 3 * (see.radius + see.alignment) // see.alignment * see.alignment, see.alignment
+    return Plan(max(smallest, side // step * step), chosen.bytes // 4, forced=True)
 
 
 def _out_of_memory(error):
-    names = ("MemoryError", "_ArrayMemoryError", "ResourceExhaustedError", "OutOfMemoryError")
-    return type(error).__name__ in names
+    """Whether an exception says that memory is exhausted, of NumPy, TensorFlow or PyTorch."""
+    if isinstance(error, MemoryError):
+        return True
+    kinds = []
+    if "tensorflow" in sys.modules:
+        kinds.append(sys.modules["tensorflow"].errors.ResourceExhaustedError)
+    if "torch" in sys.modules:
+        kinds.append(sys.modules["torch"].OutOfMemoryError)
+    return isinstance(error, tuple(kinds))
 
 
-def _follow(chosen, model, batch, answer, note, progress):
+def _follow(chosen, model, batch, settings):
     if chosen.tile is None:
-        return from_float(answer(model, to_float(batch)), batch.dtype)
+        return from_float(model.restore_padded(to_float(batch), settings.seed), batch.dtype)
     pixels = math.prod(batch.shape[:3])
-    if is_exact(model):
-        from restore_tf.inference import exact_tiles
-
-        pixels = sum(pixels // 4**exponent for exponent in range(model.scales))
-        tell = _counted(progress, pixels)
-        return exact_tiles.restore_scales(model, batch, chosen.tile, tell)
-    tile = max(model.size_multiple, chosen.tile // model.size_multiple * model.size_multiple)
-    overlap = min(_OVERLAP, tile // 4)
-    restored, disagreement = blended_tiles.restore_blended(
-        model, batch, (tile, tile), (overlap, overlap), answer, _counted(progress, pixels)
+    tiler = model.tiler()
+    if tiler is not None:
+        report = _counted(settings.progress, tiler.work(pixels))
+        return restore_exact(model, batch, chosen.tile, report, settings.seed)
+    step = model.size_multiple
+    tile = max(step, chosen.tile // step * step)
+    overlap = min(model.blended_tile.overlap, tile // 4)
+    report = _counted(settings.progress, pixels)
+    restored, disagreement = restore_blended(
+        model, batch, (tile, tile), (overlap, overlap), report, settings.seed
     )
-    note(
-        f"{model.name} cannot be tiled exactly, and only tiles of {tile} pixels fit into memory: "
-        f"{_told(disagreement)}. --verify_tiles measures the difference; MPRNet's "
-        "--local_attention is steadier."
-    )
-    return restored
-
-
-def _in_fixed_tiles(model, batch, answer, note, progress):
-    """With a file that takes one size alone."""
-    overlap = tuple(int(_OVERLAP_OF_FIXED * side) for side in model.size)
-    tell = _counted(progress, math.prod(batch.shape[:3]))
-    restored, disagreement = blended_tiles.restore_blended(
-        model, batch, model.size, overlap, answer, tell
-    )
-    if batch.shape[1:3] != model.size:
-        note(
-            f"{model.name} restores {model.size[1]}x{model.size[0]} pixels at a time and sees "
-            f"nothing beyond them: {_told(disagreement)}."
+    if chosen.forced and tile != model.blended_tile.side:
+        logger.warning(
+            "%s cannot be tiled exactly, and only tiles of %d pixels fit into memory: %s. "
+            "--verify_tiles measures the difference%s.",
+            model.name,
+            tile,
+            _described(disagreement),
+            model.blended_tile.advice and f"; {model.blended_tile.advice}",
         )
     return restored
 
 
-def _told(disagreement):
+def _in_fixed_tiles(model, batch, settings):
+    """With a file that takes one size alone."""
+    if settings.tile is not None or settings.memory is not None or settings.whole:
+        raise UserError(
+            f"{model.name}: takes {model.size[1]}x{model.size[0]} pixels at a time, whatever the "
+            "memory; leave --memory, --tile and --whole out."
+        )
+    report = _counted(settings.progress, math.prod(batch.shape[:3]))
+    restored, disagreement = restore_blended(model, batch, model.size, model.overlap, report)
+    if batch.shape[1:3] != model.size:
+        logger.warning(
+            "%s restores %dx%d pixels at a time and sees nothing beyond them: %s.",
+            model.name,
+            model.size[1],
+            model.size[0],
+            _described(disagreement),
+        )
+    return restored
+
+
+def _described(disagreement):
     levels = f"{255 * disagreement:.2f} of 255 levels"
     return f"where its tiles overlap they differ by {levels} on average"
 
 
 def _counted(progress, total):
-    """Turns (pixels done, pixels in all) into what tiles tell: pixels more."""
+    """Turns (pixels done, pixels in all) into what tiles report: pixels more."""
     done = 0
 
-    def tell(pixels):
+    def report(pixels):
         nonlocal done
         done += pixels
         progress(done, total)
 
-    return tell
+    return report

@@ -6,14 +6,13 @@ file (`tflite_model.LiteModel`).
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.inference import memory as planning
+from restore_tf.inference import memory as memory_plans
+from restore_tf.pictures import planes
 from restore_tf.pictures.pixels import from_float, to_float
 
 
@@ -23,20 +22,25 @@ def restore(
     *,
     memory: int | None = None,
     tile: int | None = None,
+    whole: bool = False,
     strength: float = 1.0,
     ensemble: bool = False,
-    note: Callable[[str], None] = warnings.warn,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Restores one picture of any size.
 
     The picture is padded at the bottom and right to the model's `size_multiple`, in the model's
-    way (`padding`), and cropped after. Colour runs through a one-channel model as three planes; a
-    gray picture runs through a colour model as three equal channels, whose mean is returned.
+    way (`padding`), and cropped after. A colour picture passes through a one-channel model as the
+    model's `colour` says; a gray picture runs through a colour model as three equal channels, whose
+    mean is returned.
 
-    Where the whole picture would take more than the memory there is, it is restored in tiles: SRN
-    with the numbers of the whole picture (`exact_tiles`), MPRNet with blended ones that come close
-    (`blended_tiles`). A TFLite file of one fixed size always gets blended tiles of that size.
+    Where the whole picture would take more than the memory there is, it is restored in tiles: with
+    the numbers of the whole picture where the network can be cut up exactly (`exact_tiles`), in
+    blended ones that come close elsewhere (`blended_tiles`). Some networks do better in tiles of
+    their training crops' size and get them always, unless `whole` is set. A TFLite file of one
+    fixed size always gets blended tiles of that size. A warning says so where tiles change the
+    numbers and were not asked for.
 
     Args:
       model: a `Restorer` or a `tflite_model.LiteModel`.
@@ -44,20 +48,44 @@ def restore(
         [0, 1], sRGB as stored.
       memory: bytes that the process may take in all; by default four fifths of what is free.
       tile: side of the tiles in pixels, with their surroundings, in place of what memory asks for.
-      strength: 1 for the restored picture, 0 for the picture itself, a mix of both between.
+      whole: never in tiles, whatever the memory and the network.
+      strength: 1 for the restored picture, 0 for the picture itself (enlarged by bicubics for
+        networks that enlarge), a mix of both between.
       ensemble: restore all eight flips and rotations and return their mean (self-ensemble): a
         little better, eight times as slow.
-      note: told in a line what was done otherwise than asked, such as smaller tiles.
-      progress: told (pixels done, pixels in all) while tiles are restored.
+      seed: of what the network draws at random, where it does.
+      progress: called with (pixels done, pixels in all) while tiles are restored.
 
     Returns:
-      The restored picture, of the same shape and type. Integers are clipped and rounded; floats
-      are as the network gives them and may lie slightly outside [0, 1].
+      The restored picture, of the same type and, times the model's `output_scale`, the same shape.
+      Integers are clipped and rounded; floats are as the network gives them and may lie slightly
+      outside [0, 1].
 
     Raises:
-      UserError: another shape or type, a strength outside [0, 1], or too little memory.
+      UserError: another shape or type, a strength outside [0, 1], options that exclude each other,
+        or too little memory.
     """
     image = np.asarray(image)
+    _check(image, strength, memory, tile, whole)
+    settings = memory_plans.Settings(memory, tile, whole, seed, progress or (lambda *_: None))
+
+    def run(pixels):
+        return _restore_planes(model, pixels, settings)
+
+    pixels = image.reshape(*image.shape[:2], -1)
+    if strength == 1 and not ensemble:
+        restored = run(pixels)
+    else:
+        floats = to_float(pixels)
+        restored = _ensemble(run, floats) if ensemble else run(floats)
+        if strength < 1:
+            degraded = planes.enlarge(floats, model.output_scale)
+            restored = strength * restored + (1 - strength) * degraded
+        restored = from_float(restored, image.dtype)
+    return restored.reshape(*restored.shape[:2], *image.shape[2:])
+
+
+def _check(image, strength, memory, tile, whole):
     if image.ndim not in (2, 3) or 0 in image.shape or image.shape[2:] not in ((), (1,), (3,)):
         raise UserError(
             f"image of shape {image.shape}; expected (height, width), (height, width, 1) or "
@@ -65,25 +93,17 @@ def restore(
         )
     if not 0 <= strength <= 1:
         raise UserError(f"strength {strength}; expected a number from 0 to 1.")
-    how = {"memory": memory, "tile": tile, "note": note}
-    run = functools.partial(_restore_planes, model, how=how, progress=progress or (lambda *_: None))
-    planes = image.reshape(*image.shape[:2], -1)
-    if strength == 1 and not ensemble:
-        restored = run(planes)
-    else:
-        pixels = to_float(planes)
-        restored = _ensemble(run, pixels) if ensemble else run(pixels)
-        restored = from_float(strength * restored + (1 - strength) * pixels, image.dtype)
-    return restored.reshape(image.shape)
+    if whole and (memory is not None or tile is not None):
+        raise UserError("whole: excludes a tile size and a memory limit; leave these out.")
+    to_float(image[:1, :1])  # names a wrong type
 
 
-def _restore_planes(model, planes, how, progress):
+def _restore_planes(model, pixels, settings):
     """Restores (height, width, channels) of any type; in tiles where memory asks for it."""
-    batch = pad(_to_batch(planes, model.channels), model)
-    to_float(batch[:, :1, :1])  # says in our words that a type is wrong
-    restored = planning.run(model, batch, answer, progress=progress, **how)
-    restored = restored[:, : planes.shape[0], : planes.shape[1]]
-    return _from_batch(restored, planes.shape[-1])
+    batch = pad(planes.split(pixels, model), model)
+    restored = memory_plans.restore_batch(model, batch, pixels.shape[:2], settings)
+    height, width = (model.output_scale * side for side in pixels.shape[:2])
+    return planes.join(restored[:, :height, :width], pixels, model)
 
 
 def _ensemble(run, pixels):
@@ -95,21 +115,6 @@ def _ensemble(run, pixels):
             restored = run(np.ascontiguousarray(turned[:, ::-1] if flipped else turned))
             total = total + np.rot90(restored[:, ::-1] if flipped else restored, -turns)
     return total / 8
-
-
-def _to_batch(planes, channels):
-    if channels == 1:
-        return np.moveaxis(planes, -1, 0)[..., None]
-    return np.broadcast_to(planes, (*planes.shape[:2], channels))[None]
-
-
-def _from_batch(batch, channels):
-    if batch.shape[-1] == 1:
-        return np.moveaxis(batch[..., 0], 0, -1)
-    if channels == batch.shape[-1]:
-        return batch[0]
-    gray = to_float(batch[0]).mean(axis=-1, keepdims=True)
-    return from_float(gray, batch.dtype)
 
 
 def pad(batch: np.ndarray, model) -> np.ndarray:
@@ -126,11 +131,3 @@ def pad(batch: np.ndarray, model) -> np.ndarray:
         for side, fixed in zip(batch.shape[1:3], least, strict=True)
     )
     return np.pad(batch, ((0, 0), (0, bottom), (0, right), (0, 0)), mode=model.padding)
-
-
-def answer(model, images: np.ndarray) -> np.ndarray:
-    """Runs a batch of padded images and returns the last stage, (batch, height, width, channels).
-
-    Each model knows how it runs best: see `Restorer.run` and `lite.LiteModel.run`.
-    """
-    return model.run(images)

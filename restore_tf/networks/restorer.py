@@ -1,4 +1,9 @@
-"""What every network of this package is: a keras.Model that restores an image in stages."""
+"""What every network of this package is: a keras.Model that restores an image in stages.
+
+Shared code (training, tiles, exports, video) knows a network by this class alone and names no
+paper. Whatever a paper decides for itself it says here, by an attribute or a method that it
+overrides; the defaults fit a plain feed-forward network.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,9 @@ import numpy as np
 from keras import ops
 
 from restore_tf.networks import losses
+from restore_tf.networks.tiler import BlendedTile
+
+COLOURS = ("rgb", "planes", "luminance")
 
 
 class Restorer(keras.Model):
@@ -24,29 +32,39 @@ class Restorer(keras.Model):
     multiples of `size_multiple`; `restore_tf.restore` pads and crops, the network never does.
 
     Attributes:
-      channels: image channels, 3 (RGB) or 1 (gray; a colour picture runs as three planes).
+      channels: image channels, 3 (RGB) or 1.
+      colour: how a colour picture passes through a one-channel network: "planes", red, green and
+        blue each by itself, or "luminance", Y of YCbCr alone while Cb and Cr stay; "rgb" for
+        networks of three channels. See `restore_tf.pictures.planes`.
+      output_scale: the restored image is so many times as high and as wide as the degraded one.
       size: the only (height, width) it takes, or None for any; files for devices fix it.
       size_multiple: height and width must be multiples of it, in pixels.
       padding: how pictures are padded to that multiple at the bottom and right, as named by
         `numpy.pad`: "edge" or "reflect".
-      bytes_per_pixel: memory that restoring takes, per pixel of the picture, as measured on
-        TensorFlow's CPU.
-      settled: whether the weights are there to restore with, as `weights.run.load_model` says,
-        not in training: then `run` takes `constants` as numbers.
+      bytes_per_pixel: memory that restoring takes, per pixel of the degraded picture, as measured
+        on TensorFlow's CPU.
+      blended_tile: how tiles are cut where there is no `tiler`.
+      stages_loss: function of (sharp, stages) that returns one value per image; `compile` sets it.
     """
 
     channels: int = 3
+    colour: str = "rgb"
+    output_scale: int = 1
     size: tuple[int, int] | None = None
     size_multiple: int = 1
     padding: str = "edge"
     bytes_per_pixel: float = 1000.0
-    settled: bool = False
+    blended_tile = BlendedTile()
+    stages_loss = None
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         # Under mixed precision the blocks cast what they take. The images themselves stay float32:
         # 16 bits would round them before anything is restored.
         self.autocast = False
+        self._inference_only = False
+        # Not as an attribute, which SavedModels would hold: {folded weights: compiled network}.
+        self.__dict__["_compiled"] = {}
 
     def build(self, input_shape=None):
         """Creates every weight by one call on the smallest picture the network takes."""
@@ -56,50 +74,115 @@ class Restorer(keras.Model):
         side = self.size_multiple
         self(ops.zeros((1, side, side, self.channels)))
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Restores a batch of padded images, NumPy in and out; returns the last stage.
+    # What a paper may decide.
 
-        On TensorFlow the network is compiled once, for all sizes, and what only the other stages
-        need is left out; again where `constants` change.
+    def restore_batch(self, images, seed=None, origin=None):
+        """Restores a batch at once: the answer alone, (batch, height, width, channels).
+
+        A network that takes more than one pass (a sampler) overrides this. The picture must not
+        depend on how it is cut into tiles or put into batches: what is drawn at random is a
+        function of the seed and of each pixel's place in the whole picture, see `networks.noise`.
 
         Args:
           images: (batch, height, width, channels) float32 in [0, 1], padded to `size_multiple`.
+          seed: int32 tensor (2,), the same for all tiles of a picture; None stands for zeros.
+          origin: int32 tensor (batch, 2), (top, left) in pixels of each image within the picture
+            that it is a tile of; None stands for zeros.
         """
-        if keras.backend.backend() != "tensorflow":
-            return np.asarray(self.predict_on_batch(images)[-1])  # compiled; keeps no gradients
-        import tensorflow as tf
+        return self(images, training=False)[-1]
 
-        constants = self.constants() if self.settled else None
-        known, compiled = self.__dict__.get("_compiled_run", (None, None))
-        if compiled is None or known != constants:
-            signature = tf.TensorSpec((None, None, None, self.channels), tf.float32)
-            function = tf.function(
-                lambda x: self(x, training=False)[-1], input_signature=[signature]
-            )
-            with self.taken_as_constants() if self.settled else contextlib.nullcontext():
-                compiled = function.get_concrete_function()
-            # As an attribute SavedModels would hold it.
-            self.__dict__["_compiled_run"] = constants, compiled
-        return compiled(tf.convert_to_tensor(images)).numpy()
+    def training_loss(self, degraded, sharp, seeds=None):
+        """Loss of a batch, one value per image: (batch,) float32.
 
-    def constants(self) -> tuple[float, ...]:
+        A network whose loss draws noise or time steps overrides this, and draws them as a function
+        of `seeds` alone: then resuming, micro-batches and replicas change nothing.
+
+        Args:
+          degraded: (batch, height, width, channels) float in [0, 1].
+          sharp: its sharp partners, `output_scale` times as high and wide.
+          seeds: int32 (batch, 2): the run's seed and the number of each sample.
+        """
+        return self.stages_loss(sharp, self(degraded, training=True))
+
+    def tiler(self):
+        """Returns what restores a picture in tiles with the numbers of the whole, or None.
+
+        Where there is none, pictures that do not fit into memory are restored in blended tiles, as
+        `blended_tile` says. A tiler has the methods of `restore_tf.networks.tiler.Tiler`.
+        """
+        return None
+
+    def folded_weights(self) -> tuple[float, ...]:
         """Those of the weights, as they are now, that a graph gains from holding as numbers."""
         return ()
 
-    def use_constants(self, values: tuple[float, ...]) -> None:
-        """Computes with `values`, as `constants` gave them, not the weights; () undoes it."""
+    def use_folded_weights(self, values: tuple[float, ...]) -> None:
+        """Computes with `values`, as `folded_weights` gave them, not the weights; () undoes it."""
+
+    # What is the same for all.
+
+    def for_inference(self):
+        """Says that the weights are there to restore with and will hardly change; returns itself.
+
+        Then `restore_padded` folds weights into its graph, see `with_folded_weights`.
+        """
+        self._inference_only = True
+        return self
 
     @contextlib.contextmanager
-    def taken_as_constants(self) -> Iterator[None]:
-        """Graphs that are traced inside hold `constants` as numbers: for inference and export.
+    def with_folded_weights(self) -> Iterator[None]:
+        """Graphs that are traced inside hold `folded_weights` as numbers: for inference and export.
 
         A graph can do with a number what it cannot do with a weight, which could be anything.
         """
-        self.use_constants(self.constants())
+        self.use_folded_weights(self.folded_weights())
         try:
             yield
         finally:
-            self.use_constants(())
+            self.use_folded_weights(())
+
+    def restore_padded(
+        self, images: np.ndarray, seed: int = 0, origins: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Restores a batch of padded images, NumPy in and out; returns the answer.
+
+        On TensorFlow the network is compiled once, for all sizes, and what only the other stages
+        need is left out; again where `folded_weights` change.
+
+        Args:
+          images: (batch, height, width, channels) float32 in [0, 1], padded to `size_multiple`.
+          seed: of what is drawn at random.
+          origins: int (batch, 2), see `restore_batch`.
+        """
+        if origins is None:
+            origins = np.zeros((len(images), 2))
+        inputs = images, np.array([seed, 0], np.int32), np.asarray(origins, np.int32)
+        if keras.backend.backend() == "tensorflow":
+            return self._graph()(*inputs).numpy()
+        compiled = self.__dict__["_compiled"]
+        if None not in compiled:
+            compiled[None] = _Answer(self)
+        return np.asarray(compiled[None].predict_on_batch(inputs))  # compiled; keeps no gradients
+
+    def _graph(self):
+        """The network as a TensorFlow function of images of any size."""
+        import tensorflow as tf
+
+        folded = self.folded_weights() if self._inference_only else None
+        compiled = self.__dict__["_compiled"]
+        if folded not in compiled:
+            function = tf.function(
+                self.restore_batch,
+                input_signature=[
+                    tf.TensorSpec((None, None, None, self.channels), tf.float32),
+                    tf.TensorSpec((2,), tf.int32),
+                    tf.TensorSpec((None, 2), tf.int32),
+                ],
+            )
+            compiled.clear()
+            with self.with_folded_weights() if self._inference_only else contextlib.nullcontext():
+                compiled[folded] = function.get_concrete_function()
+        return compiled[folded]
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """Prepares for `fit` and `evaluate`, on any of Keras' backends.
@@ -115,16 +198,16 @@ class Restorer(keras.Model):
             `restore_tf.networks.keras_metrics.PSNR()`.
           kwargs: the rest of Keras' own.
         """
-        loss = losses.get(loss) if isinstance(loss, str) else loss
-        self._stages_loss = loss and _StagesLoss(loss)
+        self.stages_loss = losses.get(loss) if isinstance(loss, str) else loss
         # Keras pairs every output with a target of its own; here all stages share one.
+        self._keras_loss = self.stages_loss and _StagesLoss(self.stages_loss)
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The loss over all stages, the mean over the batch; Keras calls this."""
-        if self._stages_loss is None:
+        if self.stages_loss is None:
             return ops.zeros(())
-        return self._stages_loss(y, y_pred, sample_weight)
+        return self._keras_loss(y, y_pred, sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Metrics of the restored image; Keras calls this."""
@@ -155,3 +238,16 @@ class _StagesLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         return self._function(y_true, y_pred)
+
+
+class _Answer(keras.Model):
+    """`Restorer.restore_batch` as a model's call, for Keras' backends to compile."""
+
+    def __init__(self, restorer):
+        super().__init__()
+        self.restorer = restorer
+        self.autocast = False
+        self.built = True
+
+    def call(self, inputs):
+        return self.restorer.restore_batch(*inputs)

@@ -125,7 +125,7 @@ class FrameRestorer:
 
     def _same_size(self, pixels, result):
         np.divide(pixels, np.float32(255), out=self._floats[0])
-        restored = self._model.run(self._floats)
+        restored = self._model.restore_padded(self._floats)
         np.multiply(restored, np.float32(255 * self._strength), out=self._mix)
         if self._strength < 1:
             self._floats *= np.float32(255 * (1 - self._strength))
@@ -140,9 +140,7 @@ class FrameRestorer:
     def _any_size(self, pixels, result):
         import restore_tf
 
-        result[:] = restore_tf.restore(
-            self._model, pixels, strength=self._strength, note=self._note_once
-        )
+        result[:] = restore_tf.restore(self._model, pixels, strength=self._strength)
 
     def _note_once(self, line):
         if self._notes:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment
+from restore_tf.experiments import experiment, papers
 
 BEST = "best.weights.h5"
 FOLDER = "checkpoints"
@@ -129,36 +131,31 @@ def load_fit_state(workdir: str | os.PathLike, groups) -> dict[str, float] | Non
 def load_model(
     workdir: str | os.PathLike,
     checkpoint: str = "best",
-    stages: int | None = None,
-    local_attention: bool | int | None = None,
     precision: str = "float32",
+    network: Mapping[str, Any] | None = None,
+    **options: Any,
 ):
     """Returns the network of a run directory, with its trained weights.
 
     Args:
       workdir: a run directory, as train.py and convert.py make them.
       checkpoint: "best", the weights with the highest validation PSNR, or "latest".
-      stages: run only the first so many stages of a multi-stage network (MPRNet's early exits).
-      local_attention: for MPRNet, replace global channel attention by a sliding mean over 1.5
-        times what each attention saw in training; True takes the training crop of the recipe, a
-        number is that crop's side in pixels.
       precision: "float32" or "bfloat16": what the layers compute in; images and the last layer are
         float32 in both.
+      network: arguments of the network's constructor in place of the recipe's: options of
+        inference, such as {"stages": 1} for the early exit of a network of several stages.
+      options: the same by keyword: `load_model(run, stages=1)`; None and False leave the recipe's.
 
     Raises:
       UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
-        without such stages or attention.
+        without such options.
     """
     from restore_tf.networks.dtype_policy import computing_in
 
     recipe, _ = experiment.read(workdir)
-    arguments = {}
-    if stages is not None:
-        arguments["stages"] = stages
-    if local_attention:
-        arguments["local_attention"] = recipe.crop if local_attention is True else local_attention
+    given = {name: value for name, value in options.items() if value not in (None, False)}
+    arguments = papers.inference_options(recipe, {**(network or {}), **given})
     with computing_in("mixed_bfloat16" if precision == "bfloat16" else precision):
         model = experiment.build(recipe, **arguments)
     load_weights(workdir, model, checkpoint)
-    model.settled = True
-    return model
+    return model.for_inference()

@@ -129,7 +129,7 @@ def export(run, directory, kinds=("float32",), sizes=(SIZE,), samples=None, **ar
 
 def equals_keras(prepared):
     batch = np.random.default_rng(1).random((2, *SIZE, 3), np.float32)
-    found = LiteModel(prepared.file("float32")).run(batch)
+    found = LiteModel(prepared.file("float32")).restore_padded(batch)
     expected = np.asarray(prepared.model(batch)[-1])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     parts = contents(prepared.file("float32"))
@@ -139,7 +139,9 @@ def equals_keras(prepared):
 
 def test_float32_gives_keras_numbers(tiny_srn):
     equals_keras(tiny_srn)
-    assert tiny_srn.described == {"channels": 3, "size_multiple": 8, "padding": "edge"}
+    assert tiny_srn.described == {
+        "channels": 3, "colour": "rgb", "output_scale": 1, "size_multiple": 8, "padding": "edge",
+    }  # fmt: skip
 
 
 @pytest.mark.slow
@@ -161,7 +163,7 @@ def test_the_gray_network(tmp_path):
     with np.load(tmp_path / "crops.npz") as crops:
         assert crops["degraded"].shape == crops["sharp"].shape == (4, *SIZE, 1)
         pixels = crops["degraded"].astype(np.float32) / 255
-        found = LiteModel(prepared.file("float32")).run(pixels)
+        found = LiteModel(prepared.file("float32")).restore_padded(pixels)
         np.testing.assert_allclose(found, crops["reference"], atol=1e-5)
 
 
@@ -184,7 +186,7 @@ def test_eight_bits_throughout(tiny_srn, kind):
     assert (parts.floats, parts.dynamic, parts.custom) == ((), (), ())
     model = LiteModel(tiny_srn.file(kind))
     with np.load(tiny_srn.folder / "crops.npz") as crops:
-        found = model.run(crops["degraded"].astype(np.float32) / 255)
+        found = model.restore_padded(crops["degraded"].astype(np.float32) / 255)
         error = np.mean((found - np.clip(crops["reference"], 0, 1)) ** 2)
     assert -10 * np.log10(error) > 30
     if kind == "uint8":
@@ -209,7 +211,7 @@ def test_a_dead_convolution_does_not_crash_xnnpack(tmp_path):
     assert prepared.widened == {"widened_ranges": 2}  # what is made of its zeros is zero as well
     # In a process of its own: it would end this one.
     found = jobs.run(
-        "lite_check", "check", tmp_path,
+        "tflite.check", "check", tmp_path,
         file=str(path), folder=str(tmp_path), restored=str(tmp_path / "restored.npy"),
     )  # fmt: skip
     assert found["finite"]
@@ -470,7 +472,7 @@ def test_a_crash_is_reported(script, message, tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(jobs.Failed, match=message):
-        jobs.run("lite_check", "check", tmp_path)
+        jobs.run("tflite.check", "check", tmp_path)
 
 
 def test_a_crash_is_a_row(tiny_srn, tmp_path, here):

@@ -1,5 +1,7 @@
 """Pictures that exported files are calibrated and scored on."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -84,7 +86,8 @@ def test_floats_are_the_same_in_0_to_1():
 
 
 def test_gray_networks_get_planes_in_turn():
-    levels, _ = Samples((ramp(8, 8),), None, "here").crops((8, 8), 4, channels=1, dtype=np.uint8)
+    gray = types.SimpleNamespace(channels=1, output_scale=1)
+    levels, _ = Samples((ramp(8, 8),), None, "here").crops((8, 8), 4, gray, np.uint8)
     assert levels.shape == (4, 8, 8, 1)
     np.testing.assert_array_equal(levels[2], np.full((8, 8, 1), 7))
     np.testing.assert_array_equal(levels[0], levels[3])

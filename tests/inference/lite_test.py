@@ -101,31 +101,31 @@ def test_quantising_by_hand():
 def test_any_size_through_a_fixed_one_without_seams(halving, size, shape):
     model = LiteModel(halving)
     image = noise(*size, *shape)
-    restored = restore_tf.restore(model, image, note=lambda text: None)
+    restored = restore_tf.restore(model, image)
     assert restored.shape == image.shape
     np.testing.assert_allclose(restored, image / 2, atol=1e-6)
 
 
-def test_tiles_are_told_where_there_are_any(halving):
-    said = []
+def test_tiles_are_named_where_there_are_any(halving, caplog):
     model = LiteModel(halving)
-    restore_tf.restore(model, noise(16, 24, 3), note=said.append)
-    restore_tf.restore(model, noise(3, 4, 3), note=said.append)
-    assert said == []
-    restore_tf.restore(model, noise(17, 24, 3, dtype=np.uint8), note=said.append)
-    assert "half restores 24x16 pixels at a time" in said[0]
-    assert "they differ by 0.00 of 255 levels on average" in said[0]
+    restore_tf.restore(model, noise(16, 24, 3))
+    restore_tf.restore(model, noise(3, 4, 3))
+    assert caplog.text == ""
+    restore_tf.restore(model, noise(17, 24, 3, dtype=np.uint8))
+    assert "half restores 24x16 pixels at a time" in caplog.text
+    assert "they differ by 0.00 of 255 levels on average" in caplog.text
 
 
 def test_every_tile_has_the_files_size():
     seen = []
 
-    def run(model, tile):
-        seen.append(tile.shape[1:3])
-        return tile
+    class Watched(Halve):
+        def restore_padded(self, images, seed=0, origins=None):
+            seen.append(images.shape[1:3])
+            return images
 
     batch = noise(1, 50, 100, 3)
-    restored, _ = blended_tiles.restore_blended(Halve(), batch, (16, 24), (4, 6), run)
+    restored, _ = blended_tiles.restore_blended(Watched(), batch, (16, 24), (4, 6))
     assert set(seen) == {(16, 24)}
     np.testing.assert_allclose(restored, batch, atol=1e-6)
 
@@ -152,7 +152,7 @@ def test_a_file_for_any_size_gives_keras_numbers(network, any_size):
     assert (model.size, model.size_multiple, model.padding) == (None, 8, "edge")
     for size in [(32, 32), (40, 64), (8, 8), (32, 32)]:
         batch = noise(2, *size, 3)
-        np.testing.assert_allclose(model.run(batch), network(batch)[-1], atol=1e-5)
+        np.testing.assert_allclose(model.restore_padded(batch), network(batch)[-1], atol=1e-5)
     image = noise(21, 35, 3)
     expected = restore_tf.restore(network, image)
     np.testing.assert_allclose(restore_tf.restore(model, image), expected, atol=1e-5)
@@ -175,7 +175,7 @@ def test_blended_tiles_come_close_to_the_whole_picture(network, tmp_path):
     errors = []
     for side in (32, 64):
         model = LiteModel(write(tmp_path / f"{side}.tflite", network, (side, side)))
-        tiled = restore_tf.restore(model, smooth, note=lambda text: None)
+        tiled = restore_tf.restore(model, smooth)
         errors.append(np.abs(tiled - whole).mean() / np.ptp(whole))
     assert errors[1] < errors[0] < 0.05
 
@@ -189,7 +189,7 @@ def test_bytes_in_and_out(network, tmp_path):
     levels = noise(2, 32, 32, 3, dtype=np.uint8)
     raw = model.run_raw(levels)
     assert (raw.shape, raw.dtype) == (levels.shape, np.uint8)
-    floats = model.run(levels.astype(np.float32) / 255)
+    floats = model.restore_padded(levels.astype(np.float32) / 255)
     np.testing.assert_array_equal(raw, np.rint(255 * floats))
     np.testing.assert_array_equal(restore_tf.restore(model, levels[0]), raw[0])
     expected = np.clip(network(levels.astype(np.float32) / 255)[-1], 0, 1)
@@ -215,9 +215,9 @@ def test_other_images_are_refused(halving):
     model = LiteModel(halving)
     for shape in [(1, 24, 16, 3), (1, 16, 24, 1)]:
         with pytest.raises(UserError, match="half takes 16x24 pixels .* and 3 channels"):
-            model.run(noise(*shape))
+            model.restore_padded(noise(*shape))
     for how in ({"tile": 16}, {"memory": 10**9}):
-        with pytest.raises(UserError, match="leave --memory and --tile out"):
+        with pytest.raises(UserError, match="leave --memory, --tile and --whole out"):
             restore_tf.restore(model, noise(9, 9, 3), **how)
 
 

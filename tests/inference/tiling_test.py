@@ -9,7 +9,10 @@ from mprnet_tf.model import MPRNet
 from restore_tf.errors import UserError
 from restore_tf.inference import blended_tiles, exact_tiles, restore
 from restore_tf.inference import memory as planning
+from restore_tf.networks.reach import Reach, reach, spans
 from restore_tf.networks.restorer import Restorer
+from restore_tf.networks.tiler import BlendedTile
+from srn_tf import tiles
 from srn_tf.model import SRN, VARIANTS
 
 
@@ -26,8 +29,8 @@ def noise(*shape, dtype=np.float32):
 
 
 def test_the_papers_reach_is_188_pixels():
-    assert exact_tiles.reach(SRN().scale_path()) == exact_tiles.Reach(188, 4)
-    assert exact_tiles.reach(SRN(recurrent=False).scale_path()) == exact_tiles.Reach(184, 4)
+    assert reach(SRN().scale_path()) == Reach(188, 4)
+    assert reach(SRN(recurrent=False).scale_path()) == Reach(184, 4)
 
 
 @pytest.mark.parametrize("recurrent", [True, False])
@@ -35,7 +38,7 @@ def test_the_reach_is_as_far_as_a_pixel_is_felt(recurrent):
     model = srn(res_blocks=1, recurrent=recurrent)
     for variable in model.trainable_variables:  # all positive: nothing cancels, no ReLU is shut
         variable.assign(np.full(variable.shape, 0.002))
-    radius = exact_tiles.reach(model.scale_path()).radius
+    radius = reach(model.scale_path()).radius
     side = (2 * radius + 40) // 4 * 4
     image = tf.constant(noise(1, side, side, 3))
     felt = set()
@@ -59,11 +62,11 @@ def test_the_reach_is_as_far_as_a_pixel_is_felt(recurrent):
 def test_tiles_equal_the_whole_picture(variant, size):
     model = srn(variant, res_blocks=0)
     batch = noise(1, *size, model.channels)
-    margin = exact_tiles.reach(model.scale_path()).radius
+    margin = reach(model.scale_path()).radius
     tile = 2 * margin + 24
     assert tile < min(size)
-    whole = restore.answer(model, batch)
-    tiled = exact_tiles.restore_scales(model, batch, tile)
+    whole = model.restore_padded(batch)
+    tiled = exact_tiles.restore_exact(model, batch, tile)
     # The same kernels on other shapes may add in another order.
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6 * np.ptp(whole))
 
@@ -72,7 +75,7 @@ def test_tiles_equal_the_whole_picture(variant, size):
 def test_odd_sizes_in_tiles(variant):
     model = srn(variant, res_blocks=0)
     image = noise(171, 229, 3)
-    margin = exact_tiles.reach(model.scale_path()).radius
+    margin = reach(model.scale_path()).radius
     whole = restore.restore(model, image, memory=2**50)
     tiled = restore.restore(model, image, tile=2 * margin + 24)
     assert tiled.shape == image.shape
@@ -83,12 +86,11 @@ def test_a_margin_too_small_is_seen(monkeypatch):
     """The test above can fail: with half the margin the numbers differ."""
     model = srn(res_blocks=0)
     batch = noise(1, 176, 240, 3)
-    see = exact_tiles.reach(model.scale_path())
-    monkeypatch.setattr(
-        exact_tiles, "reach", lambda path: exact_tiles.Reach(see.radius // 4, see.alignment)
-    )
-    whole = restore.answer(model, batch)
-    tiled = exact_tiles.restore_scales(model, batch, 2 * see.radius + 24)
+    see = reach(model.scale_path())
+    shorter = Reach(see.radius // 4, see.alignment)
+    monkeypatch.setattr(tiles, "reach", lambda path: shorter)
+    whole = model.restore_padded(batch)
+    tiled = exact_tiles.restore_exact(model, batch, 2 * see.radius + 24)
     assert np.abs(tiled - whole).max() > 10 * 2e-6 * np.ptp(whole)
 
 
@@ -96,7 +98,7 @@ def test_integers_are_restored_to_the_same_level():
     model = srn(res_blocks=0, global_skip=True)
     batch = noise(1, 144, 176, 3, dtype=np.uint8)
     whole = restore.restore(model, batch[0])
-    tiled = exact_tiles.restore_scales(model, batch, 136)[0]
+    tiled = exact_tiles.restore_exact(model, batch, 136)[0]
     assert tiled.dtype == np.uint8
     assert np.abs(tiled.astype(int) - whole).max() <= 1
     assert np.mean(tiled != whole) < 0.001
@@ -104,12 +106,12 @@ def test_integers_are_restored_to_the_same_level():
 
 def test_tiles_that_see_nothing_but_surroundings_are_refused():
     with pytest.raises(UserError, match="sees 188 pixels around each; expected at least 380"):
-        exact_tiles.restore_scales(SRN(), noise(1, 400, 400, 3), 376)
+        exact_tiles.restore_exact(SRN(), noise(1, 400, 400, 3), 376)
 
 
 @pytest.mark.parametrize(("size", "tile", "margin"), [(100, 100, 8), (100, 40, 8), (96, 40, 16)])
 def test_spans_cover_an_axis_once(size, tile, margin):
-    found = exact_tiles.spans(size, tile, margin)
+    found = spans(size, tile, margin)
     assert [x for span in found for x in range(span.begin, span.end)] == list(range(size))
     for span in found:
         assert span.outer_end - span.outer_begin <= tile
@@ -122,6 +124,7 @@ class Local(Restorer):
 
     size_multiple = 4
     bytes_per_pixel = 100.0
+    blended_tile = BlendedTile(smallest=32)
 
     def call(self, images, training=False):
         self.check_size(images)
@@ -131,9 +134,7 @@ class Local(Restorer):
 @pytest.mark.parametrize("size", [(64, 64), (100, 68), (40, 200)])
 def test_blending_does_not_change_what_tiles_agree_on(size):
     batch = noise(2, *size, 3)
-    restored, difference = blended_tiles.restore_blended(
-        Local(), batch, (32, 32), (8, 8), restore.answer
-    )
+    restored, difference = blended_tiles.restore_blended(Local(), batch, (32, 32), (8, 8))
     np.testing.assert_allclose(restored, batch / 2, atol=1e-6)
     assert difference < 1e-6
 
@@ -143,53 +144,48 @@ def test_blended_tiles_come_close_where_pooling_is_representative():
     keras.utils.set_random_seed(0)
     model = MPRNet(n_feat=8, scale_unetfeats=4, scale_orsnetfeats=4, num_cab=1, reduction=1)
     smooth = tf.image.resize(noise(1, 12, 16, 3), (192, 256), "bicubic").numpy()
-    whole = restore.answer(model, smooth)
+    whole = model.restore_padded(smooth)
     errors = []
     for tile in (64, 160):
-        tiled, _ = blended_tiles.restore_blended(
-            model, smooth, (tile, tile), (32, 32), restore.answer
-        )
+        tiled, _ = blended_tiles.restore_blended(model, smooth, (tile, tile), (32, 32))
         errors.append(np.abs(tiled - whole).mean())
     assert errors[1] < errors[0] < 0.1 * np.ptp(whole)
 
 
-def test_little_memory_means_tiles(monkeypatch):
-    said = []
+def test_little_memory_means_tiles(monkeypatch, caplog):
     image = noise(100, 132, 3, dtype=np.uint8)
     monkeypatch.setattr(planning, "memory_limit", lambda memory: memory)
-    monkeypatch.setattr(planning, "_SMALLEST_BLENDED", 32)
-    restored = restore.restore(Local(), image, memory=700_000, note=said.append)
+    restored = restore.restore(Local(), image, memory=700_000)
     assert np.abs(restored - image / 2).max() <= 0.5
-    assert "they differ by 0.00 of 255 levels" in said[0]
-    said.clear()
-    restore.restore(Local(), image, memory=10**9, note=said.append)
-    assert said == []
+    assert "they differ by 0.00 of 255 levels" in caplog.text
+    caplog.clear()
+    restore.restore(Local(), image, memory=10**9)
+    assert caplog.text == ""
 
 
 def test_too_little_memory_is_an_error(monkeypatch):
     monkeypatch.setattr(planning, "memory_limit", lambda memory: memory)
     with pytest.raises(
-        UserError, match="132x100 pixels: do not fit into memory; local needs [0-9.]+ GB in all"
+        UserError, match="132x100 pixels do not fit into memory; local needs [0-9.]+ GB in all"
     ):
         restore.restore(Local(name="local"), noise(100, 132, 3), memory=1000)
 
 
-def test_running_out_of_memory_tries_smaller_tiles(monkeypatch):
-    said, sizes = [], []
+def test_running_out_of_memory_tries_smaller_tiles(monkeypatch, caplog):
+    sizes = []
     monkeypatch.setattr(planning, "memory_limit", lambda memory: 10**9)
-    monkeypatch.setattr(planning, "_SMALLEST_BLENDED", 32)
 
-    def answer(model, images):
+    def restore_padded(model, images, seed, origins=None):
         sizes.append(max(images.shape[1:3]))
         if sizes[-1] > 64:
             raise tf.errors.ResourceExhaustedError(None, None, "no memory")
         return images * 0.5
 
-    monkeypatch.setattr(restore, "answer", answer)
+    monkeypatch.setattr(Local, "restore_padded", restore_padded)
     image = noise(120, 132, 3)
-    restored = restore.restore(Local(), image, note=said.append)
+    restored = restore.restore(Local(), image)
     np.testing.assert_allclose(restored, image / 2, atol=1e-6)
-    assert "did not fit into memory" in said[0]
+    assert "did not fit into memory" in caplog.text
     assert sizes[0] == 132
 
 

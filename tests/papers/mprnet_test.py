@@ -94,13 +94,12 @@ def test_one_prelu_serves_the_network():
 
 def test_alpha_is_a_number_for_inference_and_never_an_old_one():
     model = small()
-    model.settled = True  # as load_model says; validation in training must not compile anew
+    model.for_inference()  # as load_model says; validation in training must not compile anew
     image = np.random.default_rng(0).random((1, 16, 24, 3), np.float32)
     for alpha in (0.25, -0.5, 1.5):  # below 0 and above 1 too: PReLU has no bounds
         model.prelu.alpha.assign(np.full((1, 1, 1), alpha))
-        np.testing.assert_allclose(model.run(image), model(image)[-1], atol=1e-6)
-        (_, compiled) = model.__dict__["_compiled_run"]
-        operations = [node.type for node in compiled.graph.get_operations()]
+        np.testing.assert_allclose(model.restore_padded(image), model(image)[-1], atol=1e-6)
+        operations = [node.type for node in model._graph().graph.get_operations()]
         applied = sum(isinstance(layer, CAB) for layer in model._flatten_layers())
         assert operations.count("LeakyRelu") == applied
         assert "Neg" not in operations

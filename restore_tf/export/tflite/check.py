@@ -47,9 +47,9 @@ def check(
     images = degraded.astype(np.float32) / 255
     before = peak_bytes()
     model = LiteModel(file, threads)
-    outputs = [model.run(images[:1])]
+    outputs = [model.restore_padded(images[:1])]
     times = _times(model, degraded[:1] if model.takes_bytes else images[:1])
-    outputs += [model.run(image[None]) for image in images[1:]]
+    outputs += [model.restore_padded(image[None]) for image in images[1:]]
     peak = peak_bytes()
     if again:
         _run_on_another_size(model, images[:1], outputs[0])
@@ -72,7 +72,7 @@ def check(
 
 def _times(model, images):
     """Seconds of each frame."""
-    run = model.run_raw if model.takes_bytes else model.run
+    run = model.run_raw if model.takes_bytes else model.restore_padded
     times = []
     while len(times) < _FRAMES and sum(times) < _SECONDS:
         begin = time.perf_counter()
@@ -85,8 +85,8 @@ def _run_on_another_size(model, image, expected):
     """A file that remembers the first size it saw would give wrong numbers silently."""
     half = image.shape[1] // 2 // model.size_multiple * model.size_multiple
     if half:
-        model.run(np.ascontiguousarray(image[:, :half]))
-    if not np.array_equal(model.run(image), expected):
+        model.restore_padded(np.ascontiguousarray(image[:, :half]))
+    if not np.array_equal(model.restore_padded(image), expected):
         raise UserError(f"{model.name}: gives other numbers after a picture of another size.")
 
 

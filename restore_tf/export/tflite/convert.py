@@ -63,13 +63,14 @@ def prepare(
       folder: existing folder to write to.
 
     Returns:
-      What the network is: channels, size_multiple, padding.
+      What the network is: channels, colour, output_scale, size_multiple, padding.
 
     Raises:
       UserError: as `load_model`, or a size that the network does not take.
     """
     from restore_tf.export.samples import Samples
-    from restore_tf.inference import restore as inference
+    from restore_tf.inference.restore import restore
+    from restore_tf.pictures.planes import colour_of
     from restore_tf.weights.run import load_model
 
     model = load_model(workdir, **load_arguments)
@@ -80,15 +81,17 @@ def prepare(
                 f"--size {height}x{width}: {model.name} takes multiples of {model.size_multiple} "
                 "pixels."
             )
-    degraded, sharp = Samples.open(samples).crops(crop, count, model.channels, np.uint8)
+    degraded, sharp = Samples.open(samples).crops(crop, count, model, np.uint8)
     pixels = degraded.astype(np.float32) / 255
-    reference = np.stack([inference.restore(model, picture) for picture in pixels])
+    reference = np.stack([restore(model, picture, whole=True) for picture in pixels])
     arrays = {"degraded": degraded, "reference": reference}
     np.savez(Path(folder) / _CROPS, **arrays, **({} if sharp is None else {"sharp": sharp}))
     for eight_bit in sorted({_is_eight_bit(kind) for kind in kinds}):
         write_saved_model(model, size, _saved_model(folder, eight_bit), eight_bit)
     return {
         "channels": model.channels,
+        "colour": colour_of(model),
+        "output_scale": model.output_scale,
         "size_multiple": model.size_multiple,
         "padding": model.padding,
     }
@@ -111,12 +114,12 @@ def write_saved_model(
 
     def restore(images):
         images = tf.nn.relu(images) if eight_bit else images
-        return {"restored": model(images, training=False)[-1]}
+        return {"restored": model.restore_batch(images)}
 
     signature = tf.TensorSpec((1, *(size or (None, None)), model.channels), tf.float32, "images")
     archive = keras.export.ExportArchive()
     archive.track(model)
-    with model.taken_as_constants():
+    with model.with_folded_weights():
         archive.add_endpoint(_ENDPOINT, restore, [signature])
         archive.write_out(str(path), verbose=False)
 

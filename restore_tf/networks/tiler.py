@@ -1,0 +1,127 @@
+"""How a network is cut up: what a paper says of it, and the exact way for plain convolutions.
+
+A tiler sees floats alone. Where they come from and go to, and whether the picture is kept as 8 or
+16 bits meanwhile, is the caller's business (`restore_tf.inference.exact_tiles`).
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from restore_tf.networks.reach import Reach, spans
+
+# (rows, columns) -> float32 (batch, h, w, channels) of the padded picture; slices may have steps.
+Read = Callable[[slice, slice], np.ndarray]
+# Takes (rows, columns) of the restored picture and its float32 pixels.
+Write = Callable[[slice, slice, np.ndarray], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class BlendedTile:
+    """How overlapping tiles of a network that cannot be tiled exactly are cut.
+
+    Attributes:
+      side: of the tiles in pixels, even where the whole picture would fit into memory; None for
+        the whole where it fits. A network that pools over the picture can do better in tiles of
+        its training crops' size.
+      smallest: side below which tiles say too little about the picture.
+      overlap: pixels that neighbours share at least.
+      advice: what else the user may try, for the message that tiles were needed.
+    """
+
+    side: int | None = None
+    smallest: int = 256
+    overlap: int = 64
+    advice: str = ""
+
+
+class Tiler(abc.ABC):
+    """Restores a picture in tiles with the numbers of the whole.
+
+    Attributes:
+      margin: how many pixels a tile sees around what it gives.
+      smallest: the least side of a tile, surroundings included, that is worth its time.
+      step: sides of tiles are multiples of it, and so is `margin`.
+    """
+
+    margin: int
+    smallest: int
+    step: int
+
+    @abc.abstractmethod
+    def bytes_kept(self, pixels: int) -> float:
+        """Returns the bytes that stay in memory from tile to tile, beside the picture itself.
+
+        Args:
+          pixels: of the degraded batch, all images together.
+        """
+
+    @abc.abstractmethod
+    def work(self, pixels: int) -> int:
+        """Returns how many pixels of progress `restore` reports for so many of the batch."""
+
+    @abc.abstractmethod
+    def restore(
+        self,
+        shape: tuple[int, int, int, int],
+        read: Read,
+        write: Write,
+        tile: int,
+        progress: Callable[[int], None],
+        seed: int = 0,
+    ) -> None:
+        """Restores a padded batch.
+
+        Args:
+          shape: (batch, height, width, channels) of the degraded images.
+          read: gives pieces of them.
+          write: takes pieces of the restored images, each pixel once.
+          tile: side of a tile with its surroundings; a multiple of `step`, over twice `margin`.
+          progress: takes the pixels done, after each tile.
+          seed: of what is drawn at random.
+        """
+
+
+class FiniteReach(Tiler):
+    """Tiles of a network that sees a fixed distance: each is cut out with what it sees.
+
+    Args:
+      model: the `Restorer`; one pass gives its answer.
+      reach: how far it sees, in pixels of the degraded picture.
+    """
+
+    def __init__(self, model, reach: Reach):
+        self._model = model
+        self.step = max(reach.alignment, model.size_multiple)
+        self.margin = -(-reach.radius // self.step) * self.step
+        self.smallest = 3 * self.margin + self.step
+
+    def bytes_kept(self, pixels):
+        """Nothing: one pass."""
+        return 0.0
+
+    def work(self, pixels):
+        """Each pixel once."""
+        return pixels
+
+    def restore(self, shape, read, write, tile, progress, seed=0):
+        """See `Tiler`."""
+        count, height, width, _ = shape
+        scale = self._model.output_scale
+        for rows in spans(height, tile, self.margin):
+            for columns in spans(width, tile, self.margin):
+                origins = np.tile([rows.outer_begin, columns.outer_begin], (count, 1))
+                restored = self._model.restore_padded(read(rows.seen, columns.seen), seed, origins)
+                inner = [times(span.inner, scale) for span in (rows, columns)]
+                given = [times(span.given, scale) for span in (rows, columns)]
+                write(*given, restored[:, inner[0], inner[1]])
+                progress(count * (rows.end - rows.begin) * (columns.end - columns.begin))
+
+
+def times(part: slice, scale: int) -> slice:
+    """Returns where a slice of the degraded picture lies in one `scale` times as large."""
+    return slice(part.start * scale, part.stop * scale)
