@@ -85,7 +85,7 @@ def _train(argv, positional, values):
     _use_onednn(values)
     quiet.import_tensorflow()
     strategy = _strategy(values)  # TensorFlow wants it before anything else
-    from restore_tf.training import loop as training
+    from restore_tf import training
     from restore_tf.training import strategies
 
     experiment, run = _experiment(values)
@@ -125,14 +125,14 @@ def _train_by_fit(values):
     for name, default in [("strategy", "auto"), ("virtual_devices", 1)]:
         if getattr(values, name) != default:
             raise UserError(f"--{name}: needs Keras' TensorFlow backend; unset KERAS_BACKEND.")
-    from restore_tf.training import fitting
+    from restore_tf import training
 
     experiment, run = _experiment(values)
     workdir = _workdir(experiment, run, values)
     sources = _sources(experiment, run, values)
     experiments.write(workdir, experiment, run)
     _announce(experiment, workdir, *sources)
-    result = fitting.fit(experiment, workdir, *sources, _options(values))
+    result = training.train(experiment, workdir, *sources, _options(values))
     _summarise(result, experiment, workdir)
 
 
@@ -290,7 +290,7 @@ def _summarise(result, experiment, workdir):
         return
     print(
         f"Done: {result.step} steps. Best validation PSNR {result.best_psnr:.2f} dB, blurry input "
-        f"{result.blurry_psnr:.2f} dB ({result.best_psnr - result.blurry_psnr:+.2f} dB)."
+        f"{result.degraded_psnr:.2f} dB ({result.best_psnr - result.degraded_psnr:+.2f} dB)."
     )
     print(f"Next: python evaluate.py --workdir {workdir}")
 
