@@ -92,7 +92,7 @@ def _train(argv, positional, values):
     _use_onednn(values)
     quiet.import_tensorflow()
     strategy = _strategy(values)  # TensorFlow wants it before anything else
-    from restore_tf.training import loop as training
+    from restore_tf import training
     from restore_tf.training import strategies
 
     chief = strategies.is_chief(strategy)
@@ -136,7 +136,7 @@ def _train_by_fit(values):
     for name, default in [("strategy", "auto"), ("virtual_devices", 1)]:
         if getattr(values, name) != default:
             raise UserError(f"--{name}: needs Keras' TensorFlow backend; unset KERAS_BACKEND.")
-    from restore_tf.training import fitting
+    from restore_tf import training
 
     options = _options(values)
     plan = _plan(values)
@@ -144,7 +144,9 @@ def _train_by_fit(values):
         return _say_finished(plan)
     _announce(plan)
     with _recorded(plan) as callbacks:
-        result = fitting.fit(plan.experiment, plan.workdir, *plan.sources, options, callbacks)
+        result = training.train(
+            plan.experiment, plan.workdir, *plan.sources, options, callbacks=callbacks
+        )
     _summarise(result, plan)
 
 
@@ -398,7 +400,7 @@ def _announce(plan, strategy=None):
 def _summarise(result, plan):
     if not result.finished:
         return
-    print(f"Done: {result.step} steps. {_best(result.best_psnr, result.blurry_psnr)}")
+    print(f"Done: {result.step} steps. {_best(result.best_psnr, result.degraded_psnr)}")
     print(f"Next: python evaluate.py --workdir {plan.workdir}")
 
 

@@ -17,7 +17,8 @@ class Options:
       seed: of the weights, the data's order and all augmentation.
       checkpoint_every: steps between checkpoints to resume from.
       validate_every: steps between validations.
-      log_every: steps between rows of metrics.csv.
+      log_every: steps between rows of metrics.csv. Losses stay on the device until then: they are
+        read, and checked, together.
       validation_pictures: how many validation pairs are used, spread evenly over the split.
       resume: continue from the run directory's newest checkpoint where there is one.
       precision: one of `PRECISIONS`: what the layers compute in. Weights, images, last layer and
@@ -56,10 +57,10 @@ class Result:
       step: the last step done.
       finished: False where a signal ended it early; the run can be resumed.
       best_psnr: highest validation PSNR, in dB.
-      blurry_psnr: PSNR of the unrestored validation pictures, in dB.
+      degraded_psnr: PSNR of the unrestored validation pictures, in dB.
     """
 
     step: int
     finished: bool
     best_psnr: float
-    blurry_psnr: float
+    degraded_psnr: float

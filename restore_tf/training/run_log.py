@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from pathlib import Path
@@ -10,12 +11,15 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from restore_tf.errors import UserError
 from restore_tf.pictures.files import write_picture
 from restore_tf.pictures.pixels import before_after
 from restore_tf.system.files import atomic_path
+from restore_tf.system.log import logger
 
 METRICS = "metrics.csv"
-COLUMNS = ("step", "loss", "learning_rate", "steps_per_second", "psnr", "psnr_blurry")
+COLUMNS = ("step", "loss", "learning_rate", "steps_per_second", "psnr", "psnr_degraded")
+_RENAMED = {"psnr_blurry": "psnr_degraded"}  # as older runs called them
 _SAMPLE_SIDE = 256  # larger pictures show their centre
 
 
@@ -29,6 +33,9 @@ class RunLog:
       start_step: where the training starts; rows of a broken-off run beyond it are dropped.
       steps: where it ends.
       writes: whether this process writes files.
+
+    Raises:
+      UserError: `metrics.csv` is not a training's, see `check`.
     """
 
     def __init__(self, workdir: str | os.PathLike, start_step: int, steps: int, writes=True):
@@ -48,7 +55,13 @@ class RunLog:
         self._progress.update()
 
     def record(self, step: int, **values: float) -> None:
-        """Adds a row of `COLUMNS` to metrics.csv and TensorBoard; a missing value stays empty."""
+        """Adds a row to metrics.csv and TensorBoard.
+
+        Args:
+          step: the last step that it tells of.
+          values: those of `COLUMNS` become the row, where a missing value stays empty; TensorBoard
+            shows the others too.
+        """
         self._shown |= {
             name: f"{value:.4g}" for name, value in values.items() if name in ("loss", "psnr")
         }
@@ -57,16 +70,14 @@ class RunLog:
             return
         with open(self._workdir / METRICS, "a", newline="", encoding="utf-8") as file:
             row = {name: f"{value:.8g}" for name, value in values.items()}
-            csv.DictWriter(file, COLUMNS, restval="").writerow({"step": step, **row})
-        if self._board:
-            from tensorflow import summary
-
-            with self._board.as_default(step=step):
-                for name, value in values.items():
-                    summary.scalar(name, value)
+            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
+            writer.writerow({"step": step, **row})
+        with self._summary(step) as summary:
+            for name, value in values.items() if summary else ():
+                summary.scalar(name, value)
 
     def pictures(self, step: int, rows: list[tuple[np.ndarray, ...]]) -> None:
-        """Writes a grid of (blurry, restored, sharp) uint8 pictures, always the same ones."""
+        """Writes a grid of (degraded, restored, sharp) uint8 pictures, always the same ones."""
         if not self._writes or not rows:
             return
         strips = [before_after(*(_centre(picture) for picture in row)) for row in rows]
@@ -78,16 +89,19 @@ class RunLog:
         grid = np.concatenate(strips)[:-8]
         (self._workdir / "samples").mkdir(exist_ok=True)
         write_picture(self._workdir / "samples" / f"step_{step:07d}.png", grid)
-        if self._board:
-            from tensorflow import summary
-
-            with self._board.as_default(step=step):
-                summary.image("blurry, restored, sharp", grid[None])
+        with self._summary(step) as summary:
+            if summary:
+                summary.image("degraded, restored, sharp", grid[None])
 
     def say(self, message: str) -> None:
-        """Prints a line without disturbing the progress bar."""
+        """Logs a message, once among several workers."""
         if self._writes:
-            tqdm.write(message)
+            logger.info(message)
+
+    def warn(self, message: str) -> None:
+        """Logs a warning, once among several workers."""
+        if self._writes:
+            logger.warning(message)
 
     def close(self) -> None:
         """Ends the progress bar and flushes TensorBoard."""
@@ -95,16 +109,51 @@ class RunLog:
         if self._writes and self._board:
             self._board.close()
 
+    @contextlib.contextmanager
+    def _summary(self, step):
+        """TensorFlow's `summary`, writing for that step; None where there is no TensorBoard."""
+        if not self._board:
+            yield None
+            return
+        from tensorflow import summary
+
+        with self._board.as_default(step=step):
+            yield summary
+
     def _drop_rows_after(self, step):
         path = self._workdir / METRICS
-        rows = []
-        if path.is_file():
-            with open(path, newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if _reached(row, step)]
+        rows = [_renamed(row) for row in check(self._workdir) if _reached(row, step)]
         with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
+
+
+def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
+    """Returns the rows of a run's metrics.csv as they are; none where there is no such file.
+
+    Raises:
+      UserError: there is one that no training wrote, and which is therefore left alone.
+    """
+    path = Path(workdir) / METRICS
+    if not path.is_file():
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            columns = [_RENAMED.get(name, name) for name in rows.fieldnames or ()]
+            if not columns or columns == list(COLUMNS):
+                return list(rows)
+    except (UnicodeDecodeError, csv.Error):
+        pass  # not even text
+    raise UserError(
+        f"{path}: not written by a training (its columns are others); move it away, or pass "
+        "another --workdir."
+    )
+
+
+def _renamed(row):
+    return {_RENAMED.get(name, name): value for name, value in row.items()}
 
 
 def _board(folder):

@@ -44,14 +44,16 @@ class Scaled(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
       schedule: the Keras schedule.
-      factor: a variable, 1 at first.
       lowest: the factor takes no rate below this one.
+
+    Attributes:
+      factor: a variable, 1 at first; see `optimizers.ScheduledAdam`, which sets it.
     """
 
-    def __init__(self, schedule, factor, lowest: float):
+    def __init__(self, schedule, lowest: float):
         self.schedule = schedule
-        self.factor = factor
         self.lowest = lowest
+        self.factor = None
 
     def __call__(self, step):
         """Returns the learning rate of the update that follows `step` updates."""

@@ -3,151 +3,213 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
-import tensorflow as tf
 
-from restore_tf.training.schedules import Scaled, learning_rate
-from restore_tf.weights.run import by_path
+from restore_tf.training.averages import WeightAverage
+from restore_tf.training.optimizers import clip_limits, make_optimizer
+
+MAIN = "restorer"  # the part that is validated, averaged and exported
+_BEST = "best_psnr"  # its name in checkpoints, whatever the metric
+
+
+@dataclasses.dataclass
+class Part:
+    """One network of a training, and what trains it.
+
+    Attributes:
+      model: the built network.
+      optimizer: its own; with 16-bit floats it scales its own loss.
+      average: the `WeightAverage` of the main network where the experiment has an `ema_momentum`.
+      clip_limits: how its gradients are clipped, see `optimizers.clip_limits`.
+    """
+
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    average: WeightAverage | None = None
+    clip_limits: Sequence[tuple[list[int], float]] = ()
+
+    @property
+    def plain_optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer without its loss scaling."""
+        return getattr(self.optimizer, "inner_optimizer", self.optimizer)
+
+    def minimize(self, loss: Callable, batch, accumulate: int = 1):
+        """Updates the weights once; for use in a step on TensorFlow, see `step.minimize`."""
+        from restore_tf.training import step
+
+        return step.minimize(self, loss, batch, accumulate)
+
+    def apply(self, gradients) -> None:
+        """Updates the weights by gradients of one's own; see `step.apply`."""
+        from restore_tf.training import step
+
+        step.apply(self, gradients)
 
 
 class State:
-    """Weights, optimizer, averages and counters of one training.
+    """Networks, optimizers, averages and counters of one training.
 
     The data's position and every random seed are functions of the step. Make it inside the
     strategy's scope.
 
     Args:
       experiment: the `Experiment`.
-      model: its built network.
-      loss_scaling: whether the optimizer scales the loss, as 16-bit floats ("mixed_float16") need.
+      model: the built `Restorer`.
+      loss_scaling: whether optimizers scale the loss, as 16-bit floats ("mixed_float16") need.
+      others: {name: built network} that train beside it, such as a discriminator.
+      make: returns a network's optimizer, as `optimizers.make_optimizer` does.
 
     Attributes:
-      model, optimizer: the network and the Keras optimizer.
-      average: the `WeightAverage` where the experiment has an `ema_momentum`, else None.
-      step: steps done. (The optimizer's own count leaves out steps that overflowed.)
-      best_psnr: highest validation PSNR so far, in dB; -inf before the first.
+      parts: {name: `Part`}; the restorer's name is `MAIN`.
+      step: steps done. (An optimizer's own count leaves out steps that overflowed.)
+      best_score: the best validation's so far; -inf before the first.
       validations_since_best: what early stopping looks at.
       plateau: validations since the best one or the last cut of the learning rate.
-      rate_factor: what a plateau has left of the learning rate, 1 at first.
     """
 
-    def __init__(self, experiment, model, loss_scaling: bool = False):
-        self.model = model
-        self.step = _counter(0, tf.int64)
-        self.best_psnr = _counter(float("-inf"), tf.float64)
-        self.validations_since_best = _counter(0, tf.int64)
-        self.plateau = _counter(0, tf.int64)
-        self.rate_factor = _counter(1.0, tf.float32)
-        self.learning_rate = Scaled(
-            learning_rate(experiment), self.rate_factor, experiment.end_learning_rate
-        )
-        optimizer = keras.optimizers.Adam(
-            self.learning_rate,
-            beta_1=experiment.beta_1,
-            beta_2=experiment.beta_2,
-            epsilon=experiment.epsilon,
-            name="adam",
-        )
-        if loss_scaling:
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scaling")
-        self.optimizer = optimizer
-        self.optimizer.build(model.trainable_variables)
-        momentum = experiment.ema_momentum
-        self.average = None if momentum is None else WeightAverage(model, momentum)
-
-    def saved(self) -> dict[str, dict[str, tf.Variable]]:
-        """Returns {group: {name: TensorFlow variable}} of everything."""
-        counters = ("step", "best_psnr", "validations_since_best", "plateau", "rate_factor")
-        groups = {
-            "model": by_path(self.model.variables),
-            # Whole paths: a loss-scaling optimizer and the one inside both count iterations.
-            "optimizer": {variable.path: variable.value for variable in self.optimizer.variables},
-            "progress": {name: getattr(self, name) for name in counters},
+    def __init__(self, experiment, model, loss_scaling=False, others=None, make=make_optimizer):
+        networks = {MAIN: model, **_checked(others or {})}
+        self.parts = {
+            name: Part(
+                network,
+                make(experiment, network, loss_scaling),
+                clip_limits=clip_limits(experiment, network),
+            )
+            for name, network in networks.items()
         }
-        if self.average:
-            groups["average"] = self.average.by_path()
+        if experiment.ema_momentum is not None:
+            averages = getattr(self.main.plain_optimizer, "averages", None)
+            self.main.average = WeightAverage(model, experiment.ema_momentum, averages)
+        self.step = 0
+        self.best_score = -math.inf
+        self.validations_since_best = 0
+        self.plateau = 0
+
+    @property
+    def main(self) -> Part:
+        """The restorer and what trains it."""
+        return self.parts[MAIN]
+
+    @property
+    def model(self) -> keras.Model:
+        """The restorer itself."""
+        return self.main.model
+
+    def learning_rate(self, step: int) -> float:
+        """Returns the restorer's learning rate of the update that follows `step` updates."""
+        return float(self.main.plain_optimizer.schedule(step))
+
+    def compiled(self, strategy, replica_step: Callable) -> Callable:
+        """Returns a step on TensorFlow from what one replica does; see `step.compiled`."""
+        from restore_tf.training import step
+
+        return step.compiled(strategy, self, replica_step)
+
+    def saved(self) -> dict[str, dict[str, keras.Variable]]:
+        """Returns {group: {path: variable}} of everything but `numbers`."""
+        groups = {}
+        for name, part in self.parts.items():
+            model, optimizer = _groups(name)
+            factor = part.plain_optimizer.rate_factor
+            averages = {id(variable) for variable in getattr(part.plain_optimizer, "averages", ())}
+            groups[model] = _by_path(part.model.variables)
+            groups[optimizer] = _by_path(
+                variable
+                for variable in part.optimizer.variables
+                if variable is not factor and id(variable) not in averages
+            )
+            if part.average:
+                groups["average"] = part.average.by_path()
         return groups
 
-    def variables(self) -> list[tf.Variable]:
+    def variables(self) -> list[keras.Variable]:
         """Returns every saved variable, always in the same order."""
         return [variable for group in self.saved().values() for variable in group.values()]
 
-    def judged_weights(self):
-        """Within this context the model has the weights that are evaluated and exported."""
-        return self.average.in_place() if self.average else contextlib.nullcontext()
+    def numbers(self) -> dict[str, float]:
+        """Returns {name: number} of the progress, to be saved beside the variables."""
+        return {
+            "step": self.step,
+            _BEST: self.best_score,
+            "validations_since_best": self.validations_since_best,
+            "plateau": self.plateau,
+            **{name: float(factor.numpy()) for name, factor in self._factors().items()},
+        }
 
-    def note_validation(self, psnr: float, patience: int | None, factor: float) -> bool:
-        """Takes a validation's PSNR into account; returns whether it is the best so far.
+    def set_numbers(self, numbers: Mapping[str, float]) -> None:
+        """Takes what `numbers` returned; what is missing stays as it is."""
+        numbers = self.numbers() | dict(numbers)
+        self.step = int(numbers["step"])
+        self.best_score = float(numbers[_BEST])
+        self.validations_since_best = int(numbers["validations_since_best"])
+        self.plateau = int(numbers["plateau"])
+        for name, factor in self._factors().items():
+            factor.assign(numbers[name])
+
+    def validated_weights(self):
+        """Within this context the model has the weights that are evaluated and exported."""
+        average = self.main.average
+        return average.in_place() if average else contextlib.nullcontext()
+
+    def note_validation(
+        self,
+        score: float,
+        patience: int | None = None,
+        factor: float = 0.5,
+        higher_is_better: bool = True,
+    ) -> bool:
+        """Takes a validation's score into account; returns whether it is the best so far.
 
         Args:
-          psnr: in dB.
+          score: such as a PSNR in dB.
           patience: after so many validations without a new best the learning rate is cut; None for
             never.
           factor: what the learning rate is then multiplied with.
+          higher_is_better: as of PSNR; false for a distance such as LPIPS.
         """
-        best = psnr > self.best_psnr.numpy()
+        first = self.best_score == -math.inf and not math.isnan(score)
+        best = first or (score > self.best_score if higher_is_better else score < self.best_score)
         if best:
-            self.best_psnr.assign(psnr)
-        since_best = 0 if best else int(self.validations_since_best.numpy()) + 1
-        plateau = 0 if best else int(self.plateau.numpy()) + 1
-        if patience is not None and plateau >= patience:
-            self.rate_factor.assign(self.rate_factor.numpy() * factor)
-            plateau = 0
-        self.validations_since_best.assign(since_best)
-        self.plateau.assign(plateau)
+            self.best_score = score
+        self.validations_since_best = 0 if best else self.validations_since_best + 1
+        self.plateau = 0 if best else self.plateau + 1
+        if patience is not None and self.plateau >= patience:
+            self.plateau = 0
+            for variable in self._factors().values():
+                variable.assign(variable.numpy() * factor)
         return best
 
+    def _factors(self):
+        """{name in checkpoints: variable} of what plateaus have left of the learning rates."""
+        return {
+            "rate_factor" if name == MAIN else f"{name}_rate_factor": (
+                part.plain_optimizer.rate_factor
+            )
+            for name, part in self.parts.items()
+        }
 
-def _counter(value, dtype):
-    return tf.Variable(value, dtype=dtype, trainable=False)
+
+def _groups(name):
+    """The names of a part's two groups in checkpoints."""
+    return ("model", "optimizer") if name == MAIN else (name, f"{name}_optimizer")
 
 
-class WeightAverage:
-    """Exponential moving average of the weights (EMA): smoother, and usually better, than the last.
+def _by_path(variables):
+    found = {}
+    for variable in variables:
+        if found.setdefault(variable.path, variable) is not variable:
+            raise ValueError(
+                f"two variables are called {variable.path}; give layers names of their own."
+            )
+    return found
 
-    It is evaluated and exported; the training itself goes on from the plain weights. Keras' own
-    `use_ema` overwrites them, which is wrong for resuming. As in tf.train.ExponentialMovingAverage
-    the first steps average over fewer: the momentum after n steps is at most (1 + n) / (10 + n).
 
-    Args:
-      model: the built network.
-      momentum: of the average, for example 0.999.
-    """
-
-    def __init__(self, model, momentum: float):
-        self._model = model
-        self._momentum = momentum
-        self._averages = [
-            tf.Variable(variable.value, trainable=False) for variable in model.trainable_variables
-        ]
-
-    def by_path(self) -> dict[str, tf.Variable]:
-        """Returns {path as the model's: average}."""
-        names = by_path(self._model.trainable_variables)
-        return dict(zip(names, self._averages, strict=True))
-
-    def update(self, strategy, step) -> None:
-        """Adds the weights after `step` steps, a tensor; call it outside of `strategy.run`."""
-        done = tf.cast(step, tf.float32)
-        momentum = tf.minimum(self._momentum, (1 + done) / (10 + done))
-
-        def move(average, weight):
-            average.assign(momentum * average + (1 - momentum) * weight)
-
-        weights = [variable.value for variable in self._model.trainable_variables]
-        for average, weight in zip(self._averages, weights, strict=True):
-            strategy.extended.update(average, move, args=(weight,), group=False)
-
-    @contextlib.contextmanager
-    def in_place(self):
-        """Puts the averages into the model and, at the end, the weights back."""
-        variables = self._model.trainable_variables
-        weights = [variable.numpy() for variable in variables]
-        for variable, average in zip(variables, self._averages, strict=True):
-            variable.assign(average.numpy())
-        try:
-            yield
-        finally:
-            for variable, weight in zip(variables, weights, strict=True):
-                variable.assign(weight)
+def _checked(others):
+    taken = {MAIN, "model", "optimizer", "average", "progress"}
+    if wrong := taken & set(others):
+        raise ValueError(f"a part of a training may not be called {', '.join(sorted(wrong))}.")
+    return others

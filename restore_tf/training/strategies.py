@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 
+import numpy as np
 import tensorflow as tf
 
 from restore_tf.errors import UserError
+from restore_tf.training.messages import first_line
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 
@@ -75,7 +77,7 @@ def _multiworker():
         return tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise UserError(
-            f"--strategy multiworker: {_first_line(error)} (is every address of TF_CONFIG right, "
+            f"--strategy multiworker: {first_line(error)} (is every address of TF_CONFIG right, "
             "and its port free?)"
         ) from None
 
@@ -87,12 +89,8 @@ def _tpu(name):
     # Without a TPU the resolver asks for one over the network, and fails in many ways.
     except Exception as error:
         raise UserError(
-            f"--strategy tpu: no TPU reached ({_first_line(error)}); pass its name as --tpu."
+            f"--strategy tpu: no TPU reached ({first_line(error)}); pass its name as --tpu."
         ) from None
-
-
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def worker_count(strategy) -> int:
@@ -135,10 +133,31 @@ def from_chief(strategy):
     return agree
 
 
-def share_variables(strategy, variables) -> None:
-    """Gives every worker the chief's values: only the chief reads the run directory."""
+def share_state(strategy, state) -> None:
+    """Gives every worker the chief's state: only the chief reads the run directory."""
     if worker_count(strategy) == 1:
         return
-    values = from_chief(strategy)([variable.numpy() for variable in variables])
-    for variable, value in zip(variables, values, strict=True):
+    variables, numbers = state.variables(), state.numbers()
+    arrays = [variable.numpy() for variable in variables]
+    arrays += [np.asarray(number) for number in numbers.values()]
+    arrays = from_chief(strategy)(arrays)
+    for variable, value in zip(variables, arrays[: len(variables)], strict=True):
         variable.assign(value)
+    state.set_numbers(dict(zip(numbers, arrays[len(variables) :], strict=True)))
+
+
+def any_of(strategy):
+    """Returns a function that tells every worker whether any of them has said so.
+
+    It takes a list of booleans and returns as many. Several workers must all call it at the same
+    point.
+    """
+    if worker_count(strategy) == 1:
+        return lambda wishes: [bool(wish) for wish in wishes]
+
+    @tf.function
+    def total(wishes):
+        sums = strategy.run(lambda: tf.identity(wishes))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+
+    return lambda wishes: [bool(count) for count in total(tf.cast(wishes, tf.float32)).numpy()]

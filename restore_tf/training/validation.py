@@ -17,14 +17,14 @@ class Validation:
       count: at most so many pictures, spread evenly over the source.
 
     Attributes:
-      blurry_psnr: mean PSNR of the unrestored pictures, in dB.
+      degraded_psnr: mean PSNR of the unrestored pictures, in dB.
     """
 
     def __init__(self, model, source, count: int):
         self._model = model
         positions = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(int))
         self._pairs = [source.read(int(position)) for position in positions]
-        self.blurry_psnr = self._mean([degraded for degraded, _ in self._pairs])
+        self.degraded_psnr = self._mean([degraded for degraded, _ in self._pairs])
 
     def __call__(self) -> tuple[float, list[np.ndarray]]:
         """Returns the mean PSNR in dB and the restored pictures."""
@@ -32,7 +32,7 @@ class Validation:
         return self._mean(restored), restored
 
     def rows(self, restored, count: int = 4) -> list[tuple[np.ndarray, ...]]:
-        """(blurry, restored, sharp) of the first pictures."""
+        """(degraded, restored, sharp) of the first pictures."""
         pictures = zip(self._pairs, restored, strict=True)
         return [(degraded, image, sharp) for (degraded, sharp), image in pictures][:count]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from restore_tf.errors import UserError
 from restore_tf.experiments.run_directory import BEST, FIT_STATE, FOLDER
 from restore_tf.system.files import atomic_path
+from restore_tf.system.log import logger
 
 HALF = "best.weights.npz"  # float16, of weights that come with a package
 
@@ -107,7 +107,9 @@ def _load_half(path, model):
 
 def _load_latest(workdir, model):
     if (workdir / FOLDER / FIT_STATE).exists():
-        load_fit_state(workdir, {"model": model.variables})
+        load_fit_state(workdir, {"model": {v.path: v for v in model.variables}})
+        weights = {v.path: v for v in model.trainable_variables}
+        load_fit_state(workdir, {"average": weights}, optional=True)
         return
     import tensorflow as tf
 
@@ -141,15 +143,23 @@ def _try_restore(checkpoint, path, partial=False):
             status.assert_consumed()
     except (tf.errors.OpError, ValueError, AssertionError, IndexError) as error:
         reason = str(error).strip().splitlines()[0]
-        warnings.warn(f"{path}: damaged checkpoint, trying an older one ({reason}).", stacklevel=3)
+        logger.warning("%s: damaged checkpoint, trying an older one (%s).", path, reason)
         return False
     return True
 
 
-def load_fit_state(workdir: str | os.PathLike, groups) -> dict[str, float] | None:
-    """Restores what `save_fit_state` saved into the same variables; returns its numbers.
+def load_fit_state(
+    workdir: str | os.PathLike, groups, optional: bool = False
+) -> dict[str, float] | None:
+    """Restores what `training.checkpoints.ArrayCheckpoints` saved; returns its numbers.
 
-    None where there is none.
+    Args:
+      workdir: the run directory.
+      groups: {group: {path: variable}} to restore.
+      optional: leave variables as they are whose group was not saved.
+
+    Returns:
+      {name: number} of the training's progress, or None where nothing was saved.
 
     Raises:
       UserError: it is damaged, or of another network.
@@ -160,8 +170,10 @@ def load_fit_state(workdir: str | os.PathLike, groups) -> dict[str, float] | Non
     try:
         with np.load(path, allow_pickle=False) as arrays:
             for group, variables in groups.items():
-                for variable in variables:
-                    variable.assign(arrays[f"{group}/{variable.path}"])
+                if optional and not any(name.startswith(f"{group}/") for name in arrays.files):
+                    continue
+                for name, variable in variables.items():
+                    variable.assign(arrays[f"{group}/{name}"])
             prefix = "progress/"
             return {
                 name.removeprefix(prefix): arrays[name].item()

@@ -1,6 +1,6 @@
-"""The networks and losses on Keras' JAX and PyTorch backends, where no TensorFlow is installed.
+"""Networks, losses and training on Keras' JAX and PyTorch backends, where no TensorFlow is.
 
-The weights come from the parity files, read here under TensorFlow; each backend runs in a process
+The weights come from the parity files, read here under TensorFlow; each backend runs in one process
 of its own that cannot import TensorFlow.
 """
 
@@ -14,6 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_training import rows, weights
+
+from restore_tf.weights.run import FIT_STATE
 
 pytestmark = pytest.mark.slow
 
@@ -50,32 +53,6 @@ CASES = {
         MPRNET_STAGES,
     ),
 }
-CHILD = """
-import importlib, json, sys
-sys.modules["tensorflow"] = None  # importing it fails
-import keras
-import numpy as np
-from restore_tf import losses
-
-# The weights come from files; JAX would compile their initialisation for every shape.
-for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
-    kind.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
-folder, cases = json.loads(sys.argv[1])
-for name, (kind, arguments) in cases.items():
-    module, _, kind = kind.rpartition(".")
-    model = getattr(importlib.import_module(module), kind)(**arguments)
-    model.built = True  # its build would run the network, which JAX compiles piece by piece
-    model(keras.KerasTensor((1, model.size_multiple, model.size_multiple, model.channels)))
-    variables = importlib.import_module(module.replace("model", "convert")).name_map(model)
-    weights, images = np.load(f"{folder}/{name}_weights.npz"), np.load(f"{folder}/{name}.npy")
-    assert set(variables) == set(weights)
-    for key, variable in variables.items():
-        variable.assign(weights[key])
-    np.savez(f"{folder}/{name}_stages.npz", *model.predict_on_batch(images))
-sharp, restored = (np.load(f"{folder}/{name}.npy") for name in ("sharp", "restored"))
-total = losses.charbonnier_edge(keras.ops.array(sharp), [keras.ops.array(restored)])
-print(keras.backend.backend(), float(keras.ops.mean(total)))
-"""
 
 
 def load(kind, arguments, checkpoint):
@@ -88,10 +65,13 @@ def load(kind, arguments, checkpoint):
     return {name: variable.numpy() for name, variable in convert.name_map(model).items()}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Weights and inputs of every case."""
-    folder = tmp_path_factory.mktemp("backends")
+@pytest.fixture(scope="module", params=["jax", "torch"])
+def done(request, tmp_path_factory):
+    """Where `worker_backend.py` ran on a backend, and what it wrote down."""
+    backend = request.param
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    folder = tmp_path_factory.mktemp(backend)
     for name, (kind, arguments, checkpoint, _) in CASES.items():
         np.savez(folder / f"{name}_weights.npz", **load(kind, arguments, checkpoint))
         images = np.load(PARITY / f"{name}.npz")["input"]
@@ -99,30 +79,28 @@ def folder(tmp_path_factory):
     numbers = np.load(PARITY / "mprnet_losses_io.npz")
     for name in ("sharp", "restored"):
         np.save(folder / f"{name}.npy", numbers[name])
-    return folder
-
-
-def where_installed(package):
-    missing = importlib.util.find_spec(package) is None
-    marks = pytest.mark.skipif(missing, reason=f"{package} is not installed")
-    return pytest.param(package, marks=marks)
-
-
-@pytest.mark.parametrize("backend", [where_installed("jax"), where_installed("torch")])
-def test_outputs_equal_the_published_behaviour(backend, folder):
-    cases = {name: case[:2] for name, case in CASES.items()}
+    program = (
+        "import sys; sys.modules['tensorflow'] = None  # importing it fails\n"
+        "import worker_backend; worker_backend.main(*sys.argv[1:])"
+    )
+    cases = json.dumps({name: case[:2] for name, case in CASES.items()})
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps([str(folder), cases])],
+        [sys.executable, "-c", program, str(folder), cases],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
     )
     assert child.returncode == 0, child.stderr
-    used, total = child.stdout.splitlines()[-1].split()
-    assert used == backend
-    expected_total = float(np.load(PARITY / "mprnet_losses_io.npz")["total"])
-    assert float(total) == pytest.approx(expected_total, rel=1e-5)
+    said = json.loads((folder / "done.json").read_text())
+    assert said["backend"] == backend
+    return folder, said | {"output": child.stdout}
+
+
+def test_outputs_equal_the_published_behaviour(done):
+    folder, said = done
+    expected = float(np.load(PARITY / "mprnet_losses_io.npz")["total"])
+    assert said["loss"] == pytest.approx(expected, rel=1e-5)
     for name, case in CASES.items():
         numbers, found = np.load(PARITY / f"{name}.npz"), np.load(folder / f"{name}_stages.npz")
         for index, stage in enumerate(case[-1]):
@@ -132,3 +110,30 @@ def test_outputs_equal_the_published_behaviour(backend, folder):
             np.testing.assert_allclose(
                 result, expected, rtol=0, atol=tolerance, err_msg=f"{name}, {stage}"
             )
+
+
+def test_the_command(done):
+    folder, said = done
+    assert said["exit code"] == 0
+    assert "Done: 4 steps" in said["output"]
+    for which in ("best", "latest"):
+        assert all(np.isfinite(w).all() for w in weights(folder / "command", which))
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(done):
+    folder, said = done
+    assert said["broken off at"] == 3
+    paths = [folder / run / "checkpoints" / FIT_STATE for run in ("whole", "parts")]
+    whole, parts = map(np.load, paths)
+    assert whole.files == parts.files
+    assert any(name.startswith("average/") for name in whole.files)
+    for name in whole.files:
+        np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
+
+
+def test_keras_callbacks_last_the_whole_training(done):
+    folder, said = done
+    # The first validation is the best; every later one halves the rate, and the third ends it.
+    assert said["stopped at"] == 4
+    rates = [float(row["learning_rate"]) for row in rows(folder / "callbacks") if row["loss"]]
+    np.testing.assert_allclose(rates, [1e-12, 1e-12, 5e-13, 2.5e-13], rtol=1e-5)

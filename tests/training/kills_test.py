@@ -1,20 +1,19 @@
-"""Nothing is lost: processes killed at random moments, a full disk."""
+"""Nothing is lost: processes killed in the middle of anything, a full disk."""
 
 import os
-import random
 import resource
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from tiny_training import assert_equal_weights, folders, weights
+from tiny_training import assert_equal_weights, folders, rows, weights
+from worker_processes import end, wait_for
 
 FLAGS = (
     "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=1 "
     "--set=network.scales=2 "
-    "--set=batch=2 --set=crop=32 --set=ema_momentum=0.9 --steps=300 --checkpoint_every=7 "
+    "--set=batch=2 --set=crop=32 --set=ema_momentum=0.9 --steps=120 --checkpoint_every=7 "
     "--validate_every=20 --log_every=5 --validation_pictures=1 --deterministic"
 ).split()
 
@@ -35,30 +34,36 @@ def start(workdir, *flags, **options):
     )
 
 
-def has_begun(workdir):
-    return (workdir / "checkpoints" / "checkpoint").exists()
+def writing(workdir, pattern):
+    """Whether a file of that name is there, whole or not."""
+    return lambda: any(workdir.glob(pattern))
+
+
+def logged(workdir, step):
+    """Whether metrics.csv tells of that step."""
+    path = workdir / "metrics.csv"
+    return lambda: path.exists() and any(row["step"] == str(step) for row in rows(workdir))
 
 
 @pytest.mark.slow
-def test_kills_at_random_times_change_nothing(tmp_path, data):
-    whole = start(tmp_path / "whole", *data)
-    assert whole.wait(timeout=300) == 0
-    chance, killed = random.Random(1), 0
-    broken = tmp_path / "broken"
-    for sent in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
+def test_kills_in_the_middle_of_anything_change_nothing(tmp_path, data):
+    whole, broken = start(tmp_path / "whole", *data), tmp_path / "broken"
+    moments = [
+        (signal.SIGKILL, writing(broken, "checkpoints/*ckpt-14*")),  # while it saves
+        (signal.SIGTERM, logged(broken, 25)),
+        (signal.SIGKILL, writing(broken, "samples/*0000040.png")),  # while it validates
+    ]
+    for sent, moment in moments:
         process = start(broken, *data)
-        while process.poll() is None and not has_begun(broken):
-            time.sleep(0.05)
-        time.sleep(chance.uniform(0, 10 if killed else 2))
-        if process.poll() is None:
-            process.send_signal(sent)
-            killed += 1
-        process.communicate(timeout=120)
-    assert killed >= 2
+        wait_for(moment, process)
+        process.send_signal(sent)
+        code, _, err = end(process)
+        assert code == (0 if sent == signal.SIGTERM else -sent), err
     process = start(broken, *data)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert "Done: 300 steps" in out
+    code, out, err = end(process)
+    assert code == 0, err
+    assert "Done: 120 steps" in out
+    assert end(whole)[0] == 0
     for which in ("latest", "best"):
         assert_equal_weights(weights(tmp_path / "whole", which), weights(broken, which))
 

@@ -94,7 +94,7 @@ def test_a_run_with_everything_resumes(tmp_path, data):
     def finish(workers):
         outcomes = [end(worker) for worker in workers]
         assert {code for code, _, _ in outcomes} == {0}, outcomes
-        return outcomes[0][1]
+        return outcomes[0][2]
 
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     finish(start_two(whole, *flags))

@@ -1,0 +1,108 @@
+"""What the loop asks of a way to compute steps; `tensorflow_engine` and `backend_engine` are two.
+
+An engine knows the machine (devices, workers, the library that computes), the loop knows the order
+of things. Neither knows the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from restore_tf.datasets.samples import check_training
+from restore_tf.errors import UserError
+from restore_tf.experiments import experiment as experiments
+from restore_tf.networks import losses
+from restore_tf.networks.dtype_policy import computing_in
+from restore_tf.training.options import Options
+from restore_tf.training.phases import Phase, phases
+from restore_tf.weights.run import load_weights
+
+
+class Engine:
+    """One process of a training, on one device unless a subclass knows better.
+
+    Subclasses have besides
+
+      start(workdir)                 builds `state` and `checkpoints`, and resumes where it can
+      batches(source, phase, step)   yields the batches from that step to the phase's end
+      step(batch)                    updates the weights; returns {name: loss}, still on the device
+      read(losses)                   brings a list of those here as {name: array}
+
+    Args:
+      experiment: the `Experiment`.
+      options: the `Options`.
+
+    Attributes:
+      state: the `State`.
+      checkpoints: what saves and restores it.
+      writes: whether this process writes files: of several workers, the chief alone.
+      alone: whether this process is the only one.
+      write_errors: what a full or read-only disk raises.
+    """
+
+    replicas = 1
+    writes = True
+    alone = True
+    write_errors: tuple[type[Exception], ...] = (OSError,)
+
+    def __init__(self, experiment, options: Options):
+        self.experiment, self.options = experiment, options
+        self.state, self.checkpoints = None, None
+
+    def check(self) -> None:
+        """Raises a UserError where batches do not divide by devices and micro-batches."""
+        parts = self.replicas * self.options.accumulate
+        for phase in phases(self.experiment):
+            if phase.batch % parts:
+                raise UserError(
+                    f"batch {phase.batch} does not divide by {self.replicas} devices times "
+                    f"{self.options.accumulate} micro-batches; pass --set batch=…"
+                )
+
+    def check_data(self, source) -> None:
+        """Raises a UserError where the network cannot be trained on these pairs."""
+        model, augment = self.state.model, self.experiment.augment
+        for phase in phases(self.experiment):
+            field = "crop" if phase.crop == self.experiment.crop else "progressive"
+            check_training(
+                source, phase.crop, augment, model.size_multiple, model.output_scale, field
+            )
+
+    def build(self):
+        """Returns the network that training starts from."""
+        with computing_in(self.options.precision):
+            model = experiments.build(self.experiment)
+        if self.options.init_from:
+            load_weights(self.options.init_from, model)
+        return model
+
+    def compile(self) -> None:
+        """Gives the network its loss, and the optimizer that callbacks look for."""
+        loss = losses.get(self.experiment.loss)
+        self.state.model.compile(optimizer=self.state.main.optimizer, loss=loss)
+
+    def agreed(self, values: Sequence[float]) -> Sequence[float]:
+        """Returns the chief's values; all workers wait for each other here."""
+        return values
+
+    def any_of(self, wishes: Sequence[bool]) -> list[bool]:
+        """Returns which of these any worker wishes; all workers must ask together."""
+        return list(wishes)
+
+    def failures(self):
+        """A context that turns what a library raises into errors of one line."""
+        return contextlib.nullcontext()
+
+    def batch_arguments(self, phase: Phase, step: int) -> dict:
+        """What both pipelines are told about the batches that follow `step` steps."""
+        return {
+            "crop": phase.crop,
+            "batch": phase.batch,
+            "seed": self.options.seed,
+            "first_sample": phase.sample(step),
+            "augment": self.experiment.augment,
+            "channels": self.state.model.channels,
+            "output_scale": self.state.model.output_scale,
+            "size_multiple": self.state.model.size_multiple,
+        }

@@ -1,0 +1,96 @@
+"""Losses of the last steps: left on the device until somebody needs their numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from restore_tf.errors import UserError
+
+
+class RecentLosses:
+    """Collects every step's losses, reads many at once, and checks that they are finite.
+
+    Reading one waits for its step: a device that is read at every step has no next one to go on
+    with.
+
+    Args:
+      read: brings a list of {name: loss} here as {name: array}.
+
+    Attributes:
+      unread: how many steps' losses are still on the device.
+      since_record, since_validation: `Means` of what was read; the loop replaces them.
+    """
+
+    def __init__(self, read: Callable[[list], Mapping[str, np.ndarray]]):
+        self._read = read
+        self._waiting: list = []
+        self.since_record, self.since_validation = Means(), Means()
+
+    @property
+    def unread(self) -> int:
+        """How many steps' losses are still on the device."""
+        return len(self._waiting)
+
+    def add(self, losses) -> None:
+        """Takes the losses of one more step, {name: scalar on the device}."""
+        self._waiting.append(losses)
+
+    def read(self, step: int) -> None:
+        """Reads all of them.
+
+        Args:
+          step: the last step done.
+
+        Raises:
+          UserError: one is not finite; names the first such step.
+        """
+        if not self._waiting:
+            return
+        found = self._read(self._waiting)
+        first = step - len(self._waiting) + 1
+        self._waiting = []
+        for offset, values in enumerate(zip(*found.values(), strict=True)):
+            losses = dict(zip(found, map(float, values), strict=True))
+            _check_finite(losses, first + offset)
+            self.since_record.add(losses)
+            self.since_validation.add(losses)
+
+
+def _check_finite(losses, step):
+    for name, loss in losses.items():
+        if not np.isfinite(loss):
+            what = "the loss" if name == "loss" else f"the loss ({name})"
+            raise UserError(
+                f"{what} is {loss} at step {step}; stopped with the last good checkpoint kept. "
+                "Try a lower --set learning_rate=…"
+            )
+
+
+class Means:
+    """Mean losses, and steps a second, since it was made."""
+
+    def __init__(self):
+        self._totals: dict[str, float] = {}
+        self._count = 0
+        self.restart_clock()
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Adds one step's losses."""
+        for name, loss in losses.items():
+            self._totals[name] = self._totals.get(name, 0.0) + loss
+        self._count += 1
+
+    def values(self) -> dict[str, float]:
+        """Returns {name: mean}; the loss is 0 before the first step."""
+        return {"loss": 0.0} | {name: total / self._count for name, total in self._totals.items()}
+
+    def restart_clock(self) -> None:
+        """Leaves out of `rate` what was counted so far."""
+        self._clock, self._counted = time.perf_counter(), self._count
+
+    def rate(self) -> float:
+        """Returns steps a second."""
+        return (self._count - self._counted) / (time.perf_counter() - self._clock)

@@ -1,0 +1,157 @@
+"""What the loop reads, writes and says: losses, callbacks, metrics.csv, messages."""
+
+import csv
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_training import At, rows, run, simple, stop_at
+from tiny_training import toys as toys
+
+from restore_tf.errors import UserError
+from restore_tf.networks import losses
+from restore_tf.training.messages import first_line
+from restore_tf.training.recent_losses import RecentLosses
+from restore_tf.training.run_log import COLUMNS, RunLog
+from restore_tf.training.tensorflow_engine import TensorFlowEngine
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def arrays(found):
+    return {name: np.array([one[name] for one in found]) for name in found[0]}
+
+
+def test_losses_are_read_when_a_row_is_due(tmp_path, monkeypatch):
+    """Not at every step: a device that is waited for has nothing to go on with."""
+    read, reads = TensorFlowEngine.read, []
+
+    def counting(engine, found):
+        reads.append(len(found))
+        assert all(tf.is_tensor(one["loss"]) for one in found)
+        return read(engine, found)
+
+    monkeypatch.setattr(TensorFlowEngine, "read", counting)
+    often = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+    options = {"log_every": 4, "validate_every": 6, "checkpoint_every": 5}
+    run(tmp_path, simple(steps=8), callbacks=[often], **options)
+    assert reads == [4, 1, 1, 2]  # steps 4 (row), 5 (checkpoint), 6 (validation), 8 (the last)
+
+
+def test_the_first_loss_that_is_not_finite_is_named():
+    recent = RecentLosses(arrays)
+    for loss in (1.0, 2.0, float("nan"), float("inf")):
+        recent.add({"loss": loss, "critic": 0.5})
+    with pytest.raises(UserError, match="the loss is nan at step 13; stopped with the last good"):
+        recent.read(14)
+    recent.add({"loss": 1.0, "critic": float("inf")})
+    with pytest.raises(UserError, match=r"the loss \(critic\) is inf at step 15"):
+        recent.read(15)
+
+
+def test_means_are_of_the_steps_since():
+    recent = RecentLosses(arrays)
+    for step, loss in enumerate((1.0, 2.0, 6.0), 1):
+        recent.add({"loss": loss})
+        recent.read(step)
+        recent.read(step)  # nothing is counted twice
+    assert recent.since_record.values() == {"loss": 3.0}
+    assert recent.unread == 0
+
+
+def test_a_callback_with_a_say_at_every_step_gets_every_loss(tmp_path):
+    seen = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(logs["loss"])
+
+    run(
+        tmp_path, simple(steps=5), callbacks=[Keep(), keras.callbacks.TerminateOnNaN()], log_every=5
+    )
+    assert all(type(loss) is float for loss in seen)
+    (row,) = [row for row in rows(tmp_path) if row["loss"]]
+    assert float(row["loss"]) == pytest.approx(np.mean(seen), rel=1e-6)
+
+
+def test_keras_own_callbacks(tmp_path):
+    """The first validation is the best; every later one halves the rate, and the third ends it."""
+    recipe = simple(steps=40, schedule="constant", learning_rate=1e-12, end_learning_rate=1e-15)
+    monitor = {"monitor": "val_psnr", "mode": "max"}
+    callbacks = [
+        keras.callbacks.EarlyStopping(patience=3, **monitor),
+        keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=1, min_delta=0, **monitor),
+        keras.callbacks.CSVLogger(str(tmp_path / "history.csv")),
+    ]
+    result = run(tmp_path, recipe, callbacks=callbacks, validate_every=2, log_every=2)
+    assert (result.step, result.finished) == (8, True)
+    with open(tmp_path / "history.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path) if row["loss"]]
+    np.testing.assert_allclose(rates, [1e-12, 1e-12, 5e-13, 2.5e-13], rtol=1e-5)
+
+
+def test_a_rise_of_the_loss_is_said_once(tmp_path, monkeypatch, caplog):
+    factor = tf.Variable(1.0)
+    monkeypatch.setitem(
+        losses.LOSSES,
+        "charbonnier_edge",
+        lambda sharp, stages: factor * losses.charbonnier_edge(sharp, stages),
+    )
+    rise = At(5, lambda: factor.assign(50.0))
+    run(tmp_path, simple(steps=8, learning_rate=1e-6, end_learning_rate=1e-6), callbacks=[rise])
+    said = [r.message for r in caplog.records if "the loss rose from" in r.message]
+    assert len(said) == 1
+    assert "by step 6." in said[0]
+
+
+def test_messages_go_to_the_logger(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "restore_tf"):
+        stop_at(tmp_path, 1, simple())
+    assert "stopped at step 1; the same command resumes from there." in caplog.text
+    with caplog.at_level(logging.INFO, "restore_tf"):
+        run(
+            tmp_path,
+            simple(steps=6, learning_rate=1e-12, end_learning_rate=1e-12),
+            validate_every=1,
+            early_stopping=1,
+        )
+    assert "stopped early: 1 validations without a new best PSNR." in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"name,price\ntea,3\n", b"\xff\xfe\x00", b"step\n"])
+def test_a_metrics_file_of_somebody_else_is_left_alone(tmp_path, content):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics.csv: not written by a training"):
+        run(tmp_path, simple())
+    assert path.read_bytes() == content
+    assert {p.name for p in tmp_path.iterdir()} == {"metrics.csv", "experiment.json"}
+
+
+def test_the_metrics_of_older_versions_are_kept(tmp_path):
+    old = "step,loss,learning_rate,steps_per_second,psnr,psnr_blurry\n"
+    (tmp_path / "metrics.csv").write_text(old + "2,0.5,1e-3,7,,\n3,,,,21.5,20.25\n4,0.4,1e-3,7,,\n")
+    log = RunLog(tmp_path, 3, 6)
+    log.record(6, psnr=22.0, psnr_degraded=20.25)
+    log.close()
+    found = rows(tmp_path)
+    assert tuple(found[0]) == COLUMNS
+    assert [row["step"] for row in found] == ["2", "3", "6"]
+    assert [row["psnr_degraded"] for row in found] == ["", "20.25", "20.25"]
+
+
+def test_tensorflows_places_are_left_out():
+    def fail():
+        raise ValueError("a.png: is truncated.")
+
+    data = tf.data.Dataset.range(1).map(lambda n: tf.numpy_function(fail, [], tf.int64))
+    with pytest.raises(tf.errors.OpError) as caught:
+        next(iter(data))
+    assert "{{" in str(caught.value)
+    assert first_line(caught.value) == "a.png: is truncated"
+    assert first_line(RuntimeError()) == "RuntimeError"
+    error = tf.errors.InternalError(None, None, "{{function_node f}} bad [Op:Mul] name: x")
+    assert first_line(error) == "bad"

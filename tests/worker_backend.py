@@ -1,0 +1,103 @@
+"""What `backends_test.py` does on JAX and PyTorch, in one process without TensorFlow.
+
+The numbers go into files of a folder; its cases are {name: (model class, its arguments)}, whose
+weights and inputs lie there.
+"""
+
+import dataclasses
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from tiny_training import source, tiny
+
+from restore_tf import training
+from restore_tf.commands import train as command
+from restore_tf.experiments import experiment
+from restore_tf.networks import losses
+from restore_tf.training.options import Options
+
+COMMAND = (
+    "train.py --model=srn --set=network.width=4 --set=network.res_blocks=1 --set=network.scales=2 "
+    "--set=batch=2 --set=crop=32 --steps=4 --checkpoint_every=2 --validate_every=4 "
+    "--log_every=2 --validation_pictures=1"
+).split()
+
+
+def train(workdir, recipe, callbacks=(), **options):
+    """Trains by the Python API; returns the last step."""
+    experiment.write(workdir, recipe, {"seed": 0})
+    options = Options(**{"validate_every": 2, "checkpoint_every": 2, "log_every": 1} | options)
+    return training.train(recipe, workdir, source(), source(3), options, callbacks=callbacks).step
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends a training after a step, with a checkpoint."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Looks at the step."""
+        self.model.stop_training = batch + 1 == self.step
+
+
+def trainings(folder):
+    """The command, a run that resumes beside one that does not, and Keras' own callbacks."""
+    done = {"exit code": command.main([*COMMAND, f"--workdir={folder / 'command'}"])}
+    recipe = tiny(
+        ema_momentum=0.9, plateau_patience=1, recurrent_clip_norm=1e-3, global_clip_norm=1e-2
+    )
+    train(folder / "whole", recipe)
+    done["broken off at"] = train(folder / "parts", recipe, [StopAt(3)])
+    train(folder / "parts", recipe)
+    frozen = dataclasses.replace(
+        tiny(steps=20, learning_rate=1e-12, end_learning_rate=1e-15), schedule="constant"
+    )
+    monitor = {"monitor": "val_psnr", "mode": "max"}
+    callbacks = [
+        keras.callbacks.EarlyStopping(patience=3, **monitor),
+        keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=1, min_delta=0, **monitor),
+    ]
+    done["stopped at"] = train(folder / "callbacks", frozen, callbacks, validate_every=1)
+    return done
+
+
+def stages(folder, cases):
+    """Writes what every network makes of its input."""
+    # The weights come from files; JAX would compile their initialisation for every shape.
+    for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
+        kind.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
+    for name, (kind, arguments) in cases.items():
+        module, _, kind = kind.rpartition(".")
+        model = getattr(importlib.import_module(module), kind)(**arguments)
+        model.built = True  # its build would run the network, which JAX compiles piece by piece
+        side = model.size_multiple
+        model(keras.KerasTensor((1, side, side, model.channels)))
+        variables = importlib.import_module(module.replace("model", "convert")).name_map(model)
+        saved, images = np.load(folder / f"{name}_weights.npz"), np.load(folder / f"{name}.npy")
+        assert set(variables) == set(saved)
+        for key, variable in variables.items():
+            variable.assign(saved[key])
+        np.savez(folder / f"{name}_stages.npz", *model.predict_on_batch(images))
+
+
+def main(folder, cases):
+    """Does it all and writes down what happened.
+
+    Args:
+      folder: where the numbers are and go.
+      cases: a JSON object.
+    """
+    folder, cases = Path(folder), json.loads(cases)
+    done = {"backend": keras.backend.backend(), **trainings(folder)}
+    assert "tensorflow_datasets" not in sys.modules
+    stages(folder, cases)
+    sharp, restored = (np.load(folder / f"{name}.npy") for name in ("sharp", "restored"))
+    total = losses.charbonnier_edge(keras.ops.array(sharp), [keras.ops.array(restored)])
+    done["loss"] = float(keras.ops.mean(total))
+    (folder / "done.json").write_text(json.dumps(done))
