@@ -70,7 +70,7 @@ def _flags():
     )
     string("tpu", "", "name or address of the TPU; by default this virtual machine's own")
     string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16")
-    string("init_from", None, "run directory to start from: fine-tunes its network's best weights")
+    string("init_from", None, "run directory, or published weights, to start from: fine-tunes them")
     for name, value, text in [
         ("resume", True, "continue where the run directory has a checkpoint"),
         ("cache", False, "keep all decoded pictures in RAM"),
@@ -167,7 +167,10 @@ def _strategy(values):
 
 def _options(values):
     names = [field.name for field in dataclasses.fields(Options)]
-    return Options(**{name: getattr(values, name) for name in names})
+    options = Options(**{name: getattr(values, name) for name in names})
+    if options.init_from is None:
+        return options
+    return dataclasses.replace(options, init_from=str(_initial(values)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +213,7 @@ def _plan(values, parts=1, alone=True):
     old = _check_resume(workdir, experiment, run, values.resume)
     if values.init_from:
         known = old and old[1].init_from_weights
-        run = dataclasses.replace(run, init_from_weights=known or _provenance(values.init_from))
+        run = dataclasses.replace(run, init_from_weights=known or _provenance(_initial(values)))
     steps = old and old[0].steps
     step = run_directory.checkpoint_step(workdir, tensorflow) or 0
     plan = _Plan(experiment, run, workdir, steps, step)
@@ -280,9 +283,10 @@ def _say_finished(plan):
 
 def _provenance(workdir):
     """What is known of the weights a run starts from: their hash, and where they came from."""
-    path = Path(workdir) / run_directory.BEST
-    if not path.is_file():
-        raise UserError(f"--init_from {workdir}: has no {path.name} yet; train it longer.")
+    files = (run_directory.BEST, run_directory.HALF)
+    path = next((Path(workdir) / name for name in files if (Path(workdir) / name).is_file()), None)
+    if path is None:
+        raise UserError(f"--init_from {workdir}: has no {run_directory.BEST} yet; train it longer.")
     _, run = experiments.read(workdir)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -298,7 +302,7 @@ def _experiment(values):
         recipe = values.dataset if values.dataset in recipes else recipe
     experiment = experiments.load_recipe(values.model, recipe)
     if values.init_from:
-        experiment = _with_network_of(experiment, values.init_from)
+        experiment = _with_network_of(experiment, _initial(values))
     experiment = experiments.override(experiment, values.set)
     dataset = values.dataset or experiment.dataset
     config = values.config or (experiment.config if dataset == experiment.dataset else None)
@@ -310,12 +314,23 @@ def _experiment(values):
     )
     paths = {name: getattr(values, name) for name in (*_FOLDERS, "init_from")}
     run = experiments.Run(
-        **{name: path and str(Path(path).absolute()) for name, path in paths.items()},
+        # What is no path is the name of published weights.
+        **{
+            name: str(Path(path).absolute()) if path and Path(path).exists() else path
+            for name, path in paths.items()
+        },
         seed=values.seed,
         precision=values.precision,
         overrides=tuple(values.set),
     )
     return experiment, run
+
+
+def _initial(values):
+    """The run directory that --init_from names, itself or by the name of published weights."""
+    from restore_tf.weights import published
+
+    return published.resolve(values.init_from)
 
 
 def _with_network_of(experiment, workdir):

@@ -28,6 +28,7 @@ from restore_tf.system.files import atomic_path
 
 FILE_NAME = "experiment.json"
 BEST = "best.weights.h5"
+HALF = "best.weights.npz"  # float16, of weights that come with a package
 FOLDER = "checkpoints"
 FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
 _BEGUN = "begun"  # in FOLDER: a training began here and has saved no checkpoint yet

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.experiments.run_directory import BEST, FIT_STATE, FOLDER
+from restore_tf.experiments.run_directory import BEST, FIT_STATE, FOLDER, HALF
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
-
-HALF = "best.weights.npz"  # float16, of weights that come with a package
 
 
 def by_path(variables) -> dict:

@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import data
 
 import restore_tf
-from restore_tf.commands import cli
+from restore_tf.commands import cli, train
 from restore_tf.commands import restore as restore_command
 from restore_tf.evaluation import metrics
 from restore_tf.weights import published
@@ -75,3 +75,14 @@ def test_wrong_words_are_one_line(tmp_path, monkeypatch, capsys, words, message)
     assert cli.main([*arguments, *words]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "b.png").exists()
+
+
+def test_fine_tuning_takes_published_weights_by_name():
+    """What train.py would do; a step of such a network takes minutes, and its gradient to trace."""
+    values = train._flags()
+    values(["train.py", "--model=maxim", "--init_from=maxim_deblurring_stage1"])
+    experiment, run = train._experiment(values)
+    assert experiment.network == {"features": 32, "num_stages": 3, "stages": 1}
+    assert (experiment.recipe, run.init_from) == ("quick", "maxim_deblurring_stage1")
+    assert train._options(values).init_from == str(published.default().shipped)
+    assert "npm" in train._provenance(published.default().shipped)["converted"]["terms"]
