@@ -17,6 +17,7 @@ from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.pictures import files
 
 ROOT = Path(__file__).parents[2]
+SRN = ["--model", "srn"]
 TINY = [
     "--model=srn",
     "--set",
@@ -221,6 +222,7 @@ def test_restore_never_overwrites_its_input(run, tmp_path, capsys):
         (train, ["--modle", "srn"], "modle"),
         (train, ["--model", "srm"], "--model srm: no such paper"),
         (train, ["srn"], "unexpected argument"),
+        (train, [], "--model: missing; there are "),
         (train, ["--steps", "many"], "steps"),
         (train, ["--steps", "0"], "steps"),
         (train, [*SRN, "--set", "bach=3"], "did you mean batch"),
