@@ -25,7 +25,7 @@ def srn_by_hand(width, scales, blocks, channels=3):
     """Multiply-adds per pixel, from the paper's figure 3 and section 3.2, layer by layer."""
     w = width
     res_blocks = blocks * 2 * 25  # 5x5, times the square of their width
-    full = 25 * 2 * channels * w + res_blocks * w**2  # blurry and previous go in
+    full = 25 * 2 * channels * w + res_blocks * w**2  # degraded and previous go in
     full += res_blocks * w**2 + 25 * w * channels
     half = 25 * w * 2 * w + 2 * res_blocks * (2 * w) ** 2 + 16 * 2 * w * w
     quarter = 25 * 2 * w * 4 * w + 2 * res_blocks * (4 * w) ** 2 + 16 * 4 * w * 2 * w

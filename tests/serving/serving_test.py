@@ -1,13 +1,16 @@
 """The stand-in server against TensorFlow Serving's generated stubs and documented REST answers."""
 
 import base64
+import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 import grpc
 import numpy as np
@@ -399,6 +402,19 @@ def test_ports_and_folders_that_cannot_be_used(server, tmp_path):
         StandIn(tmp_path / "bad")
 
 
+def begun(address, **content):
+    """Returns the connection of a prediction that the server has begun to read."""
+    place, body = urllib.parse.urlsplit(address), json.dumps(content).encode()
+    connection = socket.create_connection((place.hostname, place.port), timeout=60)
+    connection.sendall(
+        f"POST {place.path}:predict HTTP/1.1\r\nHost: {place.netloc}\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode()
+    )
+    assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+    connection.sendall(body)
+    return connection
+
+
 @pytest.mark.slow
 def test_the_command_finishes_what_runs_when_it_is_stopped(tmp_path):
     folder = tiny_serving.save(tmp_path / "slow", tiny_serving.Slow)
@@ -415,17 +431,12 @@ def test_the_command_finishes_what_runs_when_it_is_stopped(tmp_path):
         assert "development" in lines[0]
         assert "ready" in lines[-1]
         address = next(line.split()[1] for line in lines if line.startswith("REST"))
-        images, answers = np.full((1, 1, 1, 3), 1500, np.float32), []
-
-        def send():
-            answers.append(post(address, instances=images.tolist()))
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        time.sleep(0.3)
-        process.send_signal(signal.SIGTERM)
-        thread.join()
-        assert answers[0].json()["predictions"] == images.tolist()
+        images = np.full((1, 1, 1, 3), 1500, np.float32)
+        with begun(address, instances=images.tolist()) as connection:
+            process.send_signal(signal.SIGTERM)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert json.loads(answer.read())["predictions"] == images.tolist()
         assert process.wait(60) == 0
         with pytest.raises(requests.ConnectionError):
             requests.get(address, timeout=5)
