@@ -94,6 +94,9 @@ PICTURES = {
     "png_gray": saved("PNG", noise(SIZE)),
     "png_palette": palette(noise()),
     "png_alpha": saved("PNG", noise((*SIZE, 4))),
+    "png_alpha_visible": saved("PNG", noise((*SIZE, 4)) | 1),
+    "png_gray_alpha": saved("PNG", Image.fromarray(noise((*SIZE, 4))).convert("LA")),
+    "png_gray_alpha_visible": saved("PNG", Image.fromarray(noise((*SIZE, 4)) | 1).convert("LA")),
     "png_transparent_colour": saved("PNG", noise(), transparency=(1, 2, 3)),
     "jpeg": saved("JPEG", noise()),
     "bmp": saved("BMP", noise()),
@@ -113,6 +116,18 @@ def test_a_crop_of_a_file_is_a_piece_of_the_picture(tmp_path, decoder, name):
         top, left = corner = [int(side) for side in corner]
         found = cropping.cut_file(path, corner, 16)
         np.testing.assert_array_equal(found, whole[top : top + 16, left : left + 16])
+
+
+def test_what_is_decoded_whole(decoder, monkeypatch):
+    whole = []
+    decode = cropping.decode
+    monkeypatch.setattr(cropping, "decode", lambda file: whole.append(file) or decode(file))
+    for data in PICTURES.values():
+        cropping.cut_file(data, (20, 30), 16)
+    cut = (
+        "png png_in_small_chunks png_stored png_gray png_alpha_visible png_gray_alpha_visible"
+    ).split()
+    assert [name for name, data in PICTURES.items() if data not in whole] == cut
 
 
 def test_bytes_are_cut_like_files(decoder):
