@@ -100,8 +100,10 @@ def _restore_one(path, target, restore, frames, values) -> str:
     from restore_tf.video import restore as video
     from restore_tf.video import speed
 
+    scale = getattr(restore, "scale", 1)
     if values.fps_report:
-        return f"{path}:\n{speed.report_table(speed.fps_report(path, restore))}"
+        report = speed.fps_report(path, restore, scale=scale)
+        return f"{path}:\n{speed.report_table(report)}"
     if values.as_images:
         stills = video.frames_as_images(
             path,
@@ -114,7 +116,9 @@ def _restore_one(path, target, restore, frames, values) -> str:
         )
         return f"{path}: {len(stills)} stills into {target}"
     folders.make(target.parent)
-    done = video.restore_video(path, target, restore, frames=frames, quality=values.video_quality)
+    done = video.restore_video(
+        path, target, restore, frames=frames, quality=values.video_quality, scale=scale
+    )
     return f"{target}: {done.frames} frames, {done.frames_per_second:.2f} frames/s"
 
 

@@ -466,6 +466,25 @@ def test_hidden_colours_reach_no_network(photos, tmp_path, identity, dtype):
     assert np.unique(identity[0]).size == 1
 
 
+def test_a_network_that_enlarges(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(restore, "_restorer", lambda values: lambda p: p.repeat(2, 0).repeat(2, 1))
+    alpha = np.full((5, 7), 255, np.uint8)
+    alpha[:, 4:] = 0
+    exif = Image.Exif()
+    exif[0x8769] = {0xA002: 7, 0xA003: 5}
+    Image.fromarray(np.dstack([PIXELS, alpha])).save("large.png", exif=exif.tobytes())
+    assert run("large.png", "--output", "out", "--strip") == 0
+    read = images.read_picture(tmp_path / "out" / "large.png")
+    np.testing.assert_array_equal(read.pixels, PIXELS.repeat(2, 0).repeat(2, 1))
+    assert read.alpha.shape == (10, 14)
+    assert read.alpha[:, :6].min() == 255 and read.alpha[:, 10:].max() == 0
+    with Image.open(tmp_path / "out" / "large.png") as image:
+        inner = image.getexif().get_ifd(0x8769)
+    assert (inner[0xA002], inner[0xA003]) == (14, 10)
+    strip = images.read_picture(tmp_path / "out" / "large_before_after.png").pixels
+    assert strip.shape == (10, 14 + 8 + 14, 3)
+
+
 class Clips:
     """In place of `video.restore_video`: what was asked of it."""
 
