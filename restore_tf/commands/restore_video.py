@@ -79,7 +79,7 @@ def run(
         work = [(clip, None) for clip in clips]
     elif values.as_images:
         work = [(clip, _folder(values.output) / clip.below) for clip in clips]
-        folders.check(values.output)
+        _check_stills(work)
     else:
         work = _targets(clips, inputs, values)
     failed = []
@@ -144,10 +144,24 @@ def _folder(output):
     return Path(output)
 
 
+def _check_stills(work):
+    """Raises a UserError where two clips' stills would have the same names."""
+    taken: dict[tuple[Path, str], Path] = {}
+    for clip, folder in work:
+        folders.check(folder)
+        other = taken.setdefault((folder, clip.path.stem), clip.path)
+        if other != clip.path:
+            raise UserError(
+                f"{clip.path}: its stills would have the names of {other}'s; restore them in two "
+                "runs."
+            )
+
+
 def _targets(clips, inputs, values) -> list[tuple[Entry, Path]]:
     """Returns each clip and the file that it becomes."""
     from restore_tf.video.writer import CONTAINERS
 
+    restore_jobs.check_suffix(values.suffix)
     if values.output is None and not values.suffix:
         _folder(None)
     target = Path(values.output) if values.output is not None else None
