@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 
@@ -61,7 +60,7 @@ def _restore(positional, values):
 
 
 def _restorer(values) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what turns a picture's pixels into restored ones, of the same shape and type.
+    """Returns what turns a picture's pixels into restored ones, of the same type.
 
     Pixels are (height, width, 3) or (height, width), uint8 or uint16.
     """
@@ -96,7 +95,7 @@ def _write(job, picture, restored, values):
     if job.output is not None:
         pictures_flags.save(job, picture, restored, values)
         return
-    result = dataclasses.replace(picture, pixels=restored)
+    result = files.restored(picture, restored)
     ending = f".{values.format}" if values.format else files.ending(picture.kind)
     data = files.encode(result, ending, values.jpeg_quality, job.name)
     try:

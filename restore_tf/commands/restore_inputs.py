@@ -92,7 +92,7 @@ def select(
             left_out.append(entry)
     for text in dict.fromkeys(inputs):
         if text != STREAM and not any(entry.source == text for entry in taken):
-            _check_not_empty(text, [e.path for e in left_out if e.source == text], taken, what)
+            _check_not_empty(text, [e for e in left_out if e.source == text], taken, what)
     line = kinds.describe_left_out(entry.path for entry in left_out)
     if line is not None:
         clips = any(kinds.is_clip(entry.path) for entry in left_out)
@@ -112,18 +112,18 @@ def _refusal(path, what):
 
 def _check_not_empty(text, left_out, taken, what):
     folder = Path(text)
+    line = kinds.describe_left_out(entry.path for entry in left_out)
     if folder.is_dir():
         if any(_is_below(entry.path, folder) for entry in taken):
             return  # found through another input
+        deep = any(entry.below != Path() for entry in left_out)
+        if not deep and any(place.is_dir() for place in folder.iterdir()):
+            hint = "--recursive looks into sub-folders"
+            line = f"{line}; {hint}" if line else hint
         endings = ", ".join(kinds.PICTURES if what == "pictures" else kinds.CLIPS)
-        line = kinds.describe_left_out(left_out) or "--recursive looks into sub-folders"
-        raise UserError(f"{text}: has no {what} ({endings}); {line}.")
-    if (
-        glob.has_magic(text)
-        and not folder.exists()
-        and not any(_matches(entry.path.parts, folder.parts) for entry in taken)
-    ):
-        line = kinds.describe_left_out(left_out)
+        raise UserError(f"{text}: has no {what} ({endings}){f'; {line}' if line else ''}.")
+    matched = any(_matches(entry.path.parts, folder.parts) for entry in taken)
+    if glob.has_magic(text) and not folder.exists() and not matched:
         raise UserError(f"{text}: matches no {what}{f'; {line}' if line else ''}.")
 
 

@@ -104,14 +104,19 @@ def _check(inputs, naming):
             "--output: missing; expected the folder for the restored pictures, or --suffix to "
             "write them beside the inputs."
         )
-    if os.sep in naming.suffix or "/" in naming.suffix:
-        raise UserError(f"--suffix {naming.suffix}: expected a part of a file name.")
+    check_suffix(naming.suffix)
     if STREAM in inputs and (
         naming.output is None or (naming.output != STREAM and not _is_file_name(naming.output))
     ):
         raise UserError("-: standard input has no name; expected --output - or a picture file.")
     if naming.strip and STREAM in (naming.output, *inputs):
         raise UserError("--strip: writes a file; expected no standard input or output.")
+
+
+def check_suffix(suffix: str) -> None:
+    """Raises a UserError for a --suffix that cannot stand in a name."""
+    if os.sep in suffix or "/" in suffix:
+        raise UserError(f"--suffix {suffix}: expected a part of a file name.")
 
 
 def _is_file_name(output):

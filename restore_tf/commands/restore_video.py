@@ -79,7 +79,7 @@ def run(
         work = [(clip, None) for clip in clips]
     elif values.as_images:
         work = [(clip, _folder(values.output) / clip.below) for clip in clips]
-        folders.check(values.output)
+        _check_stills(work)
     else:
         work = _targets(clips, inputs, values)
     failed = []
@@ -100,8 +100,10 @@ def _restore_one(path, target, restore, frames, values) -> str:
     from restore_tf.video import restore as video
     from restore_tf.video import speed
 
+    scale = getattr(restore, "scale", 1)
     if values.fps_report:
-        return f"{path}:\n{speed.report_table(speed.fps_report(path, restore))}"
+        report = speed.fps_report(path, restore, scale=scale)
+        return f"{path}:\n{speed.report_table(report)}"
     if values.as_images:
         stills = video.frames_as_images(
             path,
@@ -114,7 +116,9 @@ def _restore_one(path, target, restore, frames, values) -> str:
         )
         return f"{path}: {len(stills)} stills into {target}"
     folders.make(target.parent)
-    done = video.restore_video(path, target, restore, frames=frames, quality=values.video_quality)
+    done = video.restore_video(
+        path, target, restore, frames=frames, quality=values.video_quality, scale=scale
+    )
     return f"{target}: {done.frames} frames, {done.frames_per_second:.2f} frames/s"
 
 
@@ -140,10 +144,24 @@ def _folder(output):
     return Path(output)
 
 
+def _check_stills(work):
+    """Raises a UserError where two clips' stills would have the same names."""
+    taken: dict[tuple[Path, str], Path] = {}
+    for clip, folder in work:
+        folders.check(folder)
+        other = taken.setdefault((folder, clip.path.stem), clip.path)
+        if other != clip.path:
+            raise UserError(
+                f"{clip.path}: its stills would have the names of {other}'s; restore them in two "
+                "runs."
+            )
+
+
 def _targets(clips, inputs, values) -> list[tuple[Entry, Path]]:
     """Returns each clip and the file that it becomes."""
     from restore_tf.video.writer import CONTAINERS
 
+    restore_jobs.check_suffix(values.suffix)
     if values.output is None and not values.suffix:
         _folder(None)
     target = Path(values.output) if values.output is not None else None

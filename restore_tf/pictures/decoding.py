@@ -13,8 +13,8 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from restore_tf.errors import UserError
 from restore_tf.pictures import bmp, colour_profiles, extras, metadata, sixteen_bits, stated_colours
+from restore_tf.pictures.colour_spaces import Colours
 from restore_tf.pictures.metadata import Metadata
-from restore_tf.pictures.stated_colours import Colours
 from restore_tf.system.log import logger
 
 # GIF only to say of a misnamed animation what it is. No others: Pillow hands some to programs.

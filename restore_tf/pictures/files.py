@@ -19,7 +19,7 @@ from PIL import Image
 from restore_tf.errors import UserError
 from restore_tf.pictures import colour_profiles, decoding, hidden, kinds, metadata, sixteen_bits
 from restore_tf.pictures.decoding import Picture
-from restore_tf.pictures.pixels import _as_type, _with_colours
+from restore_tf.pictures.pixels import _as_type, _with_colours, from_float, to_float
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
 
@@ -75,6 +75,23 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
     if pixels.dtype != np.uint8:
         raise UserError(f"{path}: has 16 bits a channel; convert it to 8 bits.")
     return _with_colours(pixels)
+
+
+def restored(picture: Picture, pixels: np.ndarray) -> Picture:
+    """Returns a picture with restored pixels, and what belongs to the picture beside them.
+
+    Args:
+      picture: the degraded one.
+      pixels: as large as its pixels, or a multiple: alpha becomes as large, by bicubics (Pillow's).
+    """
+    alpha, beside = picture.alpha, picture.metadata
+    if pixels.shape[:2] != picture.pixels.shape[:2]:
+        size = pixels.shape[1::-1]
+        beside = metadata.resized(beside, size)
+        if alpha is not None:
+            plane = Image.fromarray(to_float(alpha)).resize(size, Image.Resampling.BICUBIC)
+            alpha = from_float(np.asarray(plane), alpha.dtype)
+    return dataclasses.replace(picture, pixels=pixels, alpha=alpha, metadata=beside)
 
 
 def ending(kind: str) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from restore_tf.pictures.pixels import repeat, scale_of
+
 
 def fill(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     """Returns pixels in which hidden ones have the colour of the nearest visible one.
@@ -41,14 +43,16 @@ def put_back(restored: np.ndarray, pixels: np.ndarray, alpha: np.ndarray | None)
     """Returns restored pixels in which hidden ones have their first colours again.
 
     Args:
-      restored: (height, width, …), of the type of `pixels`.
-      pixels: of the same shape, as they were before `fill`.
+      restored: (height, width, …), of the type of `pixels`, or a multiple of their size.
+      pixels: as they were before `fill`.
       alpha: as for `fill`.
     """
     if alpha is None or alpha.all():
         return restored
-    mask = (alpha == 0).reshape(alpha.shape + (1,) * (restored.ndim - 2))
-    return np.where(mask, pixels, restored)
+    scale = scale_of(restored, pixels)
+    mask = repeat(alpha == 0, scale)
+    mask = mask.reshape(mask.shape + (1,) * (restored.ndim - 2))
+    return np.where(mask, repeat(pixels, scale), restored)
 
 
 def restore(
@@ -57,7 +61,7 @@ def restore(
     """Restores pixels with `function`, which sees no hidden colours and changes none.
 
     Args:
-      function: takes and returns pixels of one shape and type.
+      function: takes and returns pixels of one type; what it returns may be a multiple as large.
       pixels, alpha: as for `fill`.
     """
     return put_back(function(fill(pixels, alpha)), pixels, alpha)

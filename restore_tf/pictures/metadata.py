@@ -181,6 +181,12 @@ def as_srgb(metadata: Metadata, name: str) -> Metadata:
     return dataclasses.replace(metadata, exif=exif, xmp=xmp_packets.as_srgb(xmp) if xmp else None)
 
 
+def resized(metadata: Metadata, size: tuple[int, int]) -> Metadata:
+    """Returns metadata for a picture of another (width, height); those of `read` are upright."""
+    exif = exif_blocks.upright(metadata.exif, *size) if metadata.exif else None
+    return dataclasses.replace(metadata, exif=exif)
+
+
 def _dpi(dpi):
     try:
         horizontal, vertical = (float(value) for value in dpi)

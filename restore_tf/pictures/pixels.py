@@ -36,10 +36,23 @@ def from_float(pixels: np.ndarray, dtype) -> np.ndarray:
     return np.rint(np.clip(pixels, 0.0, 1.0) * limit).astype(dtype)
 
 
+def scale_of(restored: np.ndarray, degraded: np.ndarray) -> int:
+    """Returns how many times as high and wide a restored picture is; 0 where it is no multiple."""
+    sides = [divmod(a, b) for a, b in zip(restored.shape[:2], degraded.shape[:2], strict=True)]
+    (scale, rest), other = sides
+    return scale if not rest and (scale, rest) == other else 0
+
+
+def repeat(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """Returns (height, width, …) `scale` times as large: each pixel becomes a square."""
+    return pixels if scale == 1 else pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
 def before_after(*pictures: np.ndarray, gap: int = 8) -> np.ndarray:
-    """Puts uint8 or uint16 pictures of one height side by side, as one (h, w, 3) uint8."""
-    columns = []
+    """Puts uint8 or uint16 pictures side by side, as one (h, w, 3) uint8; smaller ones enlarged."""
+    columns, height = [], max(len(pixels) for pixels in pictures)
     for pixels in pictures:
+        pixels = repeat(pixels, height // len(pixels))
         pixels = _as_type(_with_colours(pixels), np.uint8)
         columns += [pixels, np.full((pixels.shape[0], gap, 3), 255, np.uint8)]
     return np.concatenate(columns[:-1], axis=1)

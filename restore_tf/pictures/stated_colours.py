@@ -10,129 +10,21 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Callable
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import bmp, metadata, png
+from restore_tf.pictures import bmp, colour_spaces, metadata, png
+from restore_tf.pictures.colour_spaces import Colours
 from restore_tf.system.log import logger
 
-_D65 = (0.3127, 0.3290)
-_SRGB = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), _D65)
-_ADOBE_RGB = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65)
-# ITU-T H.273 table 2: number: (name, chromaticities x, y of red, green, blue and white).
-_PRIMARIES = {
-    1: ("BT.709", _SRGB),
-    4: ("BT.470 M", ((0.67, 0.33), (0.21, 0.71), (0.14, 0.08), (0.310, 0.316))),
-    5: ("BT.601 625", ((0.64, 0.33), (0.29, 0.60), (0.15, 0.06), _D65)),
-    6: ("BT.601 525", ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), _D65)),
-    7: ("SMPTE 240M", ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), _D65)),
-    8: ("film", ((0.681, 0.319), (0.243, 0.692), (0.145, 0.049), (0.310, 0.316))),
-    9: ("BT.2020", ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), _D65)),
-    11: ("DCI-P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.314, 0.351))),
-    12: ("Display P3", ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _D65)),
-    22: ("EBU 3213", ((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), _D65)),
-}
-_BRADFORD = np.array(
-    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
-)  # cone responses, for adapting one white to another (ICC.1:2022 annex E)
 _USUAL_GAMMA = 1 / 2.2  # with sRGB's primaries it means sRGB's own curve
 _SAME_GAMMA = 0.05  # relative; what libpng takes as no difference
-_SAME = 2  # 8-bit levels: two descriptions of one colour space differ by rounding
-_ROWS = 64  # converted at a time: floats take twelve bytes a pixel
 _UNSPECIFIED = 2  # H.273
 _HDR = {16: "PQ", 18: "HLG"}
 _TABLES = {256: 1, 65536: 1, 3 * 256: 3, 3 * 65536: 3}  # TIFF: entries in all: transfer curves
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B")
-
-
-def _srgb_curve(values):
-    """IEC 61966-2-1: sRGB's values in [0, 1] to light."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def _bt709_curve(values):
-    """H.273 transfer 1, 6, 14 and 15, inverted."""
-    return np.where(values < 0.081, values / 4.5, ((values + 0.0993) / 1.0993) ** (1 / 0.45))
-
-
-def _power(gamma):
-    return lambda values: values**gamma
-
-
-# ITU-T H.273 table 3: from values to light, both in [0, 1].
-_TRANSFERS = {
-    **dict.fromkeys((1, 6, 14, 15), _bt709_curve),
-    4: _power(2.2),
-    5: _power(2.8),
-    8: _power(1.0),
-    13: _srgb_curve,
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Colours:
-    """A colour space other than sRGB.
-
-    Attributes:
-      name: for messages.
-      primaries: chromaticities (x, y) of red, green, blue and white.
-      curve: from values (n,) to light, (n,) or (n, 3) for each channel; both in [0, 1].
-    """
-
-    name: str
-    primaries: tuple[tuple[float, float], ...]
-    curve: Callable[[np.ndarray], np.ndarray]
-
-    def to_srgb(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns pixels as sRGB: uint8 or uint16, (height, width, 3), or (height, width) gray.
-
-        Colours outside sRGB are clipped.
-        """
-        top = np.iinfo(pixels.dtype).max
-        levels = np.linspace(0, 1, top + 1)
-        light = np.broadcast_to(np.asarray(self.curve(levels), np.float32).T, (3, top + 1))
-        if pixels.ndim == 2:
-            return _stored(light.mean(0), top).astype(pixels.dtype)[pixels]
-        matrix = self._matrix().astype(np.float32)
-        result = np.empty_like(pixels)
-        for top_row in range(0, len(pixels), _ROWS):
-            rows = pixels[top_row : top_row + _ROWS]
-            linear = np.stack([light[c][rows[..., c]] for c in range(3)], -1) @ matrix.T
-            result[top_row : top_row + _ROWS] = _stored(linear, top)
-        return result
-
-    def _matrix(self):
-        """From light in these primaries to light in sRGB's, the white adapted."""
-        white, target = (_xyz(p[3]) for p in (self.primaries, _SRGB))
-        adapt = np.diag((_BRADFORD @ target) / (_BRADFORD @ white))
-        adapted = np.linalg.inv(_BRADFORD) @ adapt @ _BRADFORD @ _to_xyz(self.primaries)
-        return np.linalg.inv(_to_xyz(_SRGB)) @ adapted
-
-    @property
-    def same_as_srgb(self) -> bool:
-        """Whether a conversion would change colours by no more than rounding."""
-        steps = np.linspace(0, 255, 6).astype(np.uint8)
-        grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
-        return int(np.abs(self.to_srgb(grid).astype(int) - grid).max()) <= _SAME
-
-
-def _stored(light, top):
-    light = np.clip(light, 0, 1)
-    values = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(values * top)
-
-
-def _xyz(chromaticity):
-    x, y = chromaticity
-    return np.array([x / y, 1.0, (1 - x - y) / y])
-
-
-def _to_xyz(primaries):
-    columns = np.stack([_xyz(p) for p in primaries[:3]], -1)
-    return columns * np.linalg.solve(columns, _xyz(primaries[3]))
 
 
 def find(image: Image.Image, stream, tags: Image.Exif, name: str) -> tuple[Colours | None, bool]:
@@ -152,7 +44,7 @@ def find(image: Image.Image, stream, tags: Image.Exif, name: str) -> tuple[Colou
     """
     colours, over_profile = _find(image, stream, tags, name)
     if colours is not None and image.mode in _GRAY_MODES:
-        colours = _unless_srgb(dataclasses.replace(colours, primaries=_SRGB))
+        colours = _unless_srgb(dataclasses.replace(colours, primaries=colour_spaces.SRGB))
     return colours, over_profile
 
 
@@ -192,7 +84,11 @@ def _from_cicp(code, name):
     primaries, transfer, matrix, full = code
     if primaries == transfer == _UNSPECIFIED:
         return False, None
-    if matrix or primaries not in _PRIMARIES or transfer not in _TRANSFERS:
+    if (
+        matrix
+        or primaries not in colour_spaces.PRIMARIES
+        or transfer not in colour_spaces.TRANSFERS
+    ):
         logger.warning(
             "%s: its colours, cICP %d/%d/%d, are not supported; not converted.",
             name, primaries, transfer, matrix,
@@ -200,8 +96,10 @@ def _from_cicp(code, name):
         return False, None
     if not full:
         raise UserError(f"{name}: is of limited range (cICP); convert it to full range first.")
-    word, chromaticities = _PRIMARIES[primaries]
-    return True, _unless_srgb(Colours(f"{word} (cICP)", chromaticities, _TRANSFERS[transfer]))
+    word, chromaticities = colour_spaces.PRIMARIES[primaries]
+    return True, _unless_srgb(
+        Colours(f"{word} (cICP)", chromaticities, colour_spaces.TRANSFERS[transfer])
+    )
 
 
 def _unless_srgb(colours):
@@ -231,7 +129,7 @@ def _cicp_of_profile(profile):
 
 def _from_png(info, name):
     """PNG's gAMA and cHRM; each may stand alone."""
-    primaries, gamma = _SRGB, info.get("gamma", _USUAL_GAMMA)
+    primaries, gamma = colour_spaces.SRGB, info.get("gamma", _USUAL_GAMMA)
     flat = info.get("chromaticity")
     if flat is not None:
         white, *colours = [(flat[i], flat[i + 1]) for i in range(0, 8, 2)]
@@ -257,11 +155,11 @@ def _from_bmp(primaries, exponent, name):
 def _described(primaries, gamma, no_gamma, where):
     """Colours by primaries and the exponent that stored them; None where that is sRGB."""
     usual = abs(gamma / _USUAL_GAMMA - 1) <= _SAME_GAMMA
-    if usual and (no_gamma or Colours("", primaries, _srgb_curve).same_as_srgb):
-        curve = _srgb_curve
+    if usual and (no_gamma or Colours("", primaries, colour_spaces.srgb_curve).same_as_srgb):
+        curve = colour_spaces.srgb_curve
     else:
-        curve = _power(1 / gamma)
-    spaces = [*_PRIMARIES.values(), ("Adobe RGB", _ADOBE_RGB)]
+        curve = colour_spaces.power(1 / gamma)
+    spaces = [*colour_spaces.PRIMARIES.values(), ("Adobe RGB", colour_spaces.ADOBE_RGB)]
     word = next((word for word, known in spaces if _alike(known, primaries)), "other primaries")
     if not usual:
         word = f"{word} with gamma {gamma:.4g}"
@@ -284,13 +182,13 @@ def _from_tags(tags, name):
     """EXIF, and TIFF 6.0 section 20."""
     space = metadata.colour_space(tags)
     if space == "Adobe RGB":
-        return Colours("Adobe RGB (EXIF)", _ADOBE_RGB, _power(563 / 256))
+        return Colours("Adobe RGB (EXIF)", colour_spaces.ADOBE_RGB, colour_spaces.power(563 / 256))
     if space == "sRGB":
         return None
     primaries = _tag_primaries(tags, name)
     table = _tag_curve(tags, name)
     if table is not None:
-        colours = Colours("another transfer curve (TIFF)", primaries or _SRGB, table)
+        colours = Colours("another transfer curve (TIFF)", primaries or colour_spaces.SRGB, table)
         return _unless_srgb(colours)
     if primaries is not None:
         # TIFF 6.0: without a curve it is a gamma of 2.2.
@@ -308,7 +206,7 @@ def _tag_primaries(tags, name):
     if flat is None:
         return None
     try:
-        numbers = [float(v) for v in (*flat, *(white or _D65))]
+        numbers = [float(v) for v in (*flat, *(white or colour_spaces.D65))]
         primaries = tuple((numbers[i], numbers[i + 1]) for i in range(0, 8, 2))
         if len(numbers) == 8 and _possible(primaries):
             return primaries

@@ -23,7 +23,7 @@ from PIL import Image
 
 from restore_tf.errors import UserError
 from restore_tf.pictures import files
-from restore_tf.pictures.pixels import from_float, to_float
+from restore_tf.pictures.pixels import from_float, scale_of, to_float
 from restore_tf.serving import transports
 from restore_tf.serving.transports import ServerError
 
@@ -97,7 +97,7 @@ class Client:
           name: what to call the picture in messages.
 
         Returns:
-          The restored pixels, of the same shape, uint8.
+          The restored pixels, uint8: of the same shape, or where the model enlarges, a multiple.
 
         Raises:
           UserError: pixels of another shape or type, or too large a picture.
@@ -114,10 +114,10 @@ class Client:
         restored = files.read_picture(answer, name=f"{name}, as {self.server} restored it").pixels
         if pixels.ndim == 2 and restored.ndim == 3:
             restored = from_float(to_float(restored).mean(axis=-1), np.uint8)
-        if restored.shape != pixels.shape:
+        if restored.ndim != pixels.ndim or not scale_of(restored, pixels):
             raise ServerError(
                 f"{name}: the server restored {pixels.shape} to {restored.shape}; expected the "
-                "same size: is it a model of export.py?"
+                "same size or a multiple: is it a model of export.py?"
             )
         return restored
 

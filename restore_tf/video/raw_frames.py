@@ -82,6 +82,11 @@ class FrameRestorer:
     def __init__(self, model, form: FrameFormat, strength: float = 1.0):
         if not 0 <= strength <= 1:
             raise UserError(f"strength {strength}; expected a number from 0 to 1.")
+        if getattr(model, "output_scale", 1) != 1:
+            raise UserError(
+                f"{model.name}: enlarges {model.output_scale} times; frames of a stream keep their "
+                "size. Restore a file of them with restore.py."
+            )
         self._model, self._strength = model, strength
         self._layout = _Nv12(form) if form.pixels == "nv12" else _Rgb24(form)
         self._restore = self._way(model, form)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from restore_tf.errors import UserError
 from restore_tf.pictures import files, kinds
+from restore_tf.pictures.pixels import scale_of
 from restore_tf.system import folders, log, pipeline
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
@@ -73,6 +74,7 @@ def restore_video(
     *,
     frames: FrameRanges | str | None = None,
     quality: int | None = None,
+    scale: int = 1,
     progress: bool = True,
 ) -> Summary:
     """Restores a video, or a stretch of it, into a new file.
@@ -85,9 +87,11 @@ def restore_video(
     Args:
       source: a video.
       output: .mp4, .mov, .m4v or .mkv (H.264) or .webm (VP9). Replaced if it exists.
-      restore_pixels: (height, width, 3) uint8 to the same; called in this thread.
+      restore_pixels: (height, width, 3) uint8 to the same, `scale` times as large; called in this
+        thread.
       frames: one stretch; it starts at time 0 in the output, with the sound of the same time.
       quality: the encoder's constant rate factor; smaller is better. None: no visible loss.
+      scale: how many times as high and wide restored frames are.
       progress: show frames per second and the time left, on terminals only.
 
     Raises:
@@ -110,9 +114,10 @@ def restore_video(
         stop_signals() as stop,
         atomic_path(output) as temporary,
         Reader(clip, stretch) as reader,
-        Writer(temporary, output, clip, reader, stretch, quality) as writer,
+        Writer(temporary, output, larger(clip, scale), reader, stretch, quality) as writer,
     ):
-        count = _run(reader, restore_pixels, writer.write, stop, _total(clip, stretch), progress)
+        total = _total(clip, stretch)
+        count = _run(reader, restore_pixels, scale, writer.write, stop, total, progress)
         if not count:
             raise UserError(f"{source}: none of its frames can be decoded; it is damaged.")
     lost = reader.lost if stretch is None else stretch.count - count
@@ -120,8 +125,8 @@ def restore_video(
     return Summary(
         frames=count,
         seconds=time.perf_counter() - started,
-        width=clip.upright_size[0],
-        height=clip.upright_size[1],
+        width=scale * clip.upright_size[0],
+        height=scale * clip.upright_size[1],
         lost=lost,
         damaged=reader.damaged,
         dropped=tuple(writer.dropped),
@@ -144,7 +149,8 @@ def frames_as_images(
     Args:
       source: a video.
       folder: where to; made if missing.
-      restore_pixels: (height, width, 3) uint8 to the same; called in this thread.
+      restore_pixels: (height, width, 3) uint8 to the same, or a multiple as large; called in this
+        thread.
       frames: which; all by default.
       suffix: the stills' ending, which decides their format.
       jpeg_quality: of JPEG and WebP, 1 to 100.
@@ -184,7 +190,7 @@ def frames_as_images(
         written.append(path(frame.number))
 
     with stop_signals() as stop, Reader(clip, stretch, with_others=False) as reader:
-        _run(reader, restore_pixels, write, stop, stretch.count, progress)
+        _run(reader, restore_pixels, None, write, stop, stretch.count, progress)
     _warn_of_losses(clip, reader, stretch.count - len(written))
     return written
 
@@ -210,14 +216,14 @@ def _total(clip: Clip, stretch: Stretch | None) -> int | None:
     return stretch.count if stretch else clip.frames or None
 
 
-def _run(reader, restore_pixels, write, stop, total, progress) -> int:
+def _run(reader, restore_pixels, scale, write, stop, total, progress) -> int:
     """Restores all of a reader's frames; returns how many."""
     count = 0
 
     def work(item):
         nonlocal count
         if isinstance(item, Frame):
-            item = item._replace(pixels=restored(restore_pixels, item))
+            item = item._replace(pixels=restored(restore_pixels, item, scale))
             count += 1
             bar.update()
         return item
@@ -233,15 +239,32 @@ def _run(reader, restore_pixels, write, stop, total, progress) -> int:
     return count
 
 
-def restored(restore_pixels: RestorePixels, frame: Frame) -> np.ndarray:
-    """Returns a frame's restored pixels; a UserError if their shape or type is another."""
+def restored(restore_pixels: RestorePixels, frame: Frame, scale: int | None = 1) -> np.ndarray:
+    """Returns a frame's restored pixels.
+
+    Args:
+      restore_pixels: (height, width, 3) uint8 to the same, or a multiple as large.
+      frame: the degraded one.
+      scale: the multiple that is expected; None for any.
+
+    Raises:
+      UserError: their size or type is another.
+    """
     pixels = np.asarray(restore_pixels(frame.pixels))
-    if pixels.shape != frame.pixels.shape or pixels.dtype != np.uint8:
+    found = scale_of(pixels, frame.pixels) if pixels.ndim == 3 and pixels.shape[2] == 3 else 0
+    if not found or found != (scale or found) or pixels.dtype != np.uint8:
+        height, width, channels = frame.pixels.shape
+        expected = ((scale or 1) * height, (scale or 1) * width, channels)
         raise UserError(
             f"frame {frame.number}: restored to shape {pixels.shape} and type {pixels.dtype}; "
-            f"expected {frame.pixels.shape} and uint8."
+            f"expected {expected} and uint8."
         )
     return pixels
+
+
+def larger(clip: Clip, scale: int) -> Clip:
+    """Returns a clip's description with `scale` times its size."""
+    return dataclasses.replace(clip, width=scale * clip.width, height=scale * clip.height)
 
 
 def _warn_of_losses(clip, reader, lost, uncopied=0):

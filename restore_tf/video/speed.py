@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import tempfile
@@ -16,7 +17,7 @@ from restore_tf.system import pipeline
 from restore_tf.video import clip as video_clip
 from restore_tf.video.clip import Clip
 from restore_tf.video.reader import Frame, Reader
-from restore_tf.video.restore import WAITING, RestorePixels, restored
+from restore_tf.video.restore import WAITING, RestorePixels, larger, restored
 from restore_tf.video.writer import Writer
 
 _FEWEST = 3  # frames that each part is measured on, however slow
@@ -25,7 +26,11 @@ _PARTS = ("decode", "restore", "encode", "pipeline")
 
 
 def fps_report(
-    source: str | os.PathLike, restore_pixels: RestorePixels, *, seconds: float = 10.0
+    source: str | os.PathLike,
+    restore_pixels: RestorePixels,
+    *,
+    scale: int = 1,
+    seconds: float = 10.0,
 ) -> dict[str, Any]:
     """Measures decoding, restoring and encoding alone, and all three overlapped, on a clip.
 
@@ -34,7 +39,8 @@ def fps_report(
 
     Args:
       source: a video.
-      restore_pixels: (height, width, 3) uint8 to the same.
+      restore_pixels: (height, width, 3) uint8 to the same, `scale` times as large.
+      scale: how many times as high and wide restored frames are.
       seconds: about how long to measure, all in all; a slow network takes longer, because each
         part is measured on at least 3 frames.
 
@@ -51,18 +57,19 @@ def fps_report(
     """
     clip = video_clip.probe(source)
     sample = _sample(clip)
-    restored(restore_pixels, sample[0])
+    work = functools.partial(_worked, restore_pixels, scale)
+    output = larger(clip, scale)
+    done = work(sample[0])
     share = seconds / len(_PARTS)
     width, height = clip.upright_size
     report: dict[str, Any] = {"path": str(source), "width": width, "height": height}
     report["decode"] = _timed(_decoded(clip), lambda frame: None, share)
-    report["restore"] = _timed(
-        itertools.cycle(sample), lambda frame: restored(restore_pixels, frame), share
-    )
+    report["restore"] = _timed(itertools.cycle(sample), work, share)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "encoded.mkv")
-        report["encode"] = _encoding(clip, path, itertools.cycle(sample), share)
-        report["pipeline"] = _pipeline(clip, path, restore_pixels, share)
+        frames = itertools.cycle(sample if scale == 1 else [done])
+        report["encode"] = _encoding(output, path, frames, share)
+        report["pipeline"] = _pipeline(clip, output, path, work, share)
     report["clip_fps"] = float(clip.rate) if clip.rate else None
     report["speed"] = report["pipeline"]["fps"] / float(clip.rate) if clip.rate else None
     return report
@@ -133,7 +140,11 @@ def _encoding(clip, path, frames, seconds) -> dict[str, Any]:
     return _row(durations, time.perf_counter() - start)
 
 
-def _pipeline(clip, path, restore_pixels, seconds) -> dict[str, Any]:
+def _worked(restore_pixels, scale, frame):
+    return frame._replace(pixels=restored(restore_pixels, frame, scale))
+
+
+def _pipeline(clip, output, path, work, seconds) -> dict[str, Any]:
     decoded_at: dict[int, float] = {}
     latencies: list[float] = []
 
@@ -141,9 +152,6 @@ def _pipeline(clip, path, restore_pixels, seconds) -> dict[str, Any]:
         for frame in _decoded(clip):
             decoded_at[frame.number] = time.perf_counter()
             yield frame
-
-    def work(frame):
-        return frame._replace(pixels=restored(restore_pixels, frame))
 
     def write(frame):
         writer.write(frame)
@@ -153,7 +161,7 @@ def _pipeline(clip, path, restore_pixels, seconds) -> dict[str, Any]:
         return len(latencies) >= _FEWEST and time.perf_counter() - start >= seconds
 
     start = time.perf_counter()
-    with Writer(path, path, clip) as writer:
+    with Writer(path, path, output) as writer:
         for _ in pipeline.overlap(frames(), work, write, stop, WAITING):
             pass
     return _row(latencies, time.perf_counter() - start)

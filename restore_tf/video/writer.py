@@ -50,7 +50,7 @@ class Writer:
     Args:
       path: where to.
       name: how errors and warnings call it; its ending decides the format.
-      clip: the source.
+      clip: the source; its size is that of the frames that will come.
       reader: the open source, for the streams to copy; None copies none.
       stretch: the frames that will come; they are moved to start at time 0.
       quality: constant rate factor, 0 to 51 for H.264, 0 to 63 for VP9; smaller is better. None:
@@ -168,8 +168,11 @@ class Writer:
 
     def _write_frame(self, frame: Frame) -> None:
         with self._errors():
-            video_clip.pixels_of(frame.picture)[:] = self._clip.orientation.stored(frame.pixels)
-            picture = self._converter.from_rgb(frame.picture, self._video.codec_context.pix_fmt)
+            picture = frame.picture
+            if (picture.width, picture.height) != (self._clip.width, self._clip.height):
+                picture = self._av.VideoFrame(self._clip.width, self._clip.height, "rgb24")
+            video_clip.pixels_of(picture)[:] = self._clip.orientation.stored(frame.pixels)
+            picture = self._converter.from_rgb(picture, self._video.codec_context.pix_fmt)
             picture.pict_type = 0  # the source's kind of frame, which the encoder would obey
             picture.pts, picture.time_base = frame.time - self._origin, self._clip.time_base
             picture.duration = frame.duration

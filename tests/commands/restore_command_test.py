@@ -466,6 +466,25 @@ def test_hidden_colours_reach_no_network(photos, tmp_path, identity, dtype):
     assert np.unique(identity[0]).size == 1
 
 
+def test_a_network_that_enlarges(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(restore, "_restorer", lambda values: lambda p: p.repeat(2, 0).repeat(2, 1))
+    alpha = np.full((5, 7), 255, np.uint8)
+    alpha[:, 4:] = 0
+    exif = Image.Exif()
+    exif[0x8769] = {0xA002: 7, 0xA003: 5}
+    Image.fromarray(np.dstack([PIXELS, alpha])).save("large.png", exif=exif.tobytes())
+    assert run("large.png", "--output", "out", "--strip") == 0
+    read = images.read_picture(tmp_path / "out" / "large.png")
+    np.testing.assert_array_equal(read.pixels, PIXELS.repeat(2, 0).repeat(2, 1))
+    assert read.alpha.shape == (10, 14)
+    assert read.alpha[:, :6].min() == 255 and read.alpha[:, 10:].max() == 0
+    with Image.open(tmp_path / "out" / "large.png") as image:
+        inner = image.getexif().get_ifd(0x8769)
+    assert (inner[0xA002], inner[0xA003]) == (14, 10)
+    strip = images.read_picture(tmp_path / "out" / "large_before_after.png").pixels
+    assert strip.shape == (10, 14 + 8 + 14, 3)
+
+
 class Clips:
     """In place of `video.restore_video`: what was asked of it."""
 
@@ -486,7 +505,8 @@ class Clips:
 
 @pytest.fixture
 def clips(photos, monkeypatch, tmp_path):
-    for name in ("films/a.mp4", "films/b.MTS", "films/trip/c.3gp", "films/.d.mp4"):
+    names = ("films/a.mp4", "films/b.MTS", "films/trip/c.3gp", "films/.d.mp4")
+    for name in (*names, "twins/a.mov", "twins/a.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     return Clips(monkeypatch)
@@ -543,6 +563,8 @@ def test_a_broken_clip_does_not_stop_the_others(clips, tmp_path, capsys):
         (["films/a.mp4", "--output", "o.mp4", "--suffix", "_s"], "expected a folder, or no suffix"),
         (["photos", "--output", "o", "--as_images"], "--as_images: is for videos"),
         (["films/*.wmv", "--output", "o"], "films/*.wmv: matches no pictures"),
+        (["twins", "--output", "o", "--as_images"], "twins/a.mp4: its stills would have the names"),
+        (["twins", "--output", "o", "--suffix", "/x"], "--suffix /x: expected a part of a file"),
     ],
 )
 def test_bad_input_of_clips_is_one_line(clips, tmp_path, words, message, capsys):
@@ -550,3 +572,16 @@ def test_bad_input_of_clips_is_one_line(clips, tmp_path, words, message, capsys)
     assert message in error_of(capsys, run(*words))
     assert not clips.done
     assert (tmp_path / "a_file").read_text() == "not a folder"
+
+
+def test_folders_without_pictures(photos, tmp_path, capsys):
+    (tmp_path / "full" / "trip").mkdir(parents=True)
+    (tmp_path / "full" / "notes.txt").write_text("x")
+    line = error_of(capsys, run("full", "--output", "o"))
+    assert "full: has no pictures (.png, " in line
+    assert line.endswith("left out 1 file: 1 .txt (notes.txt); --recursive looks into sub-folders.")
+    (tmp_path / "full" / "trip" / "a.heic").write_text("x")
+    line = error_of(capsys, run("full", "--output", "o", "--recursive"))
+    assert "2 files: 1 .heic (a.heic; convert" in line and "--recursive" not in line
+    line = error_of(capsys, run("photos", "full", "--output", "o"))
+    assert line.startswith("error: full: has no pictures")

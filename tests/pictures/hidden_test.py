@@ -58,3 +58,12 @@ def test_a_flat_cut_out_stays_flat():
     restored = hidden.restore(lambda p: ndimage.uniform_filter(p, (9, 9, 1)), pixels, alpha)
     assert restored[:, :8].min() == 250
     assert restored[:, 8:].max() == 0
+
+
+def test_enlarged_pictures_keep_hidden_colours_as_squares():
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    alpha = np.array([[0, 1], [255, 255]], np.uint8)
+    restored = hidden.restore(lambda p: p.repeat(2, 0).repeat(2, 1) + 100, pixels, alpha)
+    expected = (pixels + 100).repeat(2, 0).repeat(2, 1)
+    expected[:2, :2] = pixels[0, 0]
+    np.testing.assert_array_equal(restored, expected)

@@ -430,3 +430,10 @@ def test_python_interface_and_what_it_refuses():
         stream.run(Recorder(), only_written, sink[1], form, live=False)
     for file in (source[0], only_written, *sink):
         os.close(file)
+
+
+def test_a_network_that_enlarges_is_refused():
+    model = Recorder()
+    model.output_scale = 2
+    with pytest.raises(UserError, match="recorder: enlarges 2 times; frames of a stream keep"):
+        FrameRestorer(model, FrameFormat(4, 6))

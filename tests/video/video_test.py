@@ -887,3 +887,26 @@ def test_clips_of_other_endings(tmp_path, ending):
                 container.mux(packet)
     assert kinds.is_clip(packed)
     assert video.restore_video(packed, tmp_path / "out.mkv", identity).frames == 12
+
+
+@pytest.mark.parametrize("rotation", [None, 90])
+def test_a_network_that_enlarges(tmp_path, rotation):
+    source = make_clip(tmp_path / "clip.mp4", UNEVEN, audio="aac", rotation=rotation)
+
+    def restore(pixels):
+        return pixels.repeat(2, 0).repeat(2, 1)
+
+    summary = video.restore_video(source, tmp_path / "out.mp4", restore, scale=2)
+    size = video_clip.probe(source).upright_size
+    assert (summary.width, summary.height) == (2 * size[0], 2 * size[1])
+    clip = video_clip.probe(tmp_path / "out.mp4")
+    assert clip.upright_size == (summary.width, summary.height)
+    assert frame_times(tmp_path / "out.mp4") == pytest.approx(frame_times(source), abs=1e-6)
+    assert numbers(tmp_path / "out.mp4") == list(range(12))
+    with pytest.raises(UserError, match=r"restored to shape .*; expected \(48, 64, 3\)|64, 48"):
+        video.restore_video(source, tmp_path / "other.mp4", restore)
+    (still,) = video.frames_as_images(source, tmp_path / "stills", restore, frames="3")
+    with Image.open(still) as image:
+        assert image.size == (summary.width, summary.height)
+    report = speed.fps_report(source, restore, scale=2, seconds=0.1)
+    assert report["pipeline"]["frames"] >= 3

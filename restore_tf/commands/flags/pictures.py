@@ -5,7 +5,6 @@ and an exit code.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -105,8 +104,7 @@ def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.Fla
     if job.existing is not None and not values.overwrite:  # it came up meanwhile
         raise _exists(job)
     folders.make(job.output.parent)
-    restored = dataclasses.replace(picture, pixels=pixels)
-    files.write_picture(job.output, restored, values.jpeg_quality)
+    files.write_picture(job.output, files.restored(picture, pixels), values.jpeg_quality)
     if job.strip is not None:
         files.write_picture(job.strip, before_after(picture.pixels, pixels))
 

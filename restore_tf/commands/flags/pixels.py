@@ -43,7 +43,8 @@ def check(values: flags.FlagValues) -> None:
 def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the function that turns a picture's pixels into restored ones.
 
-    Pixels are (height, width, 3) or (height, width), uint8 or uint16, the same in and out.
+    Pixels are (height, width, 3) or (height, width), uint8 or uint16, the same in and out. The
+    function's attribute `scale` says how many times as high and wide they come out.
     """
     from restore_tf.inference import restore as inference
 
@@ -68,6 +69,7 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
             _say_difference(pieces, whole)
             return inference.from_float(pieces, pixels.dtype)
 
+    run.scale = getattr(model, "output_scale", 1)
     return run
 
 
