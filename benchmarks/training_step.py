@@ -2,7 +2,7 @@
 """What the training loop costs beside the bare step, on this machine.
 
 For each case two times of the same step: bare, on a batch that is already in memory, and as
-`restore_tf.training.loop.train` does it, with the data pipeline, the logs, a Keras callback and the
+`restore_tf.training.train` does it, with the data pipeline, the logs, a Keras callback and the
 check of every loss. The two take turns of a few steps in one process, so that they meet the same
 machine.
 Startup is timed apart: a process of its own, from its start to the end of the first step.
@@ -13,7 +13,6 @@ Seconds are this machine's; the ratios are what to compare. See README.md beside
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
@@ -63,8 +62,9 @@ def measure(name, precision, arguments):
     time that passes ("ratio") and of what the process computes ("cpu_ratio")."""
     from restore_tf.datasets import pairs, sources
     from restore_tf.experiments import experiment
-    from restore_tf.training import loop as training
+    from restore_tf.training.loop import train_with
     from restore_tf.training.options import Options
+    from restore_tf.training.tensorflow_engine import TensorFlowEngine
 
     recipe = recipe_of(name)
     source = sources.cached(sources.open_source("synthetic", "defocus", "train"))
@@ -73,11 +73,13 @@ def measure(name, precision, arguments):
     batches = pairs.training_batches(
         source, crop=recipe.crop, batch=recipe.batch, steps=1, seed=0, augment=()
     )
-    turns = _Turns(next(iter(batches)), arguments.steps, arguments.rounds)
-    with tempfile.TemporaryDirectory() as workdir, turns.knowing_the_step(training):
-        short = dataclasses.replace(recipe, steps=turns.total, schedule_steps=recipe.steps)
+    total = WARM + arguments.rounds * (IDLE + arguments.steps)
+    short = dataclasses.replace(recipe, steps=total + 1, schedule_steps=recipe.steps)
+    engine = TensorFlowEngine(short, options)
+    turns = _Turns(engine, next(iter(batches)), arguments.steps)
+    with tempfile.TemporaryDirectory() as workdir:
         experiment.write(workdir, short, {})
-        training.train(short, workdir, source, held_out, options, callbacks=[turns])
+        train_with(engine, workdir, source, held_out, callbacks=[turns])
     return {name: statistics.quantiles(values, n=4) for name, values in turns.found.items()}
 
 
@@ -87,66 +89,52 @@ class _Turns(keras.callbacks.Callback):
 
     Both are one compiled function with one set of weights: a second network of its own would lie
     elsewhere in memory and, learning a single batch by heart, have other numbers to compute with.
+    It looks at the beginnings of steps: at their ends Keras would fetch every loss for it.
     """
 
-    def __init__(self, batch, steps, rounds):
+    def __init__(self, engine, batch, steps):
         super().__init__()
-        self.batch, self.steps = batch, steps
-        self.total = WARM + rounds * (IDLE + steps)
+        self.engine, self.batch, self.steps = engine, batch, steps
         self.found = {"bare": [], "ratio": [], "cpu_ratio": []}
-        self._step, self._begin, self._done = None, None, 0
+        self._begin = None
 
-    @contextlib.contextmanager
-    def knowing_the_step(self, training):
-        """Inside, the step function that `training.train` makes is kept here too."""
-        make_step = training.make_step
-
-        def keep(*arguments):
-            self._step = make_step(*arguments)
-            return self._step
-
-        training.make_step = keep
-        try:
-            yield
-        finally:
-            training.make_step = make_step
-
-    def bare_step(self):
-        """One step on the batch in memory, and nothing around it."""
-        import tensorflow as tf
-
-        self._step(self.batch, tf.constant(0.0)).numpy()
-
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None):
         """Takes the times of a turn's end, and lets the bare step have its own."""
-        self._done += 1
-        place = (self._done - WARM) % (IDLE + self.steps)
-        if self._done < WARM:
+        if batch < WARM:  # so many steps are done
             return
+        place = (batch - WARM) % (IDLE + self.steps)
         if place == IDLE:
             # Batches that were fetched during the other's turn are used up by now.
-            self._begin = _clocks()
+            self._begin = self._clocks_when_done()
         elif place == 0:
-            loop = self._begin and _since(self._begin)
-            for _ in range(IDLE):
-                self.bare_step()
-            begin = _clocks()
-            for _ in range(self.steps):
-                self.bare_step()
-            bare = _since(begin)
+            loop = self._begin and _since(self._begin, self._clocks_when_done())
+            self._bare_steps(IDLE)
+            begin = self._clocks_when_done()
+            self._bare_steps(self.steps)
+            bare = _since(begin, self._clocks_when_done())
             if loop:
                 self.found["bare"].append(bare[0] / self.steps)
                 self.found["ratio"].append(loop[0] / bare[0])
                 self.found["cpu_ratio"].append(loop[1] / bare[1])
+
+    def _bare_steps(self, count):
+        """Steps on the batch in memory, and nothing around them."""
+        for _ in range(count):
+            self.engine.step(self.batch)
+
+    def _clocks_when_done(self):
+        """The clocks when the device has done all that it was given."""
+        self.model.trainable_variables[0].numpy()
+        return _clocks()
 
 
 def _clocks():
     return time.perf_counter(), time.process_time()
 
 
-def _since(begin):
+def _since(begin, end):
     """Seconds that passed, and seconds that the process' threads computed."""
-    return [now - then for now, then in zip(_clocks(), begin, strict=True)]
+    return [now - then for now, then in zip(end, begin, strict=True)]
 
 
 def _quartiles(values):
@@ -166,7 +154,9 @@ def startup():
         flags = ["--model=srn", "--steps=1", "--log_every=1", "--validation_pictures=1"]
         return {
             "import tensorflow, keras": seconds("-c", "import tensorflow, keras"),
-            "import restore_tf.training.loop": seconds("-c", "import restore_tf.training.loop"),
+            "import restore_tf.training.tensorflow_engine": seconds(
+                "-c", "import restore_tf.training.tensorflow_engine"
+            ),
             "train.py --steps 1": seconds("train.py", *flags, f"--workdir={workdir}"),
         }
 

@@ -71,13 +71,13 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
         engine.start(workdir)
         engine.check_data(training)
         state = engine.state
-        judge = Validation(state.model, validation, options.validation_pictures)
+        validation = Validation(state.model, validation, options.validation_pictures)
         log = run_log.RunLog(workdir, state.step, engine.experiment.steps, engine.writes)
         try:
-            finished = _Loop(engine, judge, log, callbacks).run(training)
+            finished = _Loop(engine, validation, log, callbacks).run(training)
         finally:
             log.close()
-    return Result(state.step, finished, state.best_score, judge.degraded_psnr)
+    return Result(state.step, finished, state.best_score, validation.degraded_psnr)
 
 
 def _engine_class():
@@ -93,10 +93,10 @@ def _engine_class():
 class _Loop:
     """The pieces of one training, and the order they run in."""
 
-    def __init__(self, engine, judge, log, callbacks):
+    def __init__(self, engine, validation, log, callbacks):
         self.engine, self.state = engine, engine.state
         self.experiment, self.options = engine.experiment, engine.options
-        self.judge, self.log = judge, log
+        self.validation, self.log = validation, log
         self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=engine.state.model)
         self.losses = RecentLosses(engine.read)
         self.saved_step = engine.state.step
@@ -201,15 +201,15 @@ class _Loop:
         self._check_weights()
         state, experiment, rate = self.state, self.experiment, self._rate()
         with state.validated_weights():
-            psnr, restored = self.judge() if self.engine.writes else (0.0, [])
+            psnr, restored = self.validation() if self.engine.writes else (0.0, [])
             psnr = float(self.engine.agreed([psnr])[0])
             best = state.note_validation(
                 psnr, experiment.plateau_patience, experiment.plateau_factor
             )
             with self._writing():
-                self.log.record(state.step, psnr=psnr, psnr_degraded=self.judge.degraded_psnr)
+                self.log.record(state.step, psnr=psnr, psnr_degraded=self.validation.degraded_psnr)
                 if restored:
-                    self.log.pictures(state.step, self.judge.rows(restored))
+                    self.log.pictures(state.step, self.validation.rows(restored))
                 if best:
                     self.engine.checkpoints.save_best()
         means, self.losses.since_validation = self.losses.since_validation.values(), Means()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 # Where in its graph TensorFlow was, and how it names what Python raised inside.
-_GRAPH = re.compile(r"\{\{(?:function_)?node [^}]*\}\}|\[Op:[^\]]*\](?: name: ?\S*)?")
-_PIPELINE = re.compile(r"^Error in user-defined function passed to .*? iterator: \S+: ")
+_GRAPH = re.compile(r"\[*\{\{(?:function_)?node [^}]*\}\}\]*|\[Op:[^\]]*\](?: name: ?\S*)?")
 _TYPE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception): ")
 
 
@@ -19,4 +18,4 @@ def first_line(error: BaseException) -> str:
     text = _GRAPH.sub("", str(getattr(error, "message", None) or error))
     lines = [line.strip() for line in text.splitlines()]
     line = next(filter(None, lines), type(error).__name__)
-    return (_TYPE.sub("", _PIPELINE.sub("", line)).strip() or line).rstrip(".")
+    return (_TYPE.sub("", line).strip() or line).rstrip(".")

@@ -17,6 +17,8 @@ from restore_tf.training.engine import Engine
 from restore_tf.training.messages import first_line
 from restore_tf.training.state import State
 
+_RAISED = f"{UserError.__name__}: "  # what `datasets.samples` raised, in TensorFlow's words
+
 
 class WorkerLost(UserError):
     """Another worker is gone: nothing that this one did wrong, and a restart helps."""
@@ -77,13 +79,17 @@ class TensorFlowEngine(Engine):
             )
 
         iterator = iter(self.strategy.distribute_datasets_from_function(of_worker))
-        for number in range(step, phase.end):
+        for _ in range(step, phase.end):
             try:
                 batch = next(iterator)
             except tf.errors.OpError as error:
-                samples = range(phase.sample(number), phase.sample(number + 1))
-                self._explain(error, source, samples)
-                raise
+                _, raised, reason = str(error).partition(_RAISED)
+                if not raised:
+                    raise
+                reason = reason.splitlines()[0].rstrip(".")
+                raise UserError(
+                    f"{reason}; replace that pair, then run the same command to resume."
+                ) from None
             yield batch
 
     def read(self, losses):
@@ -107,13 +113,4 @@ class TensorFlowEngine(Engine):
             raise WorkerLost(
                 f"another worker is gone ({type(error).__name__}); start all workers again with "
                 "the same command: they continue from the last checkpoint."
-            ) from None
-
-    def _explain(self, error, source, samples):
-        name = pairs.name_damage(source, samples, self.options.seed)
-        if name is not None:
-            reason = first_line(error).removeprefix(f"{name}: ")
-            raise UserError(
-                f"{name}: one of the pair cannot be decoded ({reason}); replace it, then run the "
-                "same command to resume."
             ) from None

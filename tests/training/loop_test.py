@@ -1,13 +1,14 @@
 """What the loop reads, writes and says: losses, callbacks, metrics.csv, messages."""
 
 import csv
+import dataclasses
 import logging
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_training import At, rows, run, simple, stop_at
+from tiny_training import At, rows, run, simple, source, stop_at
 from tiny_training import toys as toys
 
 from restore_tf.errors import UserError
@@ -89,8 +90,10 @@ def test_keras_own_callbacks(tmp_path):
     assert (result.step, result.finished) == (8, True)
     with open(tmp_path / "history.csv", newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
+    # What they did to the rate lasts beyond them.
+    run(tmp_path, dataclasses.replace(recipe, steps=10))
     rates = [float(row["learning_rate"]) for row in rows(tmp_path) if row["loss"]]
-    np.testing.assert_allclose(rates, [1e-12, 1e-12, 5e-13, 2.5e-13], rtol=1e-5)
+    np.testing.assert_allclose(rates, [1e-12, 1e-12, 5e-13, 2.5e-13, 1.25e-13], rtol=1e-5)
 
 
 def test_a_rise_of_the_loss_is_said_once(tmp_path, monkeypatch, caplog):
@@ -105,6 +108,20 @@ def test_a_rise_of_the_loss_is_said_once(tmp_path, monkeypatch, caplog):
     said = [r.message for r in caplog.records if "the loss rose from" in r.message]
     assert len(said) == 1
     assert "by step 6." in said[0]
+
+
+def test_a_pair_that_is_found_too_small_is_named(tmp_path):
+    known = source()
+
+    class Unsized(type(known)):
+        sizes = None
+        names, read_crop = known.names, staticmethod(known.read_crop)
+
+        def __init__(self):
+            pass
+
+    with pytest.raises(UserError, match=r"^p\d: is 24x24 pixels, smaller than the training crop"):
+        run(tmp_path, simple(crop=32), Unsized())
 
 
 def test_messages_go_to_the_logger(tmp_path, caplog):
@@ -143,15 +160,14 @@ def test_the_metrics_of_older_versions_are_kept(tmp_path):
     assert [row["psnr_degraded"] for row in found] == ["", "20.25", "20.25"]
 
 
-def test_tensorflows_places_are_left_out():
-    def fail():
-        raise ValueError("a.png: is truncated.")
-
-    data = tf.data.Dataset.range(1).map(lambda n: tf.numpy_function(fail, [], tf.int64))
-    with pytest.raises(tf.errors.OpError) as caught:
-        next(iter(data))
-    assert "{{" in str(caught.value)
-    assert first_line(caught.value) == "a.png: is truncated"
-    assert first_line(RuntimeError()) == "RuntimeError"
-    error = tf.errors.InternalError(None, None, "{{function_node f}} bad [Op:Mul] name: x")
-    assert first_line(error) == "bad"
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("{{function_node __wrapped__Mul_device_/job:a}} bad [Op:Mul] name: x", "bad"),
+        ("\nValueError: a.png: is truncated.\nTraceback", "a.png: is truncated"),
+        ("OOM when allocating [[{{node while/conv}}]]", "OOM when allocating"),
+        ("", "InternalError"),
+    ],
+)
+def test_tensorflows_places_are_left_out(message, expected):
+    assert first_line(tf.errors.InternalError(None, None, message)) == expected

@@ -97,7 +97,7 @@ def test_a_clipped_step_by_hand(strategy):
 
 
 @BOTH
-def test_the_average_is_judged_and_the_weights_go_on(tmp_path, strategy):
+def test_the_average_is_validated_and_the_weights_go_on(tmp_path, strategy):
     recipe = simple(steps=5, ema_momentum=0.4)
     kept = Weights()
     run(tmp_path, recipe, strategy=strategy, callbacks=[kept], validate_every=5)
@@ -340,7 +340,7 @@ def test_averages_start_at_the_weights():
     )
 
 
-def test_weights_come_back_after_judging():
+def test_weights_come_back_after_validating():
     model = experiment.build(tiny())
     average = WeightAverage(model, 0.5)
     before = [v.numpy() for v in model.trainable_variables]

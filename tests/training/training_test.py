@@ -187,7 +187,7 @@ def test_a_damaged_picture_is_named_and_the_run_can_go_on(tmp_path):
     middle = damaged.index(b"IDAT") + 12
     damaged[middle : middle + 8] = bytes(8)
     found[2].sharp.write_bytes(damaged)
-    with pytest.raises(UserError, match="p2: one of the pair cannot be decoded") as caught:
+    with pytest.raises(UserError, match="^p2: .*; replace that pair") as caught:
         run(tmp_path / "run", simple(), sources.FileSource(found))
     assert "{{" not in str(caught.value)
     found[2].sharp.write_bytes(whole)
@@ -210,6 +210,15 @@ def test_best_is_the_highest_validation():
     highest = [state.note_validation(psnr, None, 0.5) for psnr in (20, 19, float("nan"), 21)]
     assert highest == [True, False, False, True]
     assert state.best_score == 21
+
+
+def test_best_can_be_the_lowest():
+    recipe = tiny()
+    state = State(recipe, experiment.build(recipe))
+    scores = (0.3, float("nan"), 0.4, 0.2)
+    lowest = [state.note_validation(score, higher_is_better=False) for score in scores]
+    assert lowest == [True, False, False, True]
+    assert state.best_score == 0.2
 
 
 def test_polynomial_schedule_is_the_papers():
