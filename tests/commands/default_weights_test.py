@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import data
 
 import restore_tf
-from restore_tf.commands import cli, train
+from restore_tf.commands import cli, train, training_plan
 from restore_tf.commands import restore as restore_command
 from restore_tf.evaluation import metrics
 from restore_tf.weights import published
@@ -81,8 +81,8 @@ def test_fine_tuning_takes_published_weights_by_name():
     """What train.py would do; a step of such a network takes minutes, and its gradient to trace."""
     values = train._flags()
     values(["train.py", "--model=maxim", "--init_from=maxim_deblurring_stage1"])
-    experiment, run = train._experiment(values)
+    experiment, run = training_plan.experiment_of(values)
     assert experiment.network == {"features": 32, "num_stages": 3, "stages": 1}
     assert (experiment.recipe, run.init_from) == ("quick", "maxim_deblurring_stage1")
     assert train._options(values).init_from == str(published.default().shipped)
-    assert "npm" in train._provenance(published.default().shipped)["converted"]["terms"]
+    assert "npm" in training_plan._provenance(published.default().shipped)["converted"]["terms"]

@@ -1,0 +1,58 @@
+"""Folders and files that may not be writable: said in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from restore_tf.errors import UserError
+
+
+def check_folder(folder: str | os.PathLike) -> None:
+    """Raises a UserError where a folder could not be made or written to; makes nothing.
+
+    For use before long work: `make_folder` comes after it.
+    """
+    path = Path(folder)
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        problem = "is a file" if path.exists() else "is a link to nothing"
+        raise UserError(
+            f"{folder}: cannot be made (Not a directory: {path} {problem}); pass another output."
+        )
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{folder}: cannot be written (no permission for {path}); pass another output."
+        )
+
+
+def make_folder(folder: str | os.PathLike) -> Path:
+    """Makes a folder and those above it, where they are missing; returns its path.
+
+    Raises:
+      UserError: it cannot be made: a file is in the way, the disk is full or read-only.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made ({reason(error)}).") from None
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """Turns the `OSError`s of writing `path` into a UserError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({reason(error)}).") from None
+
+
+def reason(error: BaseException) -> str:
+    """Returns what an exception says, in one line: "No space left on device"."""
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
