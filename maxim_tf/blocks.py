@@ -203,7 +203,7 @@ class CrossGatingBlock(Block):
 
         The caller does the first convolution, since x may be features that lie side by side.
         """
-        x0, y0 = x, self.conv_y(y) if self.up is None else self.up.then(y, *self.conv_y.pointwise)
+        x0, y0 = x, self.conv_y(y) if self.up is None else self.up.then(y, *self.conv_y.matrix())
         x1 = gelu(pointwise(normalize(x0), *self.norm_x.dense(self.in_x)))
         y1 = gelu(pointwise(normalize(y0), *self.norm_y.dense(self.in_y)))
         y2 = self.out_y(y1 * self.gate_x(x1, layout=layout)) + y0
@@ -278,7 +278,7 @@ class UNetBlock(Block):
 
     def shortcut(self, first, second=None):
         """The 1x1 convolution of one or two features, side by side."""
-        kernel, bias = self.conv.pointwise
+        kernel, bias = self.conv.matrix()
         if second is None:
             return pointwise(first, kernel, bias)
         kernels = ops.split(kernel, [first.shape[-1]])

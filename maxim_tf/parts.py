@@ -164,8 +164,7 @@ class Conv(Weights):
         """(batch, h, w, inputs) -> (batch, h / strides, w / strides, filters)."""
         return ops.conv(x, self.kernel, self.strides, "same") + self.bias
 
-    @property
-    def pointwise(self):
+    def matrix(self):
         """Kernel (inputs, filters) and bias of a 1x1 convolution."""
         return ops.reshape(self.kernel, self.kernel.shape[2:]), self.bias
 
@@ -265,7 +264,7 @@ class Resize(layers.Layer):
         Both convolutions are one, and are done where there are fewer pixels: they commute with
         the resize.
         """
-        both = ops.matmul(self.conv.pointwise[0], kernel)
+        both = ops.matmul(self.conv.matrix()[0], kernel)
         shift = product(self.conv.bias, kernel)
         shift = shift if bias is None else shift + bias
         if self.exponent < 0:

@@ -130,7 +130,8 @@ def test_saved_model_in_a_fresh_process(network, tmp_path):
     found, _ = fresh_process.run_saved_model(tmp_path / "1", batches)
     for batch, restored in zip(batches, found, strict=True):
         expected = [restore.restore(model, image) for image in batch]
-        np.testing.assert_allclose(restored, expected, atol=1e-5)
+        tolerance = 1e-5 * max(1, np.ptp(expected))  # untrained pictures may lie far from [0, 1]
+        np.testing.assert_allclose(restored, expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from restore_tf.commands import cli, evaluate, restore, train
+from restore_tf.commands import cli, evaluate, restore, train, training_plan
 from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.pictures import files
 
@@ -116,7 +116,7 @@ def test_recipes_follow_the_data_set(gopro):
     def recipe(*words):
         values = train._flags()
         values(["train.py", "--model=srn", *words])
-        experiment, _ = train._experiment(values)
+        experiment, _ = training_plan.experiment_of(values)
         return experiment.recipe, experiment.dataset, experiment.config
 
     assert recipe("--model", "srn") == ("quick", "synthetic", "defocus")

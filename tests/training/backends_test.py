@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 PARITY = Path(__file__).parents[1] / "parity"
 SRN_STAGES = ("scale3", "scale2", "scale1")
 MPRNET_STAGES = ("stage1", "stage2", "stage3")
+MAXIM_STAGES = tuple(f"stage{stage}_scale{scale}" for stage in (1, 2) for scale in (3, 2, 1))
 MPRNET = {"n_feat": 12, "scale_unetfeats": 4, "scale_orsnetfeats": 8, "num_cab": 3}
 # {numbers: (class, arguments, checkpoint, names of the stages)}; see tests/parity/README.md.
 CASES = {
@@ -51,6 +52,19 @@ CASES = {
         {**MPRNET, "local_attention": 32},
         "mprnet_local_small.pth",
         MPRNET_STAGES,
+    ),
+    "maxim_small_io": (
+        "maxim_tf.model.MAXIM",
+        {
+            "features": 4,
+            "num_stages": 2,
+            "num_groups": 1,
+            "num_bottleneck_blocks": 2,
+            "block_size_hr": 4,
+            "block_size_lr": 2,
+        },
+        "maxim_small.npz",
+        MAXIM_STAGES,
     ),
 }
 
