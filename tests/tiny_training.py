@@ -80,7 +80,14 @@ def folders(path, count=6, side=64):
 
 
 def run(
-    workdir, recipe=None, training_source=None, strategy="one", callbacks=(), engine=None, **options
+    workdir,
+    recipe=None,
+    training_source=None,
+    strategy="one",
+    callbacks=(),
+    engine=None,
+    validation=None,
+    **options,
 ):
     """Trains into a folder, under a strategy or one of that name; returns the `Result`.
 
@@ -88,7 +95,7 @@ def run(
     """
     recipe = recipe or tiny()
     options = {"validate_every": 3, "checkpoint_every": 2, "log_every": 2} | options
-    pairs = training_source or source(), source(3)
+    pairs = training_source or source(), validation or source(3)
     if engine:
         experiment.write(workdir, recipe, {"seed": options.get("seed", 0)})
         return loop.train_with(engine(recipe, Options(**options)), workdir, *pairs, callbacks)

@@ -70,7 +70,8 @@ def trainings(folder):
 def stages(folder, cases):
     """Writes what every network makes of its input."""
     # The weights come from files; JAX would compile their initialisation for every shape.
-    for kind in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
+    for name in ("VarianceScaling", "TruncatedNormal", "RandomNormal"):
+        kind = getattr(keras.initializers, name)
         kind.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
     for name, (kind, arguments) in cases.items():
         module, _, kind = kind.rpartition(".")

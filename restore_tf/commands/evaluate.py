@@ -15,6 +15,7 @@ from restore_tf.commands.flags import data as data_flags
 from restore_tf.commands.flags import model as model_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
+from restore_tf.experiments import papers
 from restore_tf.system import outputs, quiet
 from restore_tf.system.log import logger
 
@@ -86,7 +87,15 @@ def _evaluate(positional, values, argv):
     paths = _paths(values, experiment, run, dataset)
     _check_output(output, paths)
     quiet.import_tensorflow()
-    source = sources.open_source(dataset, config, values.split, **paths, seed=run.seed)
+    network = experiments.construct(experiment, **_options(values, experiment))
+    source = sources.open_source(
+        dataset,
+        config,
+        values.split,
+        **paths,
+        seed=run.seed,
+        output_scale=network.output_scale,
+    )
     from restore_tf.inference import restore
 
     with outputs.staged(output, _FILES, cleared=[_PICTURES]) as staging:
@@ -121,6 +130,11 @@ def _evaluate(positional, values, argv):
         logger.warning("%d of %d pictures left out: %s", count, count + len(scores.rows), few)
         return SOME_LEFT_OUT
     return 0
+
+
+def _options(values, experiment):
+    """Constructor arguments of the network, as the flags say."""
+    return papers.inference_options(experiment, model_flags.network(values))
 
 
 def _dataset(values, experiment):

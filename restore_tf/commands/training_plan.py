@@ -221,6 +221,7 @@ def _sources(experiment, run, values):
     from restore_tf.datasets import sources
 
     where = {name: getattr(run, name) for name in (*_FOLDERS, "seed")}
+    where["output_scale"] = experiments.construct(experiment).output_scale
     training, validation = (
         sources.open_source(experiment.dataset, experiment.config, split, **where)
         for split in ("train", "validation")

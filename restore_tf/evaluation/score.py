@@ -16,6 +16,7 @@ from restore_tf.evaluation import metrics
 from restore_tf.evaluation.report import ImageResult
 from restore_tf.pictures.files import write_picture
 from restore_tf.pictures.pixels import from_float, to_float
+from restore_tf.pictures.planes import enlarged_to
 from restore_tf.system import outputs
 from restore_tf.system.log import logger
 
@@ -101,9 +102,10 @@ def evaluate(
 def _score_pair(restore, name, degraded, sharp, names):
     """The `ImageResult` of one pair, and {kind: pixels} to show."""
     scores, notes = {}, {}
+    baseline = enlarged_to(degraded, sharp.shape[:2])  # bicubic, where the network enlarges
     methods = {  # the network last: what a metric refuses is found before it runs
-        "degraded": lambda: degraded,
-        "unsharp": lambda: unsharp(degraded),
+        "degraded": lambda: baseline,
+        "unsharp": lambda: unsharp(baseline),
         "restored": lambda: restore(degraded),
     }
     for method, make in methods.items():
@@ -111,7 +113,7 @@ def _score_pair(restore, name, degraded, sharp, names):
         scores[method], note = score(sharp, restored, names)
         if note:
             notes[method] = note
-    shown = {"degraded": degraded, "restored": restored, "sharp": sharp}
+    shown = {"degraded": baseline, "restored": restored, "sharp": sharp}
     return ImageResult(name, sharp.shape[:2], scores, {}, notes), shown
 
 

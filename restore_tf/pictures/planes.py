@@ -82,6 +82,19 @@ def join(batch: np.ndarray, pixels: np.ndarray, model) -> np.ndarray:
     return np.moveaxis(batch[..., 0], 0, -1)
 
 
+def enlarged_to(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns a picture in the size of its larger partner: what costs nothing, to compare with.
+
+    Args:
+      pixels: (height, width, channels) of any type.
+      size: (height, width), a multiple of the picture's; of the same size nothing is done.
+    """
+    scale = size[0] // pixels.shape[0]
+    if scale <= 1:
+        return pixels
+    return from_float(enlarge(to_float(pixels), scale), pixels.dtype)
+
+
 def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
     """Returns a float picture (height, width, channels) `scale` times as large, by bicubics.
 

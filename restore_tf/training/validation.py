@@ -6,6 +6,7 @@ import numpy as np
 
 from restore_tf.evaluation import metrics
 from restore_tf.inference.restore import restore
+from restore_tf.pictures.planes import enlarged_to
 
 
 class Validation:
@@ -17,14 +18,16 @@ class Validation:
       count: at most so many pictures, spread evenly over the source.
 
     Attributes:
-      degraded_psnr: mean PSNR of the unrestored pictures, in dB.
+      degraded_psnr: mean PSNR of the unrestored pictures, in dB; of bicubic ones where the network
+        enlarges.
     """
 
     def __init__(self, model, source, count: int):
         self._model = model
         positions = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(int))
         self._pairs = [source.read(int(position)) for position in positions]
-        self.degraded_psnr = self._mean([degraded for degraded, _ in self._pairs])
+        self._shown = [enlarged_to(degraded, sharp.shape[:2]) for degraded, sharp in self._pairs]
+        self.degraded_psnr = self._mean(self._shown)
 
     def __call__(self) -> tuple[float, list[np.ndarray]]:
         """Returns the mean PSNR in dB and the restored pictures."""
@@ -33,8 +36,8 @@ class Validation:
 
     def rows(self, restored, count: int = 4) -> list[tuple[np.ndarray, ...]]:
         """(degraded, restored, sharp) of the first pictures."""
-        pictures = zip(self._pairs, restored, strict=True)
-        return [(degraded, image, sharp) for (degraded, sharp), image in pictures][:count]
+        sharp = [sharp for _, sharp in self._pairs]
+        return list(zip(self._shown, restored, sharp, strict=True))[:count]
 
     def _mean(self, pictures):
         scores = [

@@ -22,7 +22,7 @@ def exact():
         layers.Conv2DTranspose(1, 4, strides=2),  # 2
         layers.Conv2D(1, 5),  # 2
     ]
-    network = types.SimpleNamespace(size=None, name="SRN", size_multiple=4, output_scale=1)
+    network = types.SimpleNamespace(size=None, name="SRN", size_multiple=2, output_scale=1)
     tiler = FiniteReach(network, reach(path))
     network.tiler = lambda: tiler
     return network
