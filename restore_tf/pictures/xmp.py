@@ -56,16 +56,19 @@ def without_claims(xmp: bytes) -> bytes:
     if len(xmp) > _LONGEST:
         return xmp
     claims = _CLAIMS | (_EXTENDED if is_split(xmp) else {})
-    for namespace, names in claims.items():
-        for prefix in _prefixes(xmp, namespace):
-            xmp = _without(xmp, f"{prefix}:{names}")
+    found = [(prefix, names) for uri, names in claims.items() for prefix in _prefixes(xmp, uri)]
+    for prefix, names in found:
+        xmp = _without(xmp, f"{prefix}:{names}")
+    for prefix, _ in found:
+        if not re.search(rb"[<\s/]%s:" % prefix.encode(), xmp):  # declared, and not used any more
+            xmp = _without(xmp, f"xmlns:{prefix}")
     return xmp
 
 
 def _prefixes(xmp, namespace):
     uri = re.escape(namespace.encode())
     found = re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']" + uri + rb"[\"']", xmp)
-    return {prefix.decode() for prefix in found}
+    return {re.escape(prefix).decode() for prefix in found}  # as patterns
 
 
 def _without(xmp, names):

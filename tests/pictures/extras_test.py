@@ -87,7 +87,7 @@ BESIDE = {
     "a preview": (WITH_PREVIEW, None),
 }  # fmt: skip
 
-CLAIMS = rb"GainMap|(?<!xmlns:)hdrgm:|Motion|MicroVideo|HasExtended|(?<!xmlns:)Item:"
+CLAIMS = rb"GainMap|hdrgm|Motion|MicroVideo|HasExtended|Container|Item:"
 
 
 @pytest.mark.parametrize("kind", BESIDE)
