@@ -129,7 +129,7 @@ def decode(file: str | os.PathLike | bytes) -> np.ndarray:
       UserError: it cannot be read as a picture.
     """
     name = "the picture" if isinstance(file, bytes) else str(file)
-    picture = decoding.decode(file, MAX_PIXELS, name)
+    picture = decoding.decode(file, MAX_PIXELS, name, pixels_only=True)
     pixels = hidden.fill(picture.pixels, picture.alpha)
     if pixels.dtype != np.uint8:
         pixels = from_float(to_float(pixels), np.uint8)

@@ -61,6 +61,7 @@ def test_papers_import_nothing_above_them():
         lines = [line for line in source.splitlines() if line.startswith(("import", "from"))]
         allowed = (
             "keras",
+            "math",
             "restore_tf.networks.layers",
             "restore_tf.networks.restorer",
             "__future__",

@@ -11,7 +11,7 @@ from restore_tf.commands import restore_inputs
 from restore_tf.commands.restore_inputs import STREAM, Entry
 from restore_tf.errors import UserError
 from restore_tf.pictures import kinds
-from restore_tf.system import folders
+from restore_tf.system import disk
 from restore_tf.system.log import logger
 
 STRIP = "_before_after"
@@ -220,4 +220,4 @@ def check_outputs(outputs: Iterable[tuple[Path | None, Sequence[Path]]]) -> None
                 raise UserError(f"{path}: is a folder; a picture or clip is to be written there.")
             taken[path] = source
     for folder in {path.parent: None for path in taken}:
-        folders.check(folder)
+        disk.check_folder(folder)

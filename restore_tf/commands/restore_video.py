@@ -13,7 +13,7 @@ from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.commands.restore_inputs import Entry
 from restore_tf.errors import UserError
 from restore_tf.pictures import kinds
-from restore_tf.system import folders
+from restore_tf.system import disk
 
 _FOR_CLIPS = ("frames", "as_images", "fps_report", "video_quality")
 _FOR_PICTURES = ("strip", "max_pixels", "verify_tiles")
@@ -115,7 +115,7 @@ def _restore_one(path, target, restore, frames, values) -> str:
             overwrite=values.overwrite,
         )
         return f"{path}: {len(stills)} stills into {target}"
-    folders.make(target.parent)
+    disk.make_folder(target.parent)
     done = video.restore_video(
         path, target, restore, frames=frames, quality=values.video_quality, scale=scale
     )
@@ -148,7 +148,7 @@ def _check_stills(work):
     """Raises a UserError where two clips' stills would have the same names."""
     taken: dict[tuple[Path, str], Path] = {}
     for clip, folder in work:
-        folders.check(folder)
+        disk.check_folder(folder)
         other = taken.setdefault((folder, clip.path.stem), clip.path)
         if other != clip.path:
             raise UserError(

@@ -14,7 +14,9 @@ import numpy as np
 from restore_tf.datasets import folder, pairing, sources
 from restore_tf.errors import UserError
 from restore_tf.pictures import files, planes
+from restore_tf.pictures.kinds import PICTURES, is_picture
 from restore_tf.pictures.pixels import from_float, to_float
+from restore_tf.system.folders import walk
 from restore_tf.system.log import logger
 
 EMBEDDED = ("synthetic", "defocus", "validation")
@@ -172,15 +174,9 @@ def _embedded(count):
 
 def _pictures(directory):
     root = pairing.existing_folder(directory, "a folder of degraded pictures")
-    found = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in files.EXTENSIONS
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
+    found = [path for _, paths in walk(root, recursive=True) for path in paths if is_picture(path)]
     if not found:
-        raise UserError(f"{root}: has no pictures ({', '.join(files.EXTENSIONS)}).")
+        raise UserError(f"{root}: has no pictures ({', '.join(PICTURES)}).")
     return found
 
 

@@ -23,7 +23,6 @@ from restore_tf.pictures.pixels import _as_type, _with_colours, from_float, to_f
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
 
-EXTENSIONS = tuple(kinds.PICTURES)
 JPEG_QUALITY = 95
 MAX_PIXELS = 300_000_000  # 900 MB of 8-bit colours; the largest cameras give 150 million
 _FULL_CHROMA_FROM = 90  # JPEG quality

@@ -1,4 +1,4 @@
-"""Walking folders: links followed, nothing twice, nothing left out in silence; and making them."""
+"""Walking folders: links followed, nothing twice, nothing left out in silence."""
 
 from __future__ import annotations
 
@@ -66,26 +66,3 @@ def _entries(place, top):
         if path.is_symlink() and not path.exists():
             logger.warning("%s: is a link that leads nowhere; left out.", path)
     return entries
-
-
-def make(folder: str | os.PathLike) -> None:
-    """Makes a folder and those above it, where they are missing.
-
-    Raises:
-      UserError: it cannot be made: a file in the way, a read-only place, no space.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}).") from None
-
-
-def check(folder: str | os.PathLike) -> None:
-    """Raises a UserError where a folder could not be made or written to; touches nothing."""
-    place = Path(folder)
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise UserError(f"{folder}: cannot be made ({place} is a file).")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"{folder}: cannot be written to ({place} is read-only).")

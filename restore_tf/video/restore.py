@@ -23,7 +23,7 @@ from tqdm import tqdm
 from restore_tf.errors import UserError
 from restore_tf.pictures import files, kinds
 from restore_tf.pictures.pixels import scale_of
-from restore_tf.system import folders, log, pipeline
+from restore_tf.system import disk, log, pipeline
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
 from restore_tf.system.signals import stop_signals
@@ -182,7 +182,7 @@ def frames_as_images(
         logger.warning(
             "%s: its pixels are not square (%s); stills keep them as stored.", source, clip.aspect
         )
-    folders.make(folder)
+    disk.make_folder(folder)
     written: list[Path] = []
 
     def write(frame: Frame) -> None:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from restore_tf.errors import UserError
-from restore_tf.system import folders
+from restore_tf.system import disk, folders
 
 
 @pytest.fixture
@@ -97,24 +97,24 @@ def test_a_folder_that_is_none(tmp_path):
 
 
 def test_folders_that_cannot_be_made(tmp_path):
-    folders.make(tmp_path / "a" / "b")
-    folders.make(tmp_path / "a" / "b")
+    disk.make_folder(tmp_path / "a" / "b")
+    disk.make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/a: cannot be made .Not a directory"):
-        folders.make(tmp_path / "file" / "a")
+        disk.make_folder(tmp_path / "file" / "a")
     with pytest.raises(UserError, match="file: cannot be made .File exists"):
-        folders.make(tmp_path / "file")
+        disk.make_folder(tmp_path / "file")
 
 
 def test_folders_are_checked_without_being_made(tmp_path, monkeypatch):
-    folders.check(tmp_path / "a" / "b")
-    folders.check(tmp_path)
+    disk.check_folder(tmp_path / "a" / "b")
+    disk.check_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     for name in ("file", "file/a/b"):
         with pytest.raises(UserError, match=f"{name}: cannot be made .*file is a file"):
-            folders.check(tmp_path / name)
-    monkeypatch.setattr(folders.os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(UserError, match="a: cannot be written to .* is read-only"):
-        folders.check(tmp_path / "a")
+            disk.check_folder(tmp_path / name)
+    monkeypatch.setattr(disk.os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(UserError, match="a: cannot be written .no permission for"):
+        disk.check_folder(tmp_path / "a")

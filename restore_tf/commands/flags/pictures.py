@@ -18,7 +18,7 @@ from restore_tf.commands.restore_jobs import Job
 from restore_tf.errors import UserError
 from restore_tf.pictures import files, kinds
 from restore_tf.pictures.pixels import before_after
-from restore_tf.system import folders
+from restore_tf.system import disk
 
 SOME_FAILED = 1  # exit code
 FORMATS = tuple(ending.removeprefix(".") for ending in kinds.PICTURES)
@@ -103,7 +103,7 @@ def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.Fla
     """
     if job.existing is not None and not values.overwrite:  # it came up meanwhile
         raise _exists(job)
-    folders.make(job.output.parent)
+    disk.make_folder(job.output.parent)
     files.write_picture(job.output, files.restored(picture, pixels), values.jpeg_quality)
     if job.strip is not None:
         files.write_picture(job.strip, before_after(picture.pixels, pixels))
