@@ -146,4 +146,9 @@ def _load(name):
     except ModuleNotFoundError as error:
         if error.name not in (path, path.rpartition(".")[0]):
             raise
+        if name in _announced():
+            raise UserError(
+                f"{path}: is announced as the paper {name} and cannot be found; install its "
+                "package again."
+            ) from None
         return None
