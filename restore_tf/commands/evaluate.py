@@ -73,6 +73,7 @@ def _evaluate(positional, values, argv):
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
     experiment, run = experiments.read(model_flags.workdir(values))
+    model_flags.arguments(values)  # its errors come before the work
     from restore_tf.datasets import sources
     from restore_tf.evaluation import score
 

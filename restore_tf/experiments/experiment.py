@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -190,9 +189,9 @@ def override(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
         if not equals:
             raise UserError(f"--set {assignment}: expected field=value, such as batch=8.")
         if field.startswith("network."):
-            network[field.removeprefix("network.")] = _literal(text)
+            network[field.removeprefix("network.")] = ranges.literal(text)
         else:
-            changes[field] = _value(experiment, field, _literal(text), assignment)
+            changes[field] = _value(experiment, field, ranges.literal(text), assignment)
     return dataclasses.replace(experiment, network=network, **changes)
 
 
@@ -209,13 +208,6 @@ def _value(experiment, field, value, assignment):
     if problem is not None:
         raise UserError(f"--set {assignment}: {field} {problem}, not {value!r}.")
     return float(value) if kind == "float" and type(value) is int else value
-
-
-def _literal(text):
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
 
 
 def write(workdir: str | os.PathLike, experiment: Experiment, run: Run | Mapping[str, Any]) -> None:

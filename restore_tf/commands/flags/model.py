@@ -5,6 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from restore_tf.errors import UserError
+from restore_tf.experiments.ranges import literal
 from restore_tf.system.log import logger
 
 _OF_A_RUN = (
@@ -14,20 +15,36 @@ _OF_A_RUN = (
     "local_attention",
     "local_attention_crop",
     "precision",
+    "set",
 )
+_NETWORK = "network."
 
 
 def define(values: flags.FlagValues) -> None:
-    """Defines --workdir, --checkpoint, --stages, --precision and --local_attention(_crop)."""
+    """Defines --workdir, --checkpoint, --precision, and --set with its older names.
+
+    Those are --stages and --local_attention(_crop), for network.stages and
+    network.local_attention.
+    """
     flags.DEFINE_string("workdir", None, "the run directory", flag_values=values)
     flags.DEFINE_string("checkpoint", "best", "best or latest", flag_values=values)
+    flags.DEFINE_multi_string(
+        "set",
+        [],
+        "network.FIELD=VALUE: an option that the network restores with, such as network.stages=1",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
-        "stages", None, "MPRNet: run only the first so many stages", 1, 3, flag_values=values
+        "stages",
+        None,
+        "run only the first so many stages of a network of several",
+        lower_bound=1,
+        flag_values=values,
     )
     flags.DEFINE_boolean(
         "local_attention",
         False,
-        "MPRNet: a sliding mean in place of global channel attention",
+        "a sliding mean in place of global channel attention, where a network has that",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -92,12 +109,30 @@ def workdir(values: flags.FlagValues) -> str:
 
 
 def arguments(values: flags.FlagValues) -> dict:
-    """Returns what `weights.run.load_model` takes besides the run and the precision."""
-    return {
+    """Returns what `weights.run.load_model` takes besides the run and the precision.
+
+    Raises:
+      UserError: a --set that is no network.FIELD=VALUE, or says what another flag says too.
+    """
+    given = {
         "checkpoint": values.checkpoint,
         "stages": values.stages,
         "local_attention": values.local_attention_crop or values.local_attention,
     }
+    network = {}
+    for assignment in values.set:
+        field, equals, text = (part.strip() for part in assignment.partition("="))
+        name = field.removeprefix(_NETWORK)
+        if not equals or not name or not field.startswith(_NETWORK):
+            raise UserError(
+                f"--set {assignment}: expected network.FIELD=VALUE, such as network.stages=1; "
+                "all else was decided when the run was trained."
+            )
+        if given.get(name):
+            raise UserError(f"--set {assignment}: --{name} is given, too; leave one out.")
+        network[name] = literal(text)
+    named = {name: network.pop(name) for name in ("stages", "local_attention") if name in network}
+    return {**given, **named, **({"network": network} if network else {})}
 
 
 def load(values: flags.FlagValues):
@@ -117,11 +152,14 @@ def load(values: flags.FlagValues):
 
 def describe(values: flags.FlagValues) -> str:
     """How the network was run, for provenance: "best checkpoint, 2 stages, local attention"."""
+    given = arguments(values)
     parts = [f"{values.checkpoint} checkpoint"]
-    if values.stages:
-        parts.append(f"first {values.stages} stages")
+    if given["stages"]:
+        parts.append(f"first {given['stages']} stages")
     if values.precision != "float32":
         parts.append(f"{values.precision} precision")
-    if values.local_attention or values.local_attention_crop:
-        parts.append(f"local attention (crop {values.local_attention_crop or 'of the recipe'})")
+    if given["local_attention"]:
+        crop = given["local_attention"]
+        parts.append(f"local attention (crop {'of the recipe' if crop is True else crop})")
+    parts += [f"{name}={value}" for name, value in given.get("network", {}).items()]
     return ", ".join(parts)
