@@ -98,14 +98,14 @@ def _train(argv, positional, values):
     )
     if plan.nothing_to_do and alone:  # several workers find out together
         return _say_finished(plan)
-    if chief:
+    if chief and not plan.nothing_to_do:
         _announce(plan, strategy)
-    with training_plan.recorded(plan, chief) as callbacks:
+    with training_plan.recorded(plan, chief, alone) as callbacks:
         result = training.train(
             plan.experiment, plan.workdir, *plan.sources, options, strategy, callbacks
         )
     if chief:
-        _summarise(result, plan)
+        _say_finished(plan) if plan.nothing_to_do else _summarise(result, plan)
 
 
 def _use_onednn(values):
