@@ -7,6 +7,8 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -368,6 +370,23 @@ def test_more_steps_are_recorded_when_they_are_trained(run, data, capsys, monkey
     assert "was started for 2 steps; the learning rate now runs over 3" in captured.err
     assert "Done: 3 steps" in captured.out
     assert recorded() == 3
+
+
+@pytest.mark.slow
+def test_several_workers_keep_the_record_too(data, tmp_path):
+    def steps(count):
+        words = training(data, tmp_path / "run", f"--steps={count}", "--local_workers=2")
+        command = [sys.executable, "-m", "restore_tf.commands.train", *words[1:], "--set=batch=2"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        record = json.loads((tmp_path / "run" / "experiment.json").read_text())
+        return record["experiment"]["steps"], done.stdout
+
+    assert steps(2)[0] == 2
+    recorded, said = steps(1)
+    assert recorded == 2
+    assert "is at step 2 already" in said
+    assert steps(3)[0] == 3
 
 
 # --- One bad picture does not cost the other scores.

@@ -75,6 +75,7 @@ def _evaluate(positional, values, argv):
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
     workdir = model_flags.workdir(values)
     experiment, run = experiments.read(workdir)
+    model_flags.arguments(values)  # its errors come before the work
     from restore_tf.datasets import sources
     from restore_tf.evaluation import score
 

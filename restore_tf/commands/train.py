@@ -25,6 +25,13 @@ On GoPro, by the paper's recipe:
   python train.py --model srn --dataset gopro --data_dir DIR/GOPRO_Large"""
 
 
+_LIMITS = {  # of the flags that do not take every number from 1
+    "seed": (0, 2**32 - 1),  # what NumPy takes
+    "virtual_devices": (1, 64),
+    "local_workers": (1, 64),
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
@@ -52,8 +59,8 @@ def _flags():
         "early_stopping": (None, "end after so many validations without a new best PSNR"),
     }
     for name, (value, text) in defaults.items():
-        lower = 0 if name == "seed" else 1
-        flags.DEFINE_integer(name, value, text, lower_bound=lower, flag_values=values)
+        least, most = _LIMITS.get(name, (1, None))
+        flags.DEFINE_integer(name, value, text, least, most, flag_values=values)
     string(
         "strategy",
         "auto",
@@ -94,14 +101,14 @@ def _train(argv, positional, values):
     )
     if plan.nothing_to_do and alone:  # several workers find out together
         return _say_finished(plan)
-    if chief:
+    if chief and not plan.nothing_to_do:
         _announce(plan, strategy)
-    with training_plan.recorded(plan, chief) as callbacks:
+    with training_plan.recorded(plan, chief, alone) as callbacks:
         result = training.train(
             plan.experiment, plan.workdir, *plan.sources, options, strategy, callbacks
         )
     if chief:
-        _summarise(result, plan)
+        _say_finished(plan) if plan.nothing_to_do else _summarise(result, plan)
 
 
 def _use_onednn(values):

@@ -74,24 +74,30 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
 
 
 @contextlib.contextmanager
-def recorded(plan: Plan, chief: bool = True):
+def recorded(plan: Plan, chief: bool = True, alone: bool = True):
     """Keeps experiment.json true: yields the callbacks that write it when a training begins.
 
     A new run is recorded at once, so that it can be resumed whenever it is killed; where it is
     refused before anything else is written, the record goes again. A run that exists is recorded
     anew only if its steps change, and once the first step is about to be done.
+
+    Args:
+      plan: what is to be trained.
+      chief: whether this process writes.
+      alone: whether there are no other workers. Several must all have the same callbacks.
     """
+    changed = plan.steps not in (None, plan.experiment.steps)
+    callbacks = (_record_at_start(plan, chief and changed),) if changed or not alone else ()
     if not chief:
-        yield ()
+        yield callbacks
         return
     made = [path for path in (plan.workdir, *plan.workdir.parents) if not path.exists()]
     if plan.steps is None:
         experiments.write(plan.workdir, plan.experiment, plan.run)
     if plan.step == 0:
         run_directory.begin(plan.workdir)
-    changed = plan.steps not in (None, plan.experiment.steps)
     try:
-        yield (_record_at_start(plan),) if changed else ()
+        yield callbacks
     except UserError:
         if plan.steps is None and run_directory.abandon(plan.workdir):
             with contextlib.suppress(OSError):
@@ -102,11 +108,13 @@ def recorded(plan: Plan, chief: bool = True):
         run_directory.end(plan.workdir, not other_backend())
 
 
-def _record_at_start(plan):
+def _record_at_start(plan, writes):
     import keras
 
+    due = [writes]  # once: `fit` begins anew for every stretch of steps
+
     def write(logs=None):
-        if not written:
+        if due and due.pop():
             logger.info(
                 "%s: was started for %d steps; the learning rate now runs over %d.",
                 plan.workdir,
@@ -114,9 +122,7 @@ def _record_at_start(plan):
                 plan.experiment.steps,
             )
             experiments.write(plan.workdir, plan.experiment, plan.run)
-            written.append(True)
 
-    written: list[bool] = []  # once, whatever begins anew
     return keras.callbacks.LambdaCallback(on_train_begin=write)
 
 

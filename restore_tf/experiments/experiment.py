@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -191,9 +190,9 @@ def override(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
         if not equals:
             raise UserError(f"--set {assignment}: expected field=value, such as batch=8.")
         if field.startswith("network."):
-            network[field.removeprefix("network.")] = _literal(text)
+            network[field.removeprefix("network.")] = ranges.literal(text)
         else:
-            changes[field] = _value(experiment, field, _literal(text), assignment)
+            changes[field] = _value(experiment, field, ranges.literal(text), assignment)
     return dataclasses.replace(experiment, network=network, **changes)
 
 
@@ -226,15 +225,8 @@ def network_options(assignments: Sequence[str]) -> dict[str, Any]:
             raise UserError(
                 f"--set {assignment}: expected network.OPTION=VALUE, such as network.stages=1."
             )
-        options[name] = _literal(text)
+        options[name] = ranges.literal(text)
     return options
-
-
-def _literal(text):
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
 
 
 def write(workdir: str | os.PathLike, experiment: Experiment, run: Run | Mapping[str, Any]) -> None:

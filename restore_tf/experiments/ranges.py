@@ -6,6 +6,7 @@ beta_1: float = real(least=0, below=1, default=0.9)
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
@@ -42,6 +43,14 @@ class Range:
             if not holds(value):
                 return f"takes {words}{none}"
         return None
+
+
+def literal(text: str) -> Any:
+    """Returns the Python literal that a flag's text is; the text itself where it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 def of(experiment: Any, field: str) -> Range:

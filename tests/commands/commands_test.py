@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from restore_tf.commands import cli, evaluate, restore, train, training_plan
+from restore_tf.commands.flags import model as model_flags
 from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.pictures import files
 
@@ -225,6 +227,9 @@ def test_restore_never_overwrites_its_input(run, tmp_path, capsys):
         (train, [], "--model: missing; there are "),
         (train, ["--steps", "many"], "steps"),
         (train, ["--steps", "0"], "steps"),
+        (train, ["--seed", "4294967296"], "seed"),
+        (train, ["--seed", "-1"], "seed"),
+        (train, ["--local_workers", "65"], "local_workers"),
         (train, [*SRN, "--set", "bach=3"], "did you mean batch"),
         (train, [*SRN, "--dataset", "gopro"], "needs --data_dir"),
         (train, [*SRN, "--dataset", "gopro", "--data_dir", "/nowhere"], "/nowhere: no such folder"),
@@ -238,6 +243,44 @@ def test_restore_never_overwrites_its_input(run, tmp_path, capsys):
 )
 def test_bad_input_is_one_line(command, words, message, capsys):
     assert message in error_of(capsys, command.main(["program", *words]))
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "said"),
+    [
+        ([], {}, "best checkpoint"),
+        (["--stages=2"], {"stages": 2}, "best checkpoint, stages=2"),
+        (["--set=network.stages=2"], {"stages": 2}, "best checkpoint, stages=2"),
+        (["--local_attention"], {"local_attention": True}, "local_attention=True"),
+        (["--local_attention_crop=96"], {"local_attention": 96}, "local_attention=96"),
+        (["--set=network.local_attention=96"], {"local_attention": 96}, "local_attention=96"),
+        (["--set=network.steps=8"], {"steps": 8}, "best checkpoint, steps=8"),
+    ],
+)
+def test_options_of_inference(words, given, said):
+    from absl import flags
+
+    values = flags.FlagValues()
+    model_flags.define(values)
+    values(["x", *words])
+    assert model_flags.arguments(values) == {"checkpoint": "best", "network": given}
+    assert said in model_flags.describe(values)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set=batch=2"], "--set batch=2: expected network.OPTION=VALUE"),
+        (["--set=network.stages"], "expected network.OPTION=VALUE"),
+        (["--set=network.=1"], "expected network.OPTION=VALUE"),
+        (["--set=network.stages=1", "--stages=2"], "--stages is given, too"),
+        (["--set=network.depth=1"], "network of srn: .*depth"),
+    ],
+)
+def test_wrong_options_of_inference_are_one_line(run, tmp_path, capsys, words, message):
+    words = [f"--workdir={run}", f"--output={tmp_path / 'out'}", *words]
+    assert re.search(message, error_of(capsys, evaluate.main(["evaluate.py", *words])))
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unpaired_picture_is_named(gopro, tmp_path, capsys):

@@ -18,7 +18,9 @@ _OF_A_RUN = (
     "local_attention",
     "local_attention_crop",
     "precision",
+    "set",
 )
+_NETWORK = "network."
 
 
 def define(values: flags.FlagValues) -> None:
@@ -130,16 +132,19 @@ def network(values: flags.FlagValues) -> dict:
     """Returns the options of inference: those of --set, and of the flags that stand for some.
 
     Raises:
-      UserError: an assignment of anything but the network.
+      UserError: an assignment of anything but the network, or what another flag says, too.
     """
     from restore_tf.experiments import experiment
 
     options = experiment.network_options(values.set)
-    if values.stages is not None:
-        options["stages"] = values.stages
-    if values.local_attention or values.local_attention_crop:
-        options["local_attention"] = values.local_attention_crop or True
-    return options
+    named = {
+        "stages": values.stages,
+        "local_attention": values.local_attention_crop or values.local_attention or None,
+    }
+    for option, value in named.items():
+        if value is not None and option in options:
+            raise UserError(f"--set network.{option}: --{option} is given, too; leave one out.")
+    return options | {option: value for option, value in named.items() if value is not None}
 
 
 def arguments(values: flags.FlagValues) -> dict:
