@@ -6,7 +6,8 @@ both by one of the square's eight symmetries, and hand out batches of float32 in
 
 Sources of pairs:
 
-- png: a folder of whole PNG pictures, GoPro's layout; every picture is decoded when it is used.
+- png: a folder of whole PNG pictures, GoPro's layout; every picture is decoded when it is used,
+  ours down to the crop's last row.
 - records_png: the same cut into 512x512 crops, in TensorFlow Datasets' records, stored as PNG.
 - records_raw: the same crops, stored as plain pixels; raw_frames: whole pictures likewise.
 - ram: whole pictures, decoded once and kept in memory.
@@ -27,7 +28,6 @@ import importlib.util
 import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -101,8 +101,8 @@ def _pin(count):
 
 
 def _check_batch(batch, case):
-    """Two crops of the right shape, in [0, 1], that show the same thing: sharp and a bit blurry."""
-    degraded, sharp = (np.asarray(part) for part in batch)
+    """Two crops of the right shape, in [0, 1], that show the same thing, one a bit degraded."""
+    degraded, sharp = (np.asarray(part) for part in batch[:2])
     side = case["crop"]
     if case["engine"] not in OURS:  # channels first
         degraded, sharp = (part.transpose(0, 2, 3, 1) for part in (degraded, sharp))
@@ -116,7 +116,7 @@ def _check_batch(batch, case):
 
 
 def _ours(case):
-    """Our batches, as `train.py` draws them."""
+    """Our batches, made as `train.py` makes them: by `pairs.training_batches`."""
     import tensorflow as tf
 
     from restore_tf.datasets import cropping, pairs
@@ -381,9 +381,10 @@ def _applies(engine, source):
 
 
 def _merged(rounds):
+    """The best of all rounds: what else runs on the machine can only slow an engine down."""
     return {
-        "rate": statistics.median(r["pairs"] / r["seconds"] / _used(r) for r in rounds),
-        "cpu_ms": statistics.median(1000 * r["cpu_seconds"] / r["pairs"] for r in rounds),
+        "rate": max(r["pairs"] / r["seconds"] / _used(r) for r in rounds),
+        "cpu_rate": max(r["pairs"] / r["cpu_seconds"] for r in rounds),
         "busy": max(r["busy"] for r in rounds),
     }
 
@@ -393,23 +394,27 @@ def _used(measured):
 
 
 def tables(entries: list[dict], engines: list[str]) -> str:
-    """Ratios of pairs a second, then this machine's own figures, as two Markdown tables."""
+    """Ratios of pairs a second, then this machine's own figures, as Markdown tables.
+
+    Both by the clock and by the processor's time, which other processes disturb less.
+    """
     index = {(entry["source"], entry["engine"]): entry for entry in entries}
     crops = {entry["source"]: entry["crop"] for entry in entries}
-    peers = [engine for engine in engines if engine not in OURS]
     ours = [engine for engine in engines if engine in OURS]
-    compared = [(mine, peer) for peer in peers for mine in ours]
-    ratios = [["source", "crop", *(f"{TITLES[a]} / {TITLES[b]}" for a, b in compared)]]
-    absolutes = [["source", "crop", *(f"pairs/s/core here: {TITLES[e]}" for e in engines)]]
-    absolutes[0] += [f"CPU ms a pair: {TITLES[engine]}" for engine in engines]
-    for source, crop in crops.items():
-        found = {engine: index.get((source, engine), {}) for engine in engines}
-        cells = [forward._ratio(found[a], found[b], "rate") for a, b in compared]
-        ratios.append([source, str(crop), *cells])
-        cells = [forward._cell(found[engine], "rate", "{:.0f}") for engine in engines]
-        cells += [forward._cell(found[engine], "cpu_ms", "{:.1f}") for engine in engines]
-        absolutes.append([source, str(crop), *cells])
-    return f"{forward._markdown(ratios)}\n\n{forward._markdown(absolutes)}"
+    compared = [(mine, peer) for peer in engines if peer not in OURS for mine in ours]
+    made = []
+    for key, unit in (("rate", "a second"), ("cpu_rate", "a second of CPU time")):
+        ratios = [["source", "crop", *(f"{TITLES[a]} / {TITLES[b]}" for a, b in compared)]]
+        absolutes = [["source", "crop", *(TITLES[engine] for engine in engines)]]
+        for source, crop in crops.items():
+            found = {engine: index.get((source, engine), {}) for engine in engines}
+            cells = [forward._ratio(found[a], found[b], key) for a, b in compared]
+            ratios.append([source, str(crop), *cells])
+            cells = [forward._cell(found[engine], key, "{:.0f}") for engine in engines]
+            absolutes.append([source, str(crop), *cells])
+        made += [f"Pairs {unit}, ratios:", forward._markdown(ratios)]
+        made += [f"Pairs {unit} and core here:", forward._markdown(absolutes)]
+    return "\n\n".join(made)
 
 
 def _parse(argv):
@@ -476,8 +481,8 @@ def main(argv: list[str] | None = None) -> None:
     busy = max((entry["busy"] for entry in entries), default=0)
     if busy > forward.BUSY:
         print(
-            f"\nOther processes used up to {busy:.0%} of the CPU: DO NOT USE THESE NUMBERS. "
-            "Measure on a quiet machine."
+            f"\nOther processes used up to {busy:.0%} of the CPU: do not use pairs a second, only "
+            "those by CPU time; better, measure on a quiet machine."
         )
 
 

@@ -24,9 +24,11 @@ from restore_tf.pictures.files import MAX_PIXELS
 from restore_tf.pictures.pixels import from_float, to_float
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PLAIN = struct.pack(">BBBBB", 8, 2, 0, 0, 0)  # 8 bits, RGB, deflate, the usual filters, no Adam7
-# Chunks, and beginnings of texts, that can turn the picture, hide pixels or say there are several.
-_SPECIAL = (b"acTL", b"eXIf", b"tRNS")
+# 8 bits; gray or RGB, with alpha or without; deflate, the usual filters, no Adam7.
+_PLAIN = tuple(struct.pack(">BBBBB", 8, colours, 0, 0, 0) for colours in (0, 2, 4, 6))
+# Chunks, and beginnings of texts, that can turn the picture, hide pixels, or say that it is HDR or
+# one of several.
+_SPECIAL = (b"acTL", b"cICP", b"eXIf", b"tRNS")
 _SPECIAL_TEXTS = (b"Raw profile type", b"XML:com.adobe.xmp")
 
 
@@ -73,10 +75,13 @@ def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
     """Returns a picture in one of the square's eight symmetries, counted from 0, the identity.
 
     Args:
-      pixels: (side, side, channels), with its channels beside each other in memory.
+      pixels: (side, side, channels).
       symmetry: that many quarter turns counterclockwise; from 4 on mirrored left to right as well.
     """
-    # A pixel moved as one piece is moved twice as fast as by its channels.
+    # A pixel moved as one piece is moved twice as fast as by its channels, which for that have to
+    # lie beside each other.
+    if pixels.strides[-1] != pixels.itemsize:
+        pixels = np.ascontiguousarray(pixels)
     whole = pixels.view(f"V{pixels.shape[-1] * pixels.itemsize}")[..., 0]
     whole = np.rot90(whole, symmetry % 4)
     if symmetry >= 4:
@@ -89,7 +94,8 @@ def cut_file(file: str | os.PathLike | bytes, corner: Sequence[int], crop: int) 
 
     A plain PNG is decoded from its top to the last row of the crop only: two thirds of it on
     average for crops of 256 of 720 rows. Damage further down is not noticed. Every other kind of
-    file is decoded whole.
+    file is decoded whole, and so is a PNG that hides pixels of the crop: they take colours from
+    anywhere in the picture, see `decode`.
 
     Args:
       file: path of the file, or what is in it.
@@ -101,9 +107,9 @@ def cut_file(file: str | os.PathLike | bytes, corner: Sequence[int], crop: int) 
     try:
         data = file if isinstance(file, bytes) else Path(file).read_bytes()
         if _is_plain_png(data):
-            piece = _cut_png(data, *corner, crop)
-            if piece.shape == (crop, crop, 3):
-                return piece
+            piece = _cut_png(data, *corner, crop).reshape(crop, crop, -1)
+            if piece.shape[-1] in (1, 3) or piece[..., -1].all():
+                return _rgb(piece)
     except Exception:  # decoders raise many kinds; what is wrong is said below, in our words
         pass
     return cut(decode(file), corner, crop)
@@ -130,6 +136,12 @@ def decode(file: str | os.PathLike | bytes) -> np.ndarray:
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
 
 
+def _rgb(piece):
+    """Returns the colours of (crop, crop, 1 to 4): gray is repeated, alpha left out."""
+    colours = piece[..., : 3 if piece.shape[-1] > 2 else 1]
+    return colours if colours.shape[-1] == 3 else np.repeat(colours, 3, axis=-1)
+
+
 def _cut_png(data, top, left, crop):
     vips = _vips()
     if vips is not None:
@@ -153,8 +165,8 @@ def _vips():
 
 
 def _is_plain_png(data):
-    """Whether a file is an 8-bit RGB PNG with its rows in order and nothing special about it."""
-    if data[:8] != _SIGNATURE or data[24:29] != _PLAIN:
+    """Whether a file is an 8-bit PNG with its rows in order and nothing special about it."""
+    if data[:8] != _SIGNATURE or data[24:29] not in _PLAIN:
         return False
     return not any(
         name in _SPECIAL or data.startswith(_SPECIAL_TEXTS, place) for name, place in _chunks(data)

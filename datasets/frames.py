@@ -55,7 +55,7 @@ class FrameSequence(NamedTuple):
 
 
 def find_sequences(sources: Sequence[str | os.PathLike]) -> list[FrameSequence]:
-    """Returns the sequences of all sources, in order.
+    """Returns the sequences of all sources, in order; each once, however often it is named.
 
     Args:
       sources: each a folder of frames, a folder of such folders or of videos, or a video. In a
@@ -66,12 +66,12 @@ def find_sequences(sources: Sequence[str | os.PathLike]) -> list[FrameSequence]:
     """
     found: dict[str, FrameSequence] = {}
     for sequence in itertools.chain.from_iterable(_sequences_in(Path(s)) for s in sources):
-        if sequence.name in found:
+        known = found.setdefault(sequence.name, sequence)
+        if not os.path.samefile(known.source, sequence.source):
             raise UserError(
-                f"{sequence.source}: its name {sequence.name} is also that of "
-                f"{found[sequence.name].source}; rename one, sequences need names of their own."
+                f"{sequence.source}: its name {sequence.name} is also that of {known.source}; "
+                "rename one, sequences need names of their own."
             )
-        found[sequence.name] = sequence
     return list(found.values())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -25,6 +25,19 @@ _TURNING = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _TAIL_BYTES = 1 << 17  # EXIF has 64 KB at most
 
 
+class Header(NamedTuple):
+    """What a file says of its picture.
+
+    size: (height, width) in pixels of the picture as it is to be seen, turned by its EXIF.
+    kind: its format, as Pillow calls it.
+    deep: whether it has 16 bits a channel.
+    """
+
+    size: tuple[int, int]
+    kind: str
+    deep: bool
+
+
 def upright_size(data: bytes) -> tuple[int, int]:
     """Returns (height, width) in pixels of a picture as it is to be seen, turned by its EXIF.
 
@@ -35,11 +48,11 @@ def upright_size(data: bytes) -> tuple[int, int]:
       UserError: it cannot be read as a picture.
     """
     with _said_as("the picture"), io.BytesIO(data) as stream:
-        return _opened(stream, "the picture")[0]
+        return _opened(stream, "the picture").size
 
 
-def check_file(path: str | os.PathLike) -> tuple[int, int]:
-    """Checks cheaply that a file is a whole picture; returns its upright (height, width).
+def check_file(path: str | os.PathLike) -> Header:
+    """Checks cheaply that a file is a whole picture; returns what its header says.
 
     Damage in the middle of the file is not found. A PNG that says behind its pixels how it is to
     be turned is the only kind that has to be decoded.
@@ -48,11 +61,11 @@ def check_file(path: str | os.PathLike) -> tuple[int, int]:
       UserError: names the file that is missing, unreadable, truncated, animated or of many pages.
     """
     with _said_as(path), open(path, "rb") as stream:
-        size, kind = _opened(stream, path)
-        ending = _ENDINGS.get(kind)
+        header = _opened(stream, path)
+        ending = _ENDINGS.get(header.kind)
         if ending is not None and ending not in _tail(stream, _END_BYTES):
-            raise UserError(f"{path}: truncated {kind} file; copy or download it again.")
-    return size
+            raise UserError(f"{path}: truncated {header.kind} file; copy or download it again.")
+    return header
 
 
 @contextlib.contextmanager
@@ -70,21 +83,29 @@ def _said_as(name):
         raise UserError(f"{name}: cannot be read as a picture ({error}); replace it.") from None
 
 
-def _opened(stream: BinaryIO, name):
-    """Returns the upright (height, width) and the format of an open file."""
+def _opened(stream: BinaryIO, name) -> Header:
     image = Image.open(stream, formats=_FORMATS)
     kind = image.format
     if kind != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise UserError(f"{name}: has {image.n_frames} pictures in one file; expected one.")
+    # Pillow names the layout of the stored pixels, such as "RGB;16B".
+    deep = any(";16" in str(tile.args) for tile in image.tile)
     if kind == "PNG" and _turned_late(stream):
         stream.seek(0)
         image = Image.open(stream, formats=_FORMATS)
         image.load()
     width, height = image.size
-    # That of the base class: a PNG's own would decode it. Of a TIFF the size is upright already.
-    orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    turned = kind != "TIFF" and orientation in (5, 6, 7, 8)
-    return ((width, height) if turned else (height, width)), kind
+    # Of a TIFF Pillow gives the upright size.
+    turned = kind != "TIFF" and _orientation(image) in (5, 6, 7, 8)
+    return Header((width, height) if turned else (height, width), kind, deep)
+
+
+def _orientation(image):
+    try:
+        # The base class' method: a PNG's own would decode the picture.
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF, of many kinds, turns nothing
+        return None
 
 
 def _turned_late(stream):

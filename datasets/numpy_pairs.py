@@ -34,7 +34,7 @@ class Batches(keras.utils.PyDataset):
         augment: Sequence[str] = (),
         channels: int = 3,
         output_scale: int = 1,
-        size_multiple: int = 1,
+        size_multiple: int | None = None,
     ):
         super().__init__()
         self._samples = Samples(

@@ -109,7 +109,8 @@ def check(pairs: Sequence[Pair], output_scale: int = 1) -> list[tuple[int, int]]
     """Checks cheaply that both pictures of every pair can be read and that their sizes fit.
 
     Sizes are those of the pictures turned upright by their EXIF. Reads each file's header and last
-    bytes only, so a truncated file is found, and damage in the middle of one is not.
+    bytes only, so a truncated file is found, and damage in the middle of one is not. A warning
+    counts the pictures of 16 bits a channel, of which only 8 are read.
 
     Args:
       pairs: the files.
@@ -121,11 +122,16 @@ def check(pairs: Sequence[Pair], output_scale: int = 1) -> list[tuple[int, int]]
     Raises:
       UserError: names the first file that is unreadable, truncated or of another size.
     """
-    sizes = []
-    for pair in pairs:
-        size, partner_size = headers.check_file(pair.degraded), headers.check_file(pair.sharp)
-        check_sizes(pair.degraded, size, pair.sharp, partner_size, output_scale)
-        sizes.append(size)
+    sizes, deep = [], []
+    for _, degraded, sharp in pairs:
+        found = [headers.check_file(path) for path in (degraded, sharp)]
+        check_sizes(degraded, found[0].size, sharp, found[1].size, output_scale)
+        sizes.append(found[0].size)
+        deep += [path for path, header in zip((degraded, sharp), found, strict=True) if header.deep]
+    if deep:
+        logger.warning(
+            "%d pictures have 16 bits a channel, such as %s; rounded to 8.", len(deep), deep[0]
+        )
     return sizes
 
 
@@ -200,13 +206,14 @@ def _flat(groups: Iterable[Sequence[Pair]]) -> list[Pair]:
     return [pair for group in groups for pair in group]
 
 
-def check_crop(source, crop: int, size_multiple: int = 1, field: str = "crop") -> None:
+def check_crop(source, crop: int, size_multiple: int | None = None, field: str = "crop") -> None:
     """Checks that a training can cut its crops from every pair, as far as sizes are known.
 
     Args:
       source: pairs, see `sources`.
       crop: side of the square crops, in pixels.
-      size_multiple: of what the network takes crops.
+      size_multiple: of what the network takes crops; None where it is not known yet. Without it no
+        other crop can be advised.
       field: of the experiment, that says the crop: "crop" or "progressive".
 
     Raises:
@@ -215,24 +222,27 @@ def check_crop(source, crop: int, size_multiple: int = 1, field: str = "crop") -
     """
     if not len(source):
         raise UserError("no training pairs.")
-    if crop < 1 or crop % size_multiple:
-        nearest = max(1, round(crop / size_multiple)) * size_multiple
-        raise UserError(
-            f"crop {crop}: the network takes multiples of {size_multiple}; "
-            f"{_setting(field, nearest)}."
-        )
+    multiple = size_multiple or 1
+    if crop < 1 or crop % multiple:
+        nearest = max(1, round(crop / multiple)) * multiple
+        expected = "1 or more" if multiple == 1 else f"a multiple of {multiple} for this network"
+        advice = f"; {_setting(field, nearest)}" if size_multiple else ""
+        raise UserError(f"crop {crop}: expected {expected}{advice}.")
     sizes = dict(zip(source.names, source.sizes or (), strict=False))
     smallest = min(sizes, key=lambda name: min(sizes[name]), default=None)
     if smallest is None or min(sizes[smallest]) >= crop:
         return
     height, width = sizes[smallest]
-    fitting = min(height, width) // size_multiple * size_multiple
-    advice = f"leave it out or {_setting(field, fitting)}."
-    if not fitting:
-        advice = f"leave it out: {size_multiple} pixels are the least that the network takes."
+    fitting = min(height, width) // multiple * multiple
+    if not size_multiple:
+        advice = "leave it out or choose a smaller crop"
+    elif fitting:
+        advice = f"leave it out or {_setting(field, fitting)}"
+    else:
+        advice = f"leave it out: {multiple} pixels are the least that the network takes"
     raise UserError(
         f"{smallest}: is {width}x{height} pixels, smaller than the training crop of {crop}; "
-        f"{advice}"
+        f"{advice}."
     )
 
 

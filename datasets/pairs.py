@@ -30,7 +30,7 @@ def training_batches(
     augment: Sequence[str] = (),
     channels: int = 3,
     output_scale: int = 1,
-    size_multiple: int = 1,
+    size_multiple: int | None = None,
 ) -> tf.data.Dataset:
     """Returns the batches of `steps` steps.
 
@@ -49,7 +49,7 @@ def training_batches(
       augment: names from `augmentation.AUGMENTATIONS`, applied in this order.
       channels: 3 for RGB, 1 for gray pictures.
       output_scale: how many times larger than the degraded pictures the sharp ones are.
-      size_multiple: of what the network takes crops.
+      size_multiple: of what the network takes crops, for the check; None where it is not known.
 
     Returns:
       A dataset with `replicas` elements a step. Each is (degraded, sharp, seeds) of

@@ -32,7 +32,7 @@ class Samples:
       augment: names from `augmentation.AUGMENTATIONS`, applied in this order.
       channels: 3 for RGB, 1 for gray pictures.
       output_scale: how many times larger than the degraded pictures the sharp ones are.
-      size_multiple: of what the network takes crops.
+      size_multiple: of what the network takes crops, for the check; None where it is not known.
 
     Raises:
       UserError: an empty source, pairs of another scale, a picture smaller than the crop, a crop
@@ -48,7 +48,7 @@ class Samples:
         augment: Sequence[str] = (),
         channels: int = 3,
         output_scale: int = 1,
-        size_multiple: int = 1,
+        size_multiple: int | None = None,
     ):
         check_training(source, crop, augment, size_multiple, output_scale)
         if seed < 0:
@@ -76,7 +76,8 @@ class Samples:
         def place(size):
             if min(size) < self._crop:
                 raise UserError(
-                    f"is {size[1]}x{size[0]} pixels, smaller than the training crop of {self._crop}"
+                    f"is {size[1]}x{size[0]} pixels, smaller than the training crop of "
+                    f"{self._crop}; leave it out or choose a smaller crop."
                 )
             top, left = random.integers([side - self._crop + 1 for side in size])
             return int(top), int(left)
@@ -113,7 +114,7 @@ def check_training(
     source,
     crop: int,
     augment: Sequence[str] = (),
-    size_multiple: int = 1,
+    size_multiple: int | None = None,
     output_scale: int = 1,
     field: str = "crop",
 ) -> None:

@@ -95,7 +95,7 @@ class RecordSource(Source):
         return self.records.read(index)
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """As of `FileSource`."""
+        """See `FileSource.read_crop`."""
         return self.records.read_crop(index, place, crop)
 
 
@@ -129,7 +129,7 @@ class MemorySource(Source):
         return self._pairs[index]
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """As of `FileSource`."""
+        """See `FileSource.read_crop`."""
         corner = place(self.sizes[index])
         return cropping.cut_pair(cropping.cut, *self._pairs[index], corner, crop, self.output_scale)
 
@@ -153,18 +153,20 @@ class SyntheticSource(Source):
         """Returns (degraded, sharp), each (height, width, 3) uint8."""
         pair = self._pairs[index]
         if pair is None:  # two threads may make the same one, and make it alike
-            pair = self._pairs[index] = tuple(self._pictures[index])
+            pair = tuple(map(np.ascontiguousarray, self._pictures[index]))
+            self._pairs[index] = pair
         return pair
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """As of `FileSource`."""
+        """See `FileSource.read_crop`."""
         corner = place(self.sizes[index])
         return cropping.cut_pair(cropping.cut, *self.read(index), corner, crop)
 
 
 def cached(source) -> MemorySource:
     """Decodes every pair of a source into RAM."""
-    pairs = (source.read(index) for index in range(len(source)))
+    # Copies: what raw records hand out is a piece of their file.
+    pairs = (tuple(map(np.array, source.read(index))) for index in range(len(source)))
     return MemorySource(source.names, pairs, source.output_scale)
 
 

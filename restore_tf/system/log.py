@@ -15,16 +15,32 @@ logger = logging.getLogger("restore_tf")
 
 
 def show() -> None:
-    """Prints messages to standard error: "warning: …" for warnings, information as it is."""
-    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
-        logger.addHandler(_Lines())
+    """Prints messages to standard error: "warning: …" for warnings, information as it is.
+
+    The same warning is printed once: a file that is read in every epoch would otherwise be warned
+    about in every epoch. Each call begins anew.
+    """
+    lines = next((handler for handler in logger.handlers if isinstance(handler, _Lines)), None)
+    if lines is None:
+        lines = _Lines()
+        logger.addHandler(lines)
+    lines.warned.clear()
     logger.setLevel(logging.INFO)
 
 
 class _Lines(logging.Handler):
     """One line a message, printed around progress bars."""
 
+    def __init__(self):
+        super().__init__()
+        self.warned = set()
+
     def emit(self, record):
-        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            if message in self.warned:
+                return
+            self.warned.add(message)
+            message = f"warning: {message}"
         # Standard error is looked up at every message: whoever captures it replaces it.
-        tqdm.write(f"{prefix}{record.getMessage()}", file=sys.stderr)
+        tqdm.write(message, file=sys.stderr)

@@ -245,6 +245,13 @@ def test_links_to_folders_of_frames_are_followed(tmp_path):
     assert averaging.make_pairs(tmp_path / "scenes", tmp_path / "out", window=3) == {"one": 1}
 
 
+def test_a_folder_named_twice_is_averaged_once(tmp_path):
+    source = _write_frames(tmp_path / "clip", range(3))
+    (tmp_path / "again").symlink_to(tmp_path)
+    sources = [source, source, tmp_path / "again" / "clip"]
+    assert averaging.make_pairs(sources, tmp_path / "out", window=3) == {"clip": 1}
+
+
 def test_an_output_that_cannot_be_made_is_named(tmp_path):
     source = _write_frames(tmp_path / "clip", range(3))
     (tmp_path / "out").write_text("a file in the way")

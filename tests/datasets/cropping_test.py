@@ -94,6 +94,9 @@ PICTURES = {
     "png_gray": saved("PNG", noise(SIZE)),
     "png_palette": palette(noise()),
     "png_alpha": saved("PNG", noise((*SIZE, 4))),
+    "png_alpha_visible": saved("PNG", noise((*SIZE, 4)) | 1),
+    "png_gray_alpha": saved("PNG", Image.fromarray(noise((*SIZE, 4))).convert("LA")),
+    "png_gray_alpha_visible": saved("PNG", Image.fromarray(noise((*SIZE, 4)) | 1).convert("LA")),
     "png_transparent_colour": saved("PNG", noise(), transparency=(1, 2, 3)),
     "jpeg": saved("JPEG", noise()),
     "bmp": saved("BMP", noise()),
@@ -113,6 +116,18 @@ def test_a_crop_of_a_file_is_a_piece_of_the_picture(tmp_path, decoder, name):
         top, left = corner = [int(side) for side in corner]
         found = cropping.cut_file(path, corner, 16)
         np.testing.assert_array_equal(found, whole[top : top + 16, left : left + 16])
+
+
+def test_what_is_decoded_whole(decoder, monkeypatch):
+    whole = []
+    decode = cropping.decode
+    monkeypatch.setattr(cropping, "decode", lambda file: whole.append(file) or decode(file))
+    for data in PICTURES.values():
+        cropping.cut_file(data, (20, 30), 16)
+    cut = (
+        "png png_in_small_chunks png_stored png_gray png_alpha_visible png_gray_alpha_visible"
+    ).split()
+    assert [name for name, data in PICTURES.items() if data not in whole] == cut
 
 
 def test_bytes_are_cut_like_files(decoder):
@@ -182,14 +197,20 @@ def test_the_size_in_a_header_is_that_of_the_upright_picture(tmp_path, kind, ori
     data = saved(kind, noise(), exif=exif)
     path = tmp_path / "picture"
     path.write_bytes(data)
-    assert headers.upright_size(data) == headers.check_file(path) == cropping.decode(data).shape[:2]
-    assert headers.check_file(path) == (SIZE[::-1] if orientation > 4 else SIZE)
+    assert headers.upright_size(data) == cropping.decode(data).shape[:2]
+    expected = SIZE[::-1] if orientation > 4 else SIZE
+    assert headers.check_file(path) == (expected, kind, False)
 
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_size_in_a_header_is_that_of_the_decoded_picture(name):
     expected = cropping.decode(PICTURES[name]).shape[:2]
     assert headers.upright_size(PICTURES[name]) == expected
+
+
+def test_damaged_exif_turns_nothing():
+    data = saved("JPEG", noise(), exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert headers.upright_size(data) == cropping.decode(data).shape[:2] == SIZE
 
 
 def test_pictures_of_16_bits_are_rounded():

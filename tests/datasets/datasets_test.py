@@ -142,6 +142,17 @@ def test_pairs_in_memory_must_fit_too():
         sources.MemorySource(["b"], [pair])
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_pictures_of_16_bits_are_counted(tmp_path, caplog, ending):
+    two_folders(tmp_path, f"1.{ending}", f"2.{ending}")
+    assert pairing.check(folder.find_pairs(tmp_path)) == [(6, 8)] * 2
+    assert not caplog.records
+    Image.fromarray(np.full((6, 8), 40000, np.uint16)).save(tmp_path / "input" / f"2.{ending}")
+    source = sources.open_source("folder", None, "test", data_dir=tmp_path)
+    assert f"1 pictures have 16 bits a channel, such as {tmp_path / 'input'}/2" in caplog.text
+    assert np.unique(source.read(1)[0]) == 156  # 40000 / 257 = 155.6
+
+
 def test_every_kind_of_picture_is_taken_and_the_rest_is_said(tmp_path, caplog):
     kinds = ("a.png", "b.webp", "c.tif", "d.TIFF", "e.jfif", "f.jpe", "g.bmp")
     two_folders(tmp_path, *kinds)

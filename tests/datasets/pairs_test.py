@@ -10,6 +10,7 @@ from PIL import Image
 from restore_tf.datasets import cropping, pairs, sources
 from restore_tf.datasets.numpy_pairs import Batches
 from restore_tf.datasets.pairing import Pair
+from restore_tf.datasets.samples import Samples
 from restore_tf.errors import UserError
 
 
@@ -114,13 +115,17 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_tensorflow_and_other_backends_get_the_same_batches(channels):
-    arguments = {"augment": ("flip_rotate", "saturation"), "first_sample": 5, "channels": channels}
-    found = batches(memory(), **arguments)
-    expected = Batches(memory(), crop=8, batch=3, steps=6, seed=4, **arguments)
+@pytest.mark.parametrize("augment", [(), ("flip_rotate",), ("flip_rotate", "saturation")])
+def test_tensorflow_and_other_backends_get_the_same_batches(channels, augment):
+    arguments = {"crop": 8, "seed": 4, "augment": augment, "channels": channels}
+    found = batches(memory(), first_sample=5, **arguments)
+    others = Batches(memory(), batch=3, steps=6, first_sample=5, **arguments)
+    samples = Samples(memory(), **arguments)
     for step in range(6):
-        assert [part.dtype for part in found[step]] == [part.dtype for part in expected[step]]
-        assert_equal(found[step], expected[step])
+        assert [part.dtype for part in found[step]] == [np.float32, np.float32, np.int32]
+        assert_equal(found[step], others[step])
+        for position, sample in enumerate(zip(*found[step], strict=True)):
+            assert_equal(sample, samples(5 + 3 * step + position))
 
 
 def test_a_sample_brings_the_seed_and_its_number():

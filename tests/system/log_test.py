@@ -1,0 +1,20 @@
+"""What the commands show of the package's messages."""
+
+from restore_tf.system import log
+
+
+def test_a_warning_is_shown_once_and_information_each_time(capsys):
+    log.show()
+    for _ in range(2):
+        log.logger.warning("%s: has two pictures", "a.jpg")
+        log.logger.info("step %d", 1)
+    log.logger.warning("b.jpg: has two pictures")
+    log.show()  # another command
+    log.logger.warning("a.jpg: has two pictures")
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: a.jpg: has two pictures",
+        "step 1",
+        "step 1",
+        "warning: b.jpg: has two pictures",
+        "warning: a.jpg: has two pictures",
+    ]
