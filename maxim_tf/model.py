@@ -146,16 +146,16 @@ class Stage(Block):
                 self.sams.append(SAM(widths[i], channels, image_only=not runs_on, name=name))
 
     def call(self, images, layouts, previous=None):
-        """Restores images of all scales.
+        """Computes the stage's features; `restore` makes pictures of them.
 
         Args:
           images: finest first, (batch, h / 2^i, w / 2^i, channels).
           layouts: of the levels, finest first, then of the bottleneck.
-          previous: of the stage before, see below; None in the first stage.
+          previous: of the stage before, None in the first stage: the features that its SAMs gated,
+            and the sums of its encoder's and its decoder's features, finest first.
 
         Returns:
-          The restored images, finest first, and what the next stage takes: the features that its
-          SAMs gated, and the sums of its encoder's and its decoder's features, finest first.
+          The encoder's and the decoder's features, finest first.
         """
         gated, carried = previous or ([None] * self.scales, [None] * LEVELS)
         fused = [conv(image) for conv, image in zip(self.inputs, images, strict=True)]
@@ -178,9 +178,17 @@ class Stage(Block):
         decoded = [None] * LEVELS
         for i in reversed(range(LEVELS)):
             x = decoded[i] = self.decoders[i](x, skips, layout=layouts[i])
-        return self._restored(images, encoded, decoded)
+        return encoded, decoded
 
-    def _restored(self, images, encoded, decoded):
+    def restore(self, images, decoded):
+        """The restored images, and the features that the SAMs gated where another stage follows.
+
+        Not a part of `call`, which under mixed precision would round the images.
+
+        Args:
+          images: as `call`'s.
+          decoded: the decoder's features.
+        """
         if self.outputs:
             ends = zip(self.outputs, decoded, images, strict=False)
             return [conv(x) + image for conv, x, image in ends], None
@@ -188,7 +196,7 @@ class Stage(Block):
         if not self.runs_on:
             return [sam.restore(x, image) for sam, x, image in ends], None
         gated, restored = zip(*(sam(x, image) for sam, x, image in ends), strict=True)
-        return list(restored), (gated, [e + d for e, d in zip(encoded, decoded, strict=True)])
+        return list(restored), gated
 
 
 def subsample(images, level):
@@ -292,7 +300,10 @@ class MAXIM(Restorer):
         layouts = self._layouts(images)
         outputs, previous = [], None
         for stage in self.parts:
-            restored, previous = stage(inputs, previous=previous, layouts=layouts)
+            encoded, decoded = stage(inputs, previous=previous, layouts=layouts)
+            restored, gated = stage.restore(inputs, decoded)
+            carried = [e + d for e, d in zip(encoded, decoded, strict=True)]
+            previous = (gated, carried)
             outputs += restored[::-1]
         return outputs
 
