@@ -60,6 +60,9 @@ def _flags():
     flags.DEFINE_integer(
         "limit", None, "only the first so many pictures", lower_bound=1, flag_values=values
     )
+    flags.DEFINE_boolean(
+        "whole", False, "never in tiles, whatever the memory and the network", flag_values=values
+    )
     flags.DEFINE_integer(
         "pictures",
         100,
@@ -102,7 +105,7 @@ def _evaluate(positional, values, argv):
     with outputs.staged(output, _FILES, cleared=[_PICTURES]) as staging:
         model = model_flags.load(values, workdir)
         scores = score.evaluate(
-            functools.partial(restore.restore, model),
+            functools.partial(restore.restore, model, whole=values.whole),
             source,
             names,
             values.limit,
@@ -112,7 +115,7 @@ def _evaluate(positional, values, argv):
         provenance = {
             "run": model_flags.name(values),
             "weights": f"{experiment.model}, {_origin(experiment, run)}; "
-            f"{model_flags.describe(values)}",
+            f"{model_flags.describe(values)}{', whole pictures' if values.whole else ''}",
             "dataset": dataset,
             "config": config,
             "split": f"{values.split} ({len(scores.rows)} of {len(source)} pictures)",
