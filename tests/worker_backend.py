@@ -4,7 +4,6 @@ The numbers go into files of a folder; its cases are {name: (model class, its ar
 weights and inputs lie there.
 """
 
-import dataclasses
 import importlib
 import json
 import sys
@@ -12,11 +11,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tiny_training import source, tiny
+from tiny_training import simple, source
 
 from restore_tf import training
 from restore_tf.commands import train as command
-from restore_tf.experiments import experiment
+from restore_tf.experiments import experiment, papers
 from restore_tf.networks import losses
 from restore_tf.training.options import Options
 
@@ -48,16 +47,14 @@ class StopAt(keras.callbacks.Callback):
 
 def trainings(folder):
     """The command, a run that resumes beside one that does not, and Keras' own callbacks."""
+    sys.path.insert(0, str(Path(__file__).with_name("toys")))
+    papers.refresh()
     done = {"exit code": command.main([*COMMAND, f"--workdir={folder / 'command'}"])}
-    recipe = tiny(
-        ema_momentum=0.9, plateau_patience=1, recurrent_clip_norm=1e-3, global_clip_norm=1e-2
-    )
+    recipe = simple(ema_momentum=0.9, plateau_patience=1, global_clip_norm=1e-2)
     train(folder / "whole", recipe)
     done["broken off at"] = train(folder / "parts", recipe, [StopAt(3)])
     train(folder / "parts", recipe)
-    frozen = dataclasses.replace(
-        tiny(steps=20, learning_rate=1e-12, end_learning_rate=1e-15), schedule="constant"
-    )
+    frozen = simple(steps=20, learning_rate=1e-12, end_learning_rate=1e-15)
     monitor = {"monitor": "val_psnr", "mode": "max"}
     callbacks = [
         keras.callbacks.EarlyStopping(patience=3, **monitor),

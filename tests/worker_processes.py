@@ -50,13 +50,13 @@ def _begin(command, place=None):
     )
 
 
-def end(process, timeout=180):
+def end(process, timeout=500):
     """Waits for the end; returns (exit code, standard output, standard error)."""
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=400):
     """Waits until something holds; fails where the process ends first."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import keras
+import numpy as np
 
 from restore_tf.training.optimizers import average_momentum
 
@@ -54,9 +55,9 @@ class WeightAverage:
     def in_place(self):
         """Puts the averages into the model and, at the end, the weights back."""
         variables = self._model.trainable_variables
-        weights = [variable.numpy() for variable in variables]
+        weights = [np.array(variable.numpy()) for variable in variables]
         for variable, average in zip(variables, self._averages, strict=True):
-            variable.assign(average.numpy())
+            variable.assign(np.array(average.numpy()))
         try:
             yield
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from restore_tf.training.schedules import Scaled, learning_rate
@@ -59,16 +60,17 @@ class ClippedAdam(ScheduledAdam):
     def __init__(self, schedule, lowest: float, limits=(), momentum=None, **kwargs):
         super().__init__(schedule, lowest, **kwargs)
         self._limits, self._momentum = limits, momentum
-        self._weights, self.averages = [], []
+        self.averages = []
 
     def build(self, variables):
         """Makes the variables of Adam and of the average, which starts at the weights."""
         super().build(variables)
-        self._weights = list(variables)
+        # In a function: variables of an attribute Keras would take for the optimizer's own.
+        self._weights = lambda: variables
         if self._momentum is not None:
             self.averages = self.add_optimizer_variables(variables, "average")
             for average, weight in zip(self.averages, variables, strict=True):
-                average.assign(weight)
+                average.assign(np.array(weight.numpy()))  # JAX would not copy a variable
 
     def apply(self, grads, trainable_variables=None):
         """Clips, updates as Adam does, then averages."""
@@ -81,7 +83,7 @@ class ClippedAdam(ScheduledAdam):
         if self._momentum is None:
             return
         momentum = average_momentum(self._momentum, self.iterations)
-        for average, weight in zip(self.averages, self._weights, strict=True):
+        for average, weight in zip(self.averages, self._weights(), strict=True):
             average.assign(momentum * average + (1 - momentum) * weight)
 
 

@@ -63,6 +63,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, whole):
     train(tmp_path)
     files = [np.load(workdir / "checkpoints" / FIT_STATE) for workdir in (whole, tmp_path)]
     assert files[0].files == files[1].files
+    optimizer = [name for name in files[0].files if name.startswith("optimizer/")]
+    assert all(name.startswith("optimizer/adam/") for name in optimizer)
     for name in files[0].files:
         # Keras on TensorFlow compiles for any size once it has met two, and rounds otherwise then.
         np.testing.assert_allclose(files[0][name], files[1][name], atol=1e-6, err_msg=name)
