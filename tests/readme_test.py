@@ -48,6 +48,8 @@ def commands(page):
             verb = found and (found[1] or found[2])
             if verb in VERBS:
                 rest = re.sub(r"\s#\s.*", "", line[found.end() :]).replace("…", "")
+                if rest.count("'") % 2:  # the end of a command that another one quotes
+                    rest = rest.replace("'", "")
                 yield verb, shlex.split(rest), line
 
 
