@@ -13,6 +13,7 @@ from restore_tf.errors import UserError
 from restore_tf.pictures import kinds
 from restore_tf.system import disk
 from restore_tf.system.log import logger
+from restore_tf.system.record import Record
 
 STRIP = "_before_after"
 _LONGEST_NAME = 255  # bytes, on nearly every file system
@@ -27,11 +28,14 @@ class Job:
       picture: its file; None for standard input.
       output: the restored one's file; None for standard output.
       strip: the file of the before/after strip, or None.
+      record: of what was written into the output folder; None for a file of its own name, standard
+        output, and outputs beside the inputs.
     """
 
     picture: Path | None
     output: Path | None
     strip: Path | None = None
+    record: Record | None = dataclasses.field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -93,6 +97,9 @@ def plan(found: Sequence[Entry], inputs: Sequence[str], naming: Naming) -> list[
         folder = _output_folder(naming)
         kept = without_results(pictures, folder, naming.suffix)
         jobs = [_job(e.path, folder / e.below if folder else e.path.parent, naming) for e in kept]
+        if folder is not None:
+            record = Record(folder)
+            jobs = [dataclasses.replace(job, record=record) for job in jobs]
     jobs = _once(jobs)
     check_outputs([(job.picture, job.outputs) for job in jobs])
     return jobs

@@ -13,6 +13,7 @@ from restore_tf.commands import cli, restore, restore_inputs, restore_jobs
 from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.errors import UserError
 from restore_tf.pictures import files as images
+from restore_tf.system.record import MANIFEST
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
@@ -49,7 +50,9 @@ def run(*words):
 
 
 def files(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    """What lies in a folder, without the record of what was written there."""
+    found = [p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST]
+    return sorted(str(p.relative_to(folder)) for p in found)
 
 
 def error_of(capsys, code, expected=cli.USER_ERROR):
@@ -429,10 +432,10 @@ def test_outputs_in_the_way_are_noticed_before_the_work(photos, tmp_path, capsys
     (tmp_path / "target").write_text("foreign")
     (tmp_path / "out" / "a.png").unlink()
     (tmp_path / "out" / "a.png").symlink_to("../target")
-    assert run("photos/a.png", "--output", "out", "--overwrite") == 0
+    line = error_of(capsys, run("photos/a.png", "--output", "out", "--overwrite"))
+    assert "out/a.png: is a link, which is not followed" in line
     assert (tmp_path / "target").read_text() == "foreign"
-    assert not (tmp_path / "out" / "a.png").is_symlink()
-    assert len(identity) == 1
+    assert len(identity) == 0
 
 
 def test_errors_of_computing_name_the_file(photos, monkeypatch, capsys):
@@ -585,3 +588,13 @@ def test_folders_without_pictures(photos, tmp_path, capsys):
     assert "2 files: 1 .heic (a.heic; convert" in line and "--recursive" not in line
     line = error_of(capsys, run("photos", "full", "--output", "o"))
     assert line.startswith("error: full: has no pictures")
+
+
+def test_in_a_folder_only_what_was_recorded_is_overwritten(photos, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").write_bytes(b"somebody else's")
+    code = run("photos", "--output", "out", "--overwrite")
+    line = error_of(capsys, code, pictures_flags.SOME_FAILED)
+    assert "out/a.png: is in the way, and no record says that an earlier run wrote it" in line
+    assert (tmp_path / "out" / "a.png").read_bytes() == b"somebody else's"
+    assert run("photos/b.jpg", "--output", "out", "--overwrite") == 0  # of the run before

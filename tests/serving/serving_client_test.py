@@ -22,6 +22,7 @@ from restore_tf.serving import client as clients
 from restore_tf.serving.client import Client
 from restore_tf.serving.stand_in.server import StandIn
 from restore_tf.serving.transports import ServerError
+from restore_tf.system.record import MANIFEST
 
 CAT, ASTRONAUT = skimage.data.chelsea(), skimage.data.astronaut()
 SCHEMES = ["grpc", "http"]
@@ -91,7 +92,8 @@ def test_photos_of_different_sizes_with_garbage_among_them(
     assert len(errors) == 3
     assert all(f"bad{index}.png" in error for index, error in enumerate(errors))
     assert sorted(p.relative_to(out) for p in out.rglob("*.png")) == sorted(photos)
-    assert not [p for p in out.rglob("*") if p.is_file() and p.suffix != ".png"]
+    others = [p.name for p in out.rglob("*") if p.is_file() and p.suffix != ".png"]
+    assert others == [MANIFEST]
     for path, pixels in photos.items():
         np.testing.assert_array_equal(read(out / path), 255 - pixels)
 

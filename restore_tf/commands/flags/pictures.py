@@ -78,7 +78,7 @@ def run(
     """
     naming = restore_jobs.Naming(values.output, values.suffix, values.format, strip)
     jobs = restore_jobs.plan(found, positional, naming)
-    failed = [] if values.overwrite else [(job, _exists(job)) for job in jobs if job.existing]
+    failed = [(job, error) for job in jobs if (error := _in_the_way(job, values))]
     left = [job for job in jobs if job not in dict(failed)]
     if not left:
         raise failed[0][1]
@@ -101,12 +101,15 @@ def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.Fla
     Raises:
       UserError: it exists and --overwrite was not given, or it cannot be written.
     """
-    if job.existing is not None and not values.overwrite:  # it came up meanwhile
-        raise _exists(job)
+    if (error := _in_the_way(job, values)) is not None:  # it came up meanwhile
+        raise error
     disk.make_folder(job.output.parent)
     files.write_picture(job.output, files.restored(picture, pixels), values.jpeg_quality)
     if job.strip is not None:
         files.write_picture(job.strip, before_after(picture.pixels, pixels))
+    if job.record is not None:
+        for path in job.outputs:
+            job.record.add(path)
 
 
 @contextlib.contextmanager
@@ -122,8 +125,24 @@ def naming_errors(name: str) -> Iterator[None]:
         raise UserError(f"{name}: {error}") from None
 
 
-def _exists(job):
-    return UserError(f"{job.existing}: exists; pass --overwrite or another --output.")
+def _in_the_way(job, values):
+    """The error that keeps a job from being written, or None.
+
+    In an output folder --overwrite replaces what an earlier run wrote and recorded; elsewhere the
+    files that were named.
+    """
+    if job.existing is None:
+        return None
+    if not values.overwrite:
+        return UserError(f"{job.existing}: exists; pass --overwrite or another --output.")
+    if job.record is None:
+        return None
+    try:
+        for path in job.outputs:
+            job.record.check_overwrite(path, True)
+    except UserError as error:
+        return error
+    return None
 
 
 def _report(jobs, failed, output):
