@@ -35,7 +35,7 @@ TINY = {
     },
     "maxim": {
         "features": 4,
-        "num_stages": 2,
+        "num_stages": 1,  # TensorFlow takes half a minute to trace a training step of two
         "num_groups": 1,
         "num_bottleneck_blocks": 1,
         "block_size_hr": 4,
