@@ -318,7 +318,7 @@ def test_restore_tf_names_its_verbs(capsys):
     assert cli.main(["restore-tf"]) == cli.USER_ERROR
     assert cli.main(["restore-tf", "--help"]) == 0
     assert "train" in capsys.readouterr().out
-    assert "--workdir: missing" in error_of(capsys, cli.main(["restore-tf", "evaluate"]))
+    assert "needs --data_dir" in error_of(capsys, cli.main(["restore-tf", "evaluate"]))
 
 
 @pytest.mark.slow

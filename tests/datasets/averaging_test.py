@@ -282,7 +282,7 @@ def test_a_folder_named_twice_is_averaged_once(tmp_path):
 def test_an_output_that_cannot_be_made_is_named(tmp_path):
     source = _write_frames(tmp_path / "clip", range(3))
     (tmp_path / "out").write_text("a file in the way")
-    with pytest.raises(UserError, match="out/train/clip/blur_gamma: cannot be made"):
+    with pytest.raises(UserError, match="out: cannot be made .*is a file"):
         averaging.make_pairs(source, tmp_path / "out", window=3)
 
 

@@ -267,7 +267,7 @@ def test_the_command_writes_what_its_record_says(run, tmp_path, capsys):
     [
         (["picture.png"], "takes flags only"),
         ([], "--output: missing"),
-        (["--output=o"], "--workdir: missing"),
+        (["--output=o", "--weights=nothing"], "neither a run directory nor published weights"),
         (["--output=o", "--workdir=nowhere"], "not a run directory"),
         (["--output=o", "--format=onnx"], "--format onnx: expected some of saved_model, tflite"),
         (["--output=o", "--kinds=int4"], "--kinds int4"),
