@@ -327,7 +327,9 @@ def test_unknown_precision():
 
 
 def test_a_crop_the_network_cannot_take(tmp_path):
-    with pytest.raises(UserError, match="crop 18: expected a multiple of 8 for this network; pass --set crop=16"):
+    with pytest.raises(
+        UserError, match="crop 18: expected a multiple of 8 for this network; pass --set crop=16"
+    ):
         run(tmp_path, tiny(crop=18))
 
 
