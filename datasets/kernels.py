@@ -187,7 +187,7 @@ def degrade(
       read: standard deviation of the read noise in units of full scale, linear.
 
     Returns:
-      (blurry, sharp), both (height, width, 3) float32 sRGB in [0, 1].
+      (degraded, sharp), both (height, width, 3) float32 sRGB in [0, 1].
 
     Raises:
       UserError: the kernel is no square of odd width, or the picture is smaller than it.

@@ -130,7 +130,7 @@ class Synthetic:
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Makes pair `index`: (blurry, sharp), both (height, width, 3) uint8 sRGB.
+        """Makes pair `index`: (degraded, sharp), both (height, width, 3) uint8 sRGB.
 
         Raises:
           IndexError: the index is negative or past the end.
@@ -140,9 +140,8 @@ class Synthetic:
         entropy = [self.seed, SPLITS.index(self.split), index]
         rng = np.random.default_rng(np.random.SeedSequence(entropy))
         picture = self._picture(rng, index)
-        degraded = (_shake if self.config == "shake" else _defocus)(rng, picture)
-        blurry, sharp = (np.rint(255.0 * image).astype(np.uint8) for image in degraded)
-        return blurry, sharp
+        pair = (_shake if self.config == "shake" else _defocus)(rng, picture)
+        return tuple(np.rint(255.0 * image).astype(np.uint8) for image in pair)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return (self[index] for index in range(len(self)))

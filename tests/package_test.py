@@ -71,6 +71,13 @@ def test_papers_import_nothing_above_them():
         assert all(line.split()[1] in allowed for line in lines), lines
 
 
+def test_papers_networks_by_name():
+    code = "from srn_tf import SRN; from mprnet_tf import MPRNet; from maxim_tf import MAXIM"
+    assert python(f"{code}; print(SRN.__name__, MPRNet.__name__, MAXIM.__name__)") == (
+        "SRN MPRNet MAXIM\n"
+    )
+
+
 def test_public_api():
     code = (
         "import restore_tf as r; print(callable(r.load_model), callable(r.restore), r.metrics.psnr)"

@@ -1,7 +1,7 @@
 """TFLite files run by LiteRT, on pictures of any size; no TensorFlow is needed.
 
     model = restore_tf.inference.tflite_model.LiteModel("srn_256x256_int8.tflite")
-    sharp = restore_tf.restore(model, blurry)
+    restored = restore_tf.restore(model, degraded)
 
 `export.py --format tflite` makes such files, NAME.tflite with NAME.json beside it. A file of a
 fixed size restores larger pictures in tiles of that size, see `blended_tiles`.
