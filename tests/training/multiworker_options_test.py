@@ -23,6 +23,10 @@ OPTIONS = {
 }
 
 
+# From the second step on a weight that differs in its last bit can round to another 16-bit number.
+STEPS = {"mixed_bfloat16": 1, "mixed_float16": 1}
+
+
 def trained(workdir, *flags):
     """Trains by the command; returns the run directory."""
     command = [*COMMAND, f"--workdir={workdir}", *flags]
@@ -45,7 +49,8 @@ def alone(tmp_path_factory, data):
         if options not in made:
             flags, parts, _ = OPTIONS[options]
             workdir = tmp_path_factory.mktemp("alone") / "run"
-            made[options] = trained(workdir, *data, "--steps=8", *flags, f"--accumulate={parts}")
+            steps = f"--steps={STEPS.get(options, 8)}"
+            made[options] = trained(workdir, *data, steps, *flags, f"--accumulate={parts}")
         return made[options]
 
     return run
@@ -54,15 +59,21 @@ def alone(tmp_path_factory, data):
 @pytest.mark.parametrize("options", OPTIONS)
 def test_as_one_device(tmp_path, data, alone, options):
     flags, _, parts = OPTIONS[options]
-    more = [*flags, f"--accumulate={parts}", "--local_workers=2"]
-    one, two = alone(options), trained(tmp_path / "two", *data, "--steps=8", *more)
-    for column, length, tolerance in [("loss", 8, {"rtol": 1e-4}), ("psnr", 2, {"atol": 0.01})]:
+    steps = STEPS.get(options, 8)
+    more = [*flags, f"--accumulate={parts}", "--local_workers=2", f"--steps={steps}"]
+    one, two = alone(options), trained(tmp_path / "two", *data, *more)
+    validations = 1 + (steps > 5)
+    for column, length, tolerance in [
+        ("loss", steps, {"rtol": 1e-4}),
+        ("psnr", validations, {"atol": 0.01}),
+    ]:
         numbers = [[float(row[column]) for row in rows(run) if row[column]] for run in (one, two)]
         assert len(numbers[0]) == length
         np.testing.assert_allclose(*numbers, **tolerance)
     # Adam's first steps magnify rounding where a gradient is tiny.
+    tolerance = 1e-6 if options in STEPS else 5e-4
     for which in ("latest", "best"):
-        assert_equal_weights(weights(one, which), weights(two, which), atol=5e-4)
+        assert_equal_weights(weights(one, which), weights(two, which), atol=tolerance)
 
 
 def test_fine_tuning_plateaus_and_an_early_stop(tmp_path, data, alone):
