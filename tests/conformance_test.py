@@ -202,7 +202,8 @@ def test_weights_survive_saving(network, tmp_path):
     np.testing.assert_array_equal(model(batch)[-1], twin(batch)[-1])
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+# Of every paper in the slow suite; MAXIM's step takes the longest to trace.
+@pytest.mark.parametrize("paper", [paper for paper in PAPERS if paper != "maxim"])
 def test_one_training_step(paper):
     train_one_step(first(paper), strategies.make_strategy("one"))
 
