@@ -158,7 +158,7 @@ def run_litert(case, folder):
 
     yield
     model = LiteModel(folder / f"{case['engine']}.tflite", case["threads"] or None)
-    yield model.run_raw if model.takes_bytes else model.run
+    yield model.run_raw if model.takes_bytes else model.restore_padded
 
 
 def run_openvino(case, folder):

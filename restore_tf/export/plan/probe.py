@@ -44,7 +44,7 @@ def prepare(
         (1, *each["size"], model.channels) for each, model in zip(networks, models, strict=True)
     ]
     found = [
-        {"seconds": _median(functools.partial(model.run, _picture(shape)), seconds)}
+        {"seconds": _median(functools.partial(model.restore_padded, _picture(shape)), seconds)}
         if seconds
         else {}
         for model, shape in zip(models, shapes, strict=True)
@@ -85,7 +85,7 @@ def run_file(file: str, seconds: float) -> dict[str, float]:
     held = peak_bytes()
     model = LiteModel(file)
     images = _picture((1, *model.size, model.channels))
-    run = functools.partial(model.run, images)
+    run = functools.partial(model.restore_padded, images)
     if model.takes_bytes:
         run = functools.partial(model.run_raw, _as_bytes(images))
     taken = _median(run, seconds)
