@@ -34,6 +34,7 @@ SERVE = [
     "grpcio>=1.70",  # the gRPC client and the stand-in server
     "requests>=2.32",  # the REST client; TensorFlow brings it along
 ]
+PLOTS = ["matplotlib>=3.9"]  # loss curves of `restore-tf sweep`
 CONVERT = ["torch>=2.6"]  # reads PyTorch files older than the zip form; others need nothing
 DEV = [
     "pytest>=8",
@@ -76,7 +77,8 @@ setup(
         "edge": EDGE,
         "serve": SERVE,
         "convert": CONVERT,
-        "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE,
+        "plots": PLOTS,
+        "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE + PLOTS,
     },
     entry_points={
         "console_scripts": ["restore-tf = restore_tf.commands.cli:main"],

@@ -12,7 +12,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))]
 PAGES += sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*_tf/README.md"))
-VERBS = "train evaluate restore export convert weights average serve client stream".split()
+VERBS = "train sweep evaluate restore export convert weights average serve client stream".split()
 
 # The README's commands that the slow test runs, and what is put in the place of their words.
 TINY = "--steps=1 --validate_every=1 --validation_pictures=1 --set=batch=1 --set=crop=32".split()
@@ -56,7 +56,7 @@ def commands(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_flag_exists(page):
     for verb, words, line in commands(page):
-        values = importlib.import_module(f"restore_tf.commands.{verb}")._flags()
+        values = importlib.import_module(f"restore_tf.commands.{verb}").define_flags()
         words = [word for word in words if not word.startswith("[")]
         try:
             values([verb, *words])

@@ -39,10 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
     body = functools.partial(_evaluate, argv=argv)
-    return cli.run(body, _flags(), argv, USAGE)
+    return cli.run(body, define_flags(), argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     model_flags.define(values)
     data_flags.define(values, "what the run was trained on")

@@ -33,10 +33,11 @@ _LEAST_PIXELS = 64 * 96  # exporting.LEAST_MAX_PIXELS, which takes TensorFlow to
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_export, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_export, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     model_flags.define(values)
 

@@ -35,10 +35,11 @@ _LIMITS = {  # of the flags that do not take every number from 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
-    return cli.run(functools.partial(_train, argv[1:]), _flags(), argv, USAGE)
+    return cli.run(functools.partial(_train, argv[1:]), define_flags(), argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
     string("model", None, "the model, such as srn, srn_lstm or mprnet")

@@ -152,6 +152,16 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
     )
 
 
+def read(workdir: str | os.PathLike) -> list[dict[str, str]]:
+    """Returns the whole rows of a run's metrics.csv, {column: text}, under today's names.
+
+    Raises:
+      UserError: as `check`.
+    """
+    rows = check(workdir)
+    return [_renamed(row) for row in rows if (row.get("step") or "").isdigit() and None not in row]
+
+
 def _renamed(row):
     return {_RENAMED.get(name, name): value for name, value in row.items()}
 

@@ -54,7 +54,7 @@ def test_training_takes_onednns_kernels(monkeypatch, machine, given, loaded, wor
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given or "")
     if given is None:
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
-    values = train._flags()
+    values = train.define_flags()
     values(["train.py", "--model=srn", *words])
     train._use_onednn(values)
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
@@ -116,7 +116,7 @@ def test_train_says_what_it_did(gopro, tmp_path, capsys):
 
 def test_recipes_follow_the_data_set(gopro):
     def recipe(*words):
-        values = train._flags()
+        values = train.define_flags()
         values(["train.py", "--model=srn", *words])
         experiment, _ = training_plan.experiment_of(values)
         return experiment.recipe, experiment.dataset, experiment.config

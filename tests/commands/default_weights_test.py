@@ -79,7 +79,7 @@ def test_wrong_words_are_one_line(tmp_path, monkeypatch, capsys, words, message)
 
 def test_fine_tuning_takes_published_weights_by_name():
     """What train.py would do; a step of such a network takes minutes, and its gradient to trace."""
-    values = train._flags()
+    values = train.define_flags()
     values(["train.py", "--model=maxim", "--init_from=maxim_deblurring_stage1"])
     experiment, run = training_plan.experiment_of(values)
     assert experiment.network == {"features": 32, "num_stages": 3, "stages": 1}

@@ -8,7 +8,7 @@ import pytest
 from tiny_training import assert_equal_weights, folders, rows, weights
 from worker_processes import COMMAND, end, reached, start, start_two, wait_for
 
-from restore_tf.commands import local_workers
+from restore_tf.commands.words import without_flags
 from restore_tf.errors import UserError
 from restore_tf.training import strategies
 
@@ -108,4 +108,4 @@ def test_what_the_chief_says_is_what_everyone_hears(name):
 
 def test_launching_leaves_out_its_own_flag():
     words = ["--model=srn", "--local_workers", "2", "--steps=3", "--local_workers=2", "-x"]
-    assert local_workers._without(words, "local_workers") == ["--model=srn", "--steps=3", "-x"]
+    assert without_flags(words, ["local_workers"]) == ["--model=srn", "--steps=3", "-x"]
