@@ -154,6 +154,7 @@ def draw_curves(outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
     if outcomes:
         losses.legend(loc="best", fontsize="small")
     for axes in (losses, scores):
+        axes.xaxis.get_major_locator().set_params(integer=True)  # steps are whole
         axes.grid(True, which="both", linewidth=0.4, alpha=0.5)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": "restore_tf"})
