@@ -11,7 +11,8 @@ def define(values: flags.FlagValues, default_text: str) -> None:
         "dataset": f"data set: gopro, reds, hide, realblur, blur_dataset, folder or synthetic; "
         f"{default_text} by default",
         "config": "the data set's configuration, e.g. blur or blur_gamma for gopro",
-        "data_dir": "the data set's published folder layout, or a directory of prepared records",
+        "data_dir": "the data set's published folder layout, or a directory of prepared records; "
+        "for synthetic, a folder of sharp photos to use in place of the embedded ones",
         "degraded_dir": "with --dataset folder: the degraded pictures",
         "sharp_dir": "with --dataset folder: the sharp pictures, of the same names",
     }
