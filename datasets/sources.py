@@ -224,7 +224,7 @@ def open_source(
     degraded_dir: str | os.PathLike | None = None,
     sharp_dir: str | os.PathLike | None = None,
     seed: int = 0,
-    output_scale: int = 1,
+    output_scale: int | None = 1,
 ):
     """Opens one split of a data set.
 
@@ -237,7 +237,8 @@ def open_source(
         place of the embedded ones, or None.
       degraded_dir, sharp_dir: the two folders of `folder`.
       seed: draws the training pictures of `synthetic`.
-      output_scale: how many times larger than the degraded pictures the sharp ones are.
+      output_scale: how many times larger than the degraded pictures the sharp ones are to be; None
+        for as large as they are.
 
     Raises:
       UserError: no such set, config or split; a missing folder or partner; a damaged file; two
@@ -245,7 +246,7 @@ def open_source(
     """
     if name == "synthetic":
         return _synthetic(config, split, data_dir, seed, output_scale)
-    if output_scale != 1 and name != "folder":
+    if output_scale not in (1, None) and name != "folder":
         raise UserError(
             f"--dataset {name}: its two pictures of a pair have one size, but the network makes "
             f"pictures {output_scale} times as large; use --dataset folder, or synthetic with "
@@ -253,7 +254,7 @@ def open_source(
         )
     if name == "folder":
         pairs = _folder_pairs(split, data_dir, degraded_dir, sharp_dir)
-        return FileSource(pairs, output_scale)
+        return FileSource(pairs, output_scale or pairing.scale_of(pairs))
     layout = _layout(name)
     if data_dir is None:
         raise UserError(f"--dataset {name}: needs --data_dir, the folder that holds it.")
@@ -271,7 +272,7 @@ def _synthetic(config, split, data_dir, seed, output_scale):
     # Held-out pictures are the same for every training seed, so that results can be compared.
     seed = seed if split == "train" else 0
     pictures = Synthetic(config or CONFIGS[0], split, seed=seed, folder=data_dir)
-    if pictures.scale != output_scale:
+    if output_scale not in (pictures.scale, None):
         advice = f"bicubic{output_scale}" if output_scale > 1 else CONFIGS[0]
         raise UserError(
             f"--config {pictures.config}: its sharp pictures are {pictures.scale} times as large "

@@ -140,12 +140,7 @@ def _provenance(workdir):
 
 def experiment_of(values):
     """The recipe with every override, and what the command decided beside it."""
-    recipes = experiments.recipes_of(values.model)
-    recipe = values.recipe
-    if recipe is None:
-        recipe = "quick" if values.dataset is None else next(iter(recipes))
-        recipe = values.dataset if values.dataset in recipes else recipe
-    experiment = experiments.load_recipe(values.model, recipe)
+    experiment = experiments.load_recipe(values.model, recipe_name(values))
     if values.init_from:
         experiment = _with_network_of(experiment, initial_run(values))
     experiment = experiments.override(experiment, values.set)
@@ -169,6 +164,16 @@ def experiment_of(values):
         overrides=tuple(values.set),
     )
     return experiment, run
+
+
+def recipe_name(values) -> str:
+    """Returns the recipe that the flags name, else the one that suits the data set."""
+    if values.recipe is not None:
+        return values.recipe
+    recipes = experiments.recipes_of(values.model)
+    if values.dataset in recipes:
+        return values.dataset
+    return "quick" if values.dataset is None else next(iter(recipes))
 
 
 def initial_run(values) -> Path:
