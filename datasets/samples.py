@@ -19,7 +19,7 @@ from restore_tf.datasets.augmentation import AUGMENTATIONS, as_float, gray
 from restore_tf.errors import UserError
 
 # What a generator's numbers are for: the second word of its seed.
-_ORDER, _SAMPLE, _NOISE = 0, 1, 2
+_ORDER, _SAMPLE, _NOISE, MIXTURE = 0, 1, 2, 3
 
 
 class Samples:

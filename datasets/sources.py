@@ -8,21 +8,15 @@ Imports no TensorFlow.
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from restore_tf.datasets import cropping, pairing
+from restore_tf.datasets import cropping, names, pairing
 from restore_tf.datasets.augmentation import Noise
 from restore_tf.datasets.samples import pair_index
 from restore_tf.errors import UserError
-
-# Data sets read from their published folder layout: datasets/<name>/layout.py.
-FOLDER_LAYOUTS = ("gopro", "reds", "hide", "realblur", "blur_dataset")
-NAMES = (*FOLDER_LAYOUTS, "folder", "synthetic")
-
 
 # From the (height, width) of a degraded picture, where its crop lies: (top, left), in pixels.
 Place = Callable[[tuple[int, int]], tuple[int, int]]
@@ -36,9 +30,11 @@ class Source:
       sizes: (height, width) of each degraded picture, or None where they are known only after
         decoding.
       output_scale: how many times larger than these the sharp pictures are.
+      parts: {label: source} of what a mixture is made of; of a single set nothing.
     """
 
     output_scale = 1
+    parts: Mapping[str, Source] = {}
 
     def __len__(self):
         return len(self.names)
@@ -198,23 +194,6 @@ def cached(source: Source) -> Source:
     return source.cached()
 
 
-def default_config(name: str) -> str:
-    """Returns the configuration a data set has when none is named."""
-    if name == "synthetic":
-        from restore_tf.datasets.synthetic import CONFIGS
-
-        return CONFIGS[0]
-    if name == "folder":
-        return "pairs"
-    return _layout(name).CONFIGS[0]
-
-
-def _layout(name):
-    if name not in FOLDER_LAYOUTS:
-        raise UserError(f"--dataset {name}: no such data set; there are {', '.join(NAMES)}.")
-    return importlib.import_module(f"restore_tf.datasets.{name}.layout")
-
-
 def open_source(
     name: str,
     config: str | None,
@@ -229,7 +208,7 @@ def open_source(
     """Opens one split of a data set.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `names.NAMES`.
       config: the set's configuration, None for its default.
       split: "train", "validation" or "test".
       data_dir: the published folder layout, or a TensorFlow Datasets directory with prepared
@@ -255,7 +234,7 @@ def open_source(
     if name == "folder":
         pairs = _folder_pairs(split, data_dir, degraded_dir, sharp_dir)
         return FileSource(pairs, output_scale or pairing.scale_of(pairs))
-    layout = _layout(name)
+    layout = names.layout(name)
     if data_dir is None:
         raise UserError(f"--dataset {name}: needs --data_dir, the folder that holds it.")
     from restore_tf.datasets import records

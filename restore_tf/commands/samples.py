@@ -77,7 +77,7 @@ def _draw(positional, values, argv):
             )
         ]
         facts = _facts(values, experiment, source, pairs, argv)
-        title = f"{dataset}{f' / {config}' if config else ''}, {values.split}"
+        title = f"{data_flags.described(dataset, config)}, {values.split}"
         _write(staging, title, facts, pairs)
     print(f"{len(pairs)} pairs, degraded input: {facts['PSNR']}")
     print(f"Sheet: {output / _SHEET}; page: {output / _PAGE}")
@@ -97,12 +97,10 @@ def _experiment(values):
 
 def _source(values, experiment, network):
     """(data set, configuration, its pairs)."""
-    from restore_tf.datasets import sources
+    from restore_tf.datasets import mixture
 
-    dataset = values.dataset or (experiment.dataset if experiment else "synthetic")
-    same = experiment is not None and dataset == experiment.dataset
-    config = values.config or (experiment.config if same else sources.default_config(dataset))
-    source = sources.open_source(
+    dataset, config = data_flags.dataset_of(values, experiment)
+    source = mixture.open_pairs(
         dataset,
         config,
         values.split,
