@@ -14,7 +14,9 @@ from absl import flags
 from restore_tf.errors import UserError
 from restore_tf.system import log, outputs
 
-VERBS = "train sweep evaluate restore export convert weights average serve client stream".split()
+VERBS = (
+    "train sweep evaluate restore export convert weights average samples serve client stream"
+).split()
 USER_ERROR = 2
 INTERRUPTED = 130  # what shells report for SIGINT
 

@@ -8,14 +8,14 @@ import hashlib
 import os
 from pathlib import Path
 
+from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import run_directory
 from restore_tf.system.log import logger
 
 # What a resumed run must agree on with the command that started it, besides the recipe.
-_FOLDERS = ("data_dir", "degraded_dir", "sharp_dir")
-_RUN_FIELDS = (*_FOLDERS, "seed", "precision", "init_from")
+_RUN_FIELDS = (*data_flags.FOLDERS, "seed", "precision", "init_from")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,35 +140,37 @@ def _provenance(workdir):
 
 def experiment_of(values):
     """The recipe with every override, and what the command decided beside it."""
-    recipes = experiments.recipes_of(values.model)
-    recipe = values.recipe
-    if recipe is None:
-        recipe = "quick" if values.dataset is None else next(iter(recipes))
-        recipe = values.dataset if values.dataset in recipes else recipe
-    experiment = experiments.load_recipe(values.model, recipe)
+    experiment = experiments.load_recipe(values.model, recipe_name(values))
     if values.init_from:
         experiment = _with_network_of(experiment, initial_run(values))
     experiment = experiments.override(experiment, values.set)
-    dataset = values.dataset or experiment.dataset
-    config = values.config or (experiment.config if dataset == experiment.dataset else None)
-    from restore_tf.datasets.sources import default_config
-
-    config = config or default_config(dataset)
+    dataset, config = data_flags.dataset_of(values, experiment)
     experiment = dataclasses.replace(
         experiment, dataset=dataset, config=config, steps=values.steps or experiment.steps
     )
-    paths = {name: getattr(values, name) for name in (*_FOLDERS, "init_from")}
+    paths = {name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from")}
     run = experiments.Run(
-        # What is no path is the name of published weights.
+        # What is no path is the name of published weights, or a mixture's folders.
         **{
             name: str(Path(path).absolute()) if path and Path(path).exists() else path
             for name, path in paths.items()
-        },
+        }
+        | data_flags.mixtures_folders(values, dataset),
         seed=values.seed,
         precision=values.precision,
         overrides=tuple(values.set),
     )
     return experiment, run
+
+
+def recipe_name(values) -> str:
+    """Returns the recipe that the flags name, else the one that suits the data set."""
+    if values.recipe is not None:
+        return values.recipe
+    recipes = experiments.recipes_of(values.model)
+    if values.dataset in recipes:
+        return values.dataset
+    return "quick" if values.dataset is None else next(iter(recipes))
 
 
 def initial_run(values) -> Path:
@@ -190,7 +192,8 @@ def _with_network_of(experiment, workdir):
 
 def _default_workdir(experiment):
     recipe = experiments.load_recipe(experiment.model, experiment.recipe)
-    other = f"_{experiment.dataset}" if experiment.dataset != recipe.dataset else ""
+    other = "_mixture" if "," in experiment.dataset else f"_{experiment.dataset}"
+    other = other if experiment.dataset != recipe.dataset else ""
     return f"runs/{experiment.model}_{experiment.recipe}{other}"
 
 
@@ -224,12 +227,12 @@ def _plain(value):
 
 def _sources(experiment, run, values):
     """The training and the validation pairs."""
-    from restore_tf.datasets import sources
+    from restore_tf.datasets import mixture, sources
 
-    where = {name: getattr(run, name) for name in (*_FOLDERS, "seed")}
+    where = {name: getattr(run, name) for name in (*data_flags.FOLDERS, "seed")}
     where["output_scale"] = experiments.construct(experiment).output_scale
     training, validation = (
-        sources.open_source(experiment.dataset, experiment.config, split, **where)
+        mixture.open_pairs(experiment.dataset, experiment.config, split, **where)
         for split in ("train", "validation")
     )
     return sources.cached(training) if values.cache else training, validation
