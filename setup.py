@@ -65,6 +65,7 @@ setup(
     | {
         "srn_tf": ["published.json"],
         "maxim_tf": ["published.json", "weights/*/*"],
+        "baselines_tf": ["weights/*/*"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
     },
@@ -85,6 +86,7 @@ setup(
             "mprnet = mprnet_tf.recipes",
             "maxim = maxim_tf.recipes",
             "srcnn = baselines_tf.srcnn",
+            "dncnn = baselines_tf.dncnn",
         ],
     },
 )

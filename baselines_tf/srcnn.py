@@ -3,9 +3,9 @@
 Dong, Loy, He, Tang: "Image Super-Resolution Using Deep Convolutional Networks", TPAMI 2016 (arXiv
 1501.00092), section 3. A student project later used wider ones to deblur.
 
-Goes in: degraded images (batch, height, width, channels), float in [0, 1], of any size; a picture to
-be enlarged is enlarged by bicubics before. Comes out: a list of one restored image of the same size,
-not clipped.
+Goes in: degraded images (batch, height, width, channels), float in [0, 1], of any size; a picture
+to be enlarged is enlarged by bicubics before. Comes out: a list of one restored image of the same
+size, not clipped.
 
 Conventions that cause most bugs:
 - f1-f2-f3 names the sides of the kernels, (9, 5, 5) in `kernels`; `filters` has one number less.
@@ -18,8 +18,6 @@ README.md beside it lists what differs from the paper.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import keras
 from keras import layers
 
@@ -28,8 +26,8 @@ from restore_tf.networks.layers import pad_edges
 from restore_tf.networks.reach import reach
 from restore_tf.networks.restorer import COLOURS, Restorer
 from restore_tf.networks.tiler import FiniteReach
+from restore_tf.weights import state_dicts
 from restore_tf.weights.pytorch_files import read_state_dict
-from restore_tf.weights.state_dicts import assign
 
 
 @keras.saving.register_keras_serializable(package="baselines_tf")
@@ -188,7 +186,7 @@ def seed(model: str = "srcnn_seed9315") -> Experiment:
 
 
 def quick(model: str = "srcnn") -> Experiment:
-    """Five minutes on two CPU cores, for each of "gaussian", "box" and "motion". Not the paper's."""
+    """Five minutes on two CPU cores, for "gaussian", "box" and "motion" alike. Not the paper's."""
     return Experiment(
         model=model,
         recipe="quick",
@@ -211,14 +209,14 @@ RECIPES = {"paper": paper, "seed": seed, "quick": quick}
 TASKS = {"deblurring": "seed", "super_resolution": "paper"}
 TERMS = "unknown: no weights of SRCNN are published under terms that we know"
 NON_COMMERCIAL = False
+files = state_dicts.files
 
 
 def name_map(model: SRCNN) -> dict[str, keras.Variable]:
     """Returns {name in the student project's files: variable}: layer, ReLU and Dropout in turn."""
     names = {}
     for number, layer in enumerate(model.convolutions):
-        names[f"layers.{3 * number}.weight"] = layer.kernel
-        names[f"layers.{3 * number}.bias"] = layer.bias
+        names |= state_dicts.of_convolution(f"layers.{3 * number}", layer)
     return names
 
 
@@ -232,12 +230,7 @@ def load_checkpoint(model: SRCNN, path: str) -> None:
     """
     kernels = "-".join(str(layer.kernel_size[0]) for layer in model.convolutions)
     network = f"an SRCNN {kernels} of {model.channels} channels; choose the --model that it is"
-    assign(name_map(model), read_state_dict(path), path, network)
-
-
-def files(path: str) -> list[Path]:
-    """Returns the checkpoint's files that exist, for their checksums."""
-    return [Path(path)] if Path(path).is_file() else []
+    state_dicts.assign(name_map(model), read_state_dict(path), path, network)
 
 
 def identify(model: SRCNN) -> str:
