@@ -87,6 +87,8 @@ setup(
             "maxim = maxim_tf.recipes",
             "srcnn = baselines_tf.srcnn",
             "dncnn = baselines_tf.dncnn",
+            "unet = baselines_tf.unet",
+            "edsr = baselines_tf.edsr",
         ],
     },
 )
