@@ -33,6 +33,7 @@ __all__ = [
 
 _FIXED = ("model", "recipe", "network")  # what --set does not set as a whole
 _MOST_STEPS = 10**12  # counted in 64 bits together with the batch
+_LARGEST_BATCH, _LARGEST_CROP = 2**20, 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Experiment:
     config: str = ranges.text()
     loss: str = ranges.text()
     steps: int = whole(1, _MOST_STEPS)
-    batch: int = whole(1, 2**20)
-    crop: int = whole(1, 2**16)
+    batch: int = whole(1, _LARGEST_BATCH)
+    crop: int = whole(1, _LARGEST_CROP)
     learning_rate: float = real(above=0)
     end_learning_rate: float = real(least=0)
     augment: Sequence[str] = ranges.texts()
@@ -94,7 +95,9 @@ class Experiment:
     ema_momentum: float | None = real(least=0, below=1, default=None, optional=True)
     plateau_patience: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
     plateau_factor: float = real(above=0, below=1, default=0.5)
-    progressive: Sequence[Sequence[int]] = ranges.stretches()
+    progressive: Sequence[Sequence[int]] = ranges.stretches(
+        (0, _MOST_STEPS), (1, _LARGEST_CROP), (1, _LARGEST_BATCH)
+    )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

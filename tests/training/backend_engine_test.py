@@ -82,9 +82,7 @@ def test_a_run_killed_before_its_first_checkpoint_resumes(tmp_path, step):
     run_directory.check_for_training(parts, tensorflow=False)
     assert train(parts, recipe, **options).finished
     for which in ("latest", "best"):
-        assert_equal_weights(
-            weights(tmp_path / "whole", which), weights(parts, which), atol=1e-6
-        )
+        assert_equal_weights(weights(tmp_path / "whole", which), weights(parts, which), atol=1e-6)
 
 
 def test_it_clips_first_the_recurrent_weights_then_all():
