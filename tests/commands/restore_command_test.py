@@ -1,6 +1,8 @@
 """restore.py on files, folders, patterns and streams, with a network that changes nothing."""
 
 import io
+import os
+import subprocess
 import sys
 import threading
 
@@ -15,6 +17,11 @@ from restore_tf.errors import UserError
 from restore_tf.pictures import files as images
 from restore_tf.system.record import MANIFEST
 
+PROGRAM = """
+from restore_tf.commands import restore
+restore._restorer = lambda values: lambda pixels: pixels
+raise SystemExit(restore.main())
+"""
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
 
@@ -197,6 +204,45 @@ def test_broken_files_do_not_stop_the_others(photos, tmp_path, capsys):
     assert [line.split(": ")[1] for line in lines[1:]] == [
         "photos/0.png", "photos/broken.jpg", "photos/text.png",
     ]  # fmt: skip
+
+
+def test_an_odd_name_stays_in_its_line(photos, capsys):
+    """Line breaks and terminal codes are shown, not obeyed."""
+    (photos / "a\n\x1b[2Jb.png").write_bytes(b"")
+    code = run("photos/a\n\x1b[2Jb.png", "--output", "out")
+    assert error_of(capsys, code) == (
+        "error: photos/a\\n\\x1b[2Jb.png: cannot be read as a picture (it is empty)."
+    )
+    line = error_of(capsys, run("photos/none\n.png", "--output", "out"))
+    assert line == "error: photos/none\\n.png: no such file or folder."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["photos/a.png", "--output="], "--output: is empty; "),
+        (["", "--output=out"], "an argument is empty; "),
+        (["photos/a.png", "--output=out", "--tflite="], "--tflite: is empty; "),
+    ],
+)
+def test_an_empty_word_is_no_path(photos, tmp_path, capsys, words, said):
+    """As a shell leaves of a variable that is not set: it would be the folder one is in."""
+    before = files(tmp_path)
+    assert said in error_of(capsys, run(*words))
+    assert files(tmp_path) == before
+
+
+def test_names_that_are_no_text(photos, tmp_path):
+    """As in an archive from another system; standard output may take text only."""
+    name = os.fsdecode(b"caf\xe9")
+    (photos / "a.png").rename(photos / f"{name}.png")
+    command = [sys.executable, "-c", PROGRAM, f"photos/{name}.png", f"--output={name}"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONUTF8": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1 of 1 pictures restored into caf\\udce9\n"
+    assert (tmp_path / name / f"{name}.png").is_file()
 
 
 def test_a_single_broken_picture(photos, capsys):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from restore_tf.commands import cli, restore_inputs, restore_jobs
 from restore_tf.commands.restore_inputs import Entry
 from restore_tf.commands.restore_jobs import Job
-from restore_tf.errors import UserError
+from restore_tf.errors import UserError, one_line
 from restore_tf.pictures import files, kinds
 from restore_tf.pictures.pixels import before_after
 from restore_tf.system import disk
@@ -123,7 +123,7 @@ def naming_errors(name: str) -> Iterator[None]:
     except MemoryError:
         raise UserError(f"{name}: does not fit into memory; give --memory or --tile.") from None
     except UserError as error:
-        if str(error).startswith(name):
+        if str(error).startswith(one_line(name)):
             raise
         raise UserError(f"{name}: {error}") from None
 
