@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib
 import re
@@ -57,7 +56,7 @@ def run(
     """
     warnings.showwarning = _show_warning
     log.show()
-    with contextlib.suppress(AttributeError):  # of a stream that somebody put in its place
+    if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     try:
