@@ -165,6 +165,18 @@ def test_evaluate_does_not_delete_what_it_scores(run, data, tmp_path, capsys):
     assert tree(output) == before
 
 
+@pytest.mark.parametrize("place", ["input", "target", "input/deep/out", "link"])
+def test_results_do_not_come_among_the_pictures(run, tmp_path, capsys, place):
+    """There they would be pictures without a partner, or pairs of the next evaluation."""
+    data = pairs(tmp_path / "data", count=2)
+    (data / "link").symlink_to("target")
+    before = tree(data)
+    line = one_line(capsys, evaluate.main(evaluation(run, data, data / place)))
+    assert f"{data / place}: lies among the pictures to be scored" in line
+    assert tree(data) == before
+    assert evaluate.main(evaluation(run, data, data, "--metrics=psnr")) == 0  # beside them
+
+
 def test_evaluate_replaces_its_own_results_alone(run, data, tmp_path, capsys):
     output = tmp_path / "out"
     assert evaluate.main(evaluation(run, data, output, "--metrics=psnr")) == 0

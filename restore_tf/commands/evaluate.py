@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,7 @@ def _evaluate(positional, values, argv):
         seed=run.seed,
         output_scale=network.output_scale,
     )
+    _check_not_among(source, output)
     from restore_tf.inference import restore
 
     with outputs.staged(output, _FILES, cleared=[_PICTURES]) as staging:
@@ -170,6 +172,18 @@ def _check_output(output, paths):
                     f"--{flag} {given}: lies where the results go, {output / name}; pass another "
                     "--output."
                 )
+
+
+def _check_not_among(source, output):
+    """Refuses results below a folder of the pictures, where the next evaluation would find them."""
+    pairs = getattr(source, "pairs", ())
+    for paths in zip(*[(pair.degraded, pair.sharp) for pair in pairs], strict=True):
+        folder = os.path.commonpath([os.path.realpath(path.parent) for path in paths])
+        if Path(os.path.realpath(output)).is_relative_to(folder):
+            raise UserError(
+                f"{output}: lies among the pictures to be scored, in {folder}; pass another "
+                "--output."
+            )
 
 
 def _origin(experiment, run):

@@ -251,6 +251,14 @@ def read(workdir: str | os.PathLike) -> tuple[Experiment, Run]:
     """Returns what `write` saved.
 
     Raises:
-      UserError: not a run directory, or its experiment.json is damaged or of another version.
+      UserError: not a run directory, or its experiment.json is damaged, of another version or of a
+        paper that is not installed.
     """
-    return run_directory.read(workdir, Experiment)
+    experiment, run = run_directory.read(workdir, Experiment)
+    try:
+        papers.find(experiment.model)
+    except UserError as error:
+        raise UserError(
+            f"{os.path.join(workdir, FILE_NAME)}: is of a model that is not installed ({error})"
+        ) from None
+    return experiment, run

@@ -128,7 +128,7 @@ def read(workdir: str | os.PathLike, make) -> tuple[Any, Run]:
         return make(**content["experiment"]), Run.from_json(content["run"])
     except UserError as error:
         raise UserError(f"{path}: damaged or written by another version ({error}).") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: damaged or written by another version ({type(error).__name__}: {error})."
         ) from None

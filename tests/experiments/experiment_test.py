@@ -213,12 +213,22 @@ def test_records_of_older_versions(tmp_path):
         OLD.replace('"batch": 4', '"batch": 0'),
         OLD.replace('"batch": 4', '"batch": "4"'),
         OLD_CONVERTED.replace('"run": {', '"run": 5, "x": {'),
+        "[" * 10**5,
     ],
 )
 def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "experiment.json").write_text(content)
     with pytest.raises(UserError, match="experiment.json: damaged or written by another version"):
         experiment.read(tmp_path)
+
+
+def test_a_record_of_a_paper_that_is_not_here(tmp_path):
+    for model in ("nosuch", "srn_grey", "../evil"):
+        text = OLD.replace('"model": "srn"', f'"model": "{model}"')
+        assert model in text
+        (tmp_path / "experiment.json").write_text(text)
+        with pytest.raises(UserError, match="experiment.json: is of a model that is not installed"):
+            experiment.read(tmp_path)
 
 
 def test_not_a_run_directory(tmp_path):
