@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -261,17 +262,19 @@ def test_export_replaces_its_own_files_alone(run, data, tmp_path, capsys):
     assert recorded.count("saved_model/1") == recorded.count("saved_model/2") == 1
 
 
-def test_an_interrupted_evaluation_changes_nothing(run, data, tmp_path, monkeypatch):
-    output = tmp_path / "out"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_evaluation_changes_nothing(run, data, tmp_path, monkeypatch, number):
+    output, handler = tmp_path / "out", signal.getsignal(number)
     assert evaluate.main(evaluation(run, data, output, "--metrics=psnr")) == 0
     before = tree(output)
 
     def interrupt(*arguments):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr("restore_tf.evaluation.score.score", interrupt)
-    assert evaluate.main(evaluation(run, data, output)) == cli.INTERRUPTED
+    assert evaluate.main(evaluation(run, data, output)) == 128 + number  # as shells report it
     assert tree(output) == before
+    assert signal.getsignal(number) == handler
 
 
 # --- Finished weights are not trained over; the record is true.

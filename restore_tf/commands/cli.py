@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from restore_tf.errors import UserError, one_line
-from restore_tf.system import log, outputs
+from restore_tf.system import log, outputs, signals
 
 VERBS = "train evaluate restore export convert weights average serve client stream".split()
 USER_ERROR = 2
 _MAY_BE_EMPTY = ("suffix", "tpu")
-INTERRUPTED = 130  # what shells report for SIGINT
+INTERRUPTED, TERMINATED = 130, 143  # what shells report for SIGINT and SIGTERM
 
 # A disk or a folder that does not let itself be written or read: nothing that we did wrong.
 _OF_THE_DISK = frozenset(
@@ -65,7 +65,8 @@ def run(
             print(f"{usage}\n{values.get_help()}")
             return 0
         _check_not_empty(positional, values)
-        return body(positional, values) or 0
+        with signals.interruptible():
+            return body(positional, values) or 0
     except flags.Error as error:
         print(one_line(f"error: {error} (see --help)"), file=sys.stderr)
         return USER_ERROR
@@ -78,9 +79,9 @@ def run(
         where = f"{error.filename}: " if error.filename else ""
         print(one_line(f"error: {where}{outputs.reason(error)}."), file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as reason:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(reason, signals.Terminated) else INTERRUPTED
 
 
 def _check_not_empty(positional, values):
