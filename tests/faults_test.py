@@ -333,6 +333,24 @@ def _linked_weights(run):
 
 
 @pytest.mark.parametrize(
+    "name", ["best.weights.h5", "metrics.csv", "samples", "tensorboard", "checkpoints"]
+)
+def test_what_a_resumed_training_cannot_write_is_found_before_it(run, data, capsys, name):
+    """A folder where a file goes, or the other way round."""
+    path = run / name
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_bytes(b"mine")
+    else:
+        path.unlink()
+        (path / "mine").mkdir(parents=True)
+    before = tree(run)
+    line = one_line(capsys, train.main(training(data, run, "--steps=3")))
+    assert f"{path}: is in the way, expected a " in line
+    assert tree(run) == before
+
+
+@pytest.mark.parametrize(
     ("prepare", "said"),
     [
         (_without_checkpoints, "has weights (best.weights.h5) but no checkpoint"),

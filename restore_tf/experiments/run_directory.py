@@ -171,27 +171,22 @@ def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> N
     """
     workdir = Path(workdir)
     outputs.check_folder(workdir)
-    for name in (FILE_NAME, *_WRITTEN):
-        if (workdir / name).is_symlink():
-            raise UserError(f"{workdir / name}: is a link, which training does not replace.")
-    if checkpoint_step(workdir, tensorflow) is not None and (workdir / FILE_NAME).exists():
+    _check_kinds(workdir)
+    recorded = (workdir / FILE_NAME).exists()
+    if recorded and checkpoint_step(workdir, tensorflow) is not None:
         return
-    if checkpoint_step(workdir, not tensorflow) is not None and (workdir / FILE_NAME).exists():
+    if recorded and checkpoint_step(workdir, not tensorflow) is not None:
         raise UserError(
             f"{workdir}: was trained on another Keras backend, whose checkpoints cannot be resumed "
             "here; set KERAS_BACKEND as then, or pass another --workdir with "
             f"--init_from {workdir}."
         )
-    recorded = (workdir / FILE_NAME).exists()
+    fine_tune = f"to fine-tune them, pass --init_from {workdir} and another --workdir"
     for name in (BEST, HALF):
         if (workdir / name).exists():
-            how = (
-                f"to fine-tune them, pass --init_from {workdir} and another --workdir"
-                if recorded
-                else "pass another --workdir"
-            )
             raise UserError(
-                f"{workdir}: has weights ({name}) but no checkpoint to resume from; {how}."
+                f"{workdir}: has weights ({name}) but no checkpoint to resume from; "
+                f"{fine_tune if recorded else 'pass another --workdir'}."
             )
     why = (
         "there is no checkpoint to resume from"
@@ -203,6 +198,17 @@ def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> N
             continue
         if os.path.lexists(workdir / name):
             raise UserError(f"{workdir / name}: is in the way, and {why}; pass another --workdir.")
+
+
+def _check_kinds(workdir):
+    """Refuses links, and a folder where a training writes a file or the other way round."""
+    for name in (FILE_NAME, *_WRITTEN):
+        path, is_file = workdir / name, "." in name
+        if path.is_symlink():
+            raise UserError(f"{path}: is a link, which training does not replace.")
+        if path.exists() and not (path.is_file() if is_file else path.is_dir()):
+            expected = "file" if is_file else "folder"
+            raise UserError(f"{path}: is in the way, expected a {expected}; move it away.")
 
 
 def abandon(workdir: str | os.PathLike) -> bool:
