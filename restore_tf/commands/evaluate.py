@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -108,6 +109,8 @@ def _evaluate(positional, values, argv):
         )
         for job in jobs
     ]
+    for job, source in zip(jobs, opened, strict=True):
+        _check_not_among(source, job.output)
     model = model_flags.load(values, workdir)
     codes = [
         _score(values, experiment, run, model, source, job, argv)
@@ -189,6 +192,18 @@ def _check_output(output, paths):
                     f"--{flag} {given}: lies where the results go, {output / name}; pass another "
                     "--output."
                 )
+
+
+def _check_not_among(source, output):
+    """Refuses results below a folder of the pictures, where the next evaluation would find them."""
+    pairs = getattr(source, "pairs", ())
+    for paths in zip(*[(pair.degraded, pair.sharp) for pair in pairs], strict=True):
+        folder = os.path.commonpath([os.path.realpath(path.parent) for path in paths])
+        if Path(os.path.realpath(output)).is_relative_to(folder):
+            raise UserError(
+                f"{output}: lies among the pictures to be scored, in {folder}; pass another "
+                "--output."
+            )
 
 
 def _origin(experiment, run):

@@ -94,8 +94,6 @@ def recorded(plan: Plan, chief: bool = True, alone: bool = True):
     made = [path for path in (plan.workdir, *plan.workdir.parents) if not path.exists()]
     if plan.steps is None:
         experiments.write(plan.workdir, plan.experiment, plan.run)
-    if plan.step == 0:
-        run_directory.begin(plan.workdir)
     try:
         yield callbacks
     except UserError:
@@ -104,8 +102,6 @@ def recorded(plan: Plan, chief: bool = True, alone: bool = True):
                 for path in made:
                     path.rmdir()
         raise
-    finally:
-        run_directory.end(plan.workdir, not other_backend())
 
 
 def _record_at_start(plan, writes):

@@ -33,6 +33,7 @@ __all__ = [
 
 _FIXED = ("model", "recipe", "network")  # what --set does not set as a whole
 _MOST_STEPS = 10**12  # counted in 64 bits together with the batch
+_LARGEST_BATCH, _LARGEST_CROP = 2**20, 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Experiment:
     config: str = ranges.text()
     loss: str = ranges.text()
     steps: int = whole(1, _MOST_STEPS)
-    batch: int = whole(1, 2**20)
-    crop: int = whole(1, 2**16)
+    batch: int = whole(1, _LARGEST_BATCH)
+    crop: int = whole(1, _LARGEST_CROP)
     learning_rate: float = real(above=0)
     end_learning_rate: float = real(least=0)
     augment: Sequence[str] = ranges.texts()
@@ -95,7 +96,9 @@ class Experiment:
     ema_momentum: float | None = real(least=0, below=1, default=None, optional=True)
     plateau_patience: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
     plateau_factor: float = real(above=0, below=1, default=0.5)
-    progressive: Sequence[Sequence[int]] = ranges.stretches()
+    progressive: Sequence[Sequence[int]] = ranges.stretches(
+        (0, _MOST_STEPS), (1, _LARGEST_CROP), (1, _LARGEST_BATCH)
+    )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -249,6 +252,14 @@ def read(workdir: str | os.PathLike) -> tuple[Experiment, Run]:
     """Returns what `write` saved.
 
     Raises:
-      UserError: not a run directory, or its experiment.json is damaged or of another version.
+      UserError: not a run directory, or its experiment.json is damaged, of another version or of a
+        paper that is not installed.
     """
-    return run_directory.read(workdir, Experiment)
+    experiment, run = run_directory.read(workdir, Experiment)
+    try:
+        papers.find(experiment.model)
+    except UserError as error:
+        raise UserError(
+            f"{os.path.join(workdir, FILE_NAME)}: is of a model that is not installed ({error})"
+        ) from None
+    return experiment, run

@@ -284,7 +284,7 @@ def _metadata(path: Path) -> Mapping[str, Any]:
             and found.get("output_scale", 1) in range(1, 17)
             and found.get("colour", "rgb") in ("rgb", "planes", "luminance")
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         usable = False
     if not usable:
         raise UserError(f"{beside}: damaged, or written by another version; export it again.")

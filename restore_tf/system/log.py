@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from restore_tf.errors import one_line
+
 logger = logging.getLogger("restore_tf")
 
 
@@ -67,7 +69,7 @@ class _Lines(logging.Handler):
         self.warned = set()
 
     def emit(self, record):
-        message = record.getMessage()
+        message = one_line(record.getMessage())
         if record.levelno >= logging.WARNING:
             if message in self.warned:
                 return

@@ -33,7 +33,7 @@ class Record:
         text = path.read_text(encoding="utf-8", errors="replace") if known else ""
         self._cut = bool(text) and not text.endswith("\n")  # by a kill
         for line in text.splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 entry = json.loads(line)
                 if _inside(entry["path"]):
                     self._digests.setdefault(entry["path"], set()).add(entry["sha256"])
@@ -160,7 +160,12 @@ class Record:
 def _inside(path):
     """Whether a recorded path stays in its folder, whoever wrote the record."""
     parts = PurePosixPath(path).parts
-    return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts
+    return (
+        bool(parts)
+        and "\0" not in path
+        and not PurePosixPath(path).is_absolute()
+        and ".." not in parts
+    )
 
 
 def _without_links(path, flags):

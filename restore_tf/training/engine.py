@@ -37,12 +37,14 @@ class Engine:
       checkpoints: what saves and restores it.
       writes: whether this process writes files: of several workers, the chief alone.
       alone: whether this process is the only one.
+      resumed: whether this process, one that writes, restored a checkpoint.
       write_errors: what a full or read-only disk raises.
     """
 
     replicas = 1
     writes = True
     alone = True
+    resumed = False
     write_errors: tuple[type[Exception], ...] = (OSError,)
 
     def __init__(self, experiment, options: Options):

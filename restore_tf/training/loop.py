@@ -72,6 +72,9 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
         engine.check_data(training)
         state = engine.state
         validation = Validation(state.model, validation, options.validation_pictures)
+        if not (engine.resumed or state.step):  # so that a run that is killed early can resume
+            with _writing(engine):
+                engine.checkpoints.save()
         log = run_log.RunLog(
             workdir, state.step, engine.experiment.steps, engine.writes, validation.labels
         )
@@ -90,6 +93,23 @@ def _engine_class():
     from restore_tf.training.backend_engine import BackendEngine
 
     return BackendEngine
+
+
+@contextlib.contextmanager
+def _writing(engine, saved_step: int | None = None):
+    """Turns errors of writing into one line that says which checkpoint there is."""
+    try:
+        yield
+    except engine.write_errors as error:
+        left = (
+            "nothing is trained yet. Make room, then run the same command."
+            if saved_step is None
+            else f"the checkpoint of step {saved_step} is kept. Make room, then run the same "
+            "command to resume."
+        )
+        raise UserError(
+            f"{engine.checkpoints.workdir}: cannot be written ({first_line(error)}); {left}"
+        ) from None
 
 
 class _Loop:
@@ -190,7 +210,7 @@ class _Loop:
                 f"the loss rose from {before:.3g} to {loss:.3g} by step {self.state.step}."
             )
         self.logged_loss = loss
-        with self._writing():
+        with _writing(self.engine, self.saved_step):
             self.log.record(
                 self.state.step, **means, learning_rate=self._rate(), steps_per_second=rate
             )
@@ -208,7 +228,7 @@ class _Loop:
             best = state.note_validation(
                 psnr, experiment.plateau_patience, experiment.plateau_factor
             )
-            with self._writing():
+            with _writing(self.engine, self.saved_step):
                 degraded, of_sets = self.validation.degraded_psnr, self.validation.of_sets
                 self.log.record(state.step, psnr=psnr, psnr_degraded=degraded, **of_sets)
                 if of_sets:
@@ -228,20 +248,9 @@ class _Loop:
     def _save(self):
         self.losses.read(self.state.step)
         self._check_weights()
-        with self._writing():
+        with _writing(self.engine, self.saved_step):
             self.engine.checkpoints.save()
         self.saved_step = self.state.step
-
-    @contextlib.contextmanager
-    def _writing(self):
-        try:
-            yield
-        except self.engine.write_errors as error:
-            raise UserError(
-                f"{self.engine.checkpoints.workdir}: cannot be written ({first_line(error)}); the "
-                f"checkpoint of step {self.saved_step} is kept. Make room, then run the same "
-                "command to resume."
-            ) from None
 
     def _check_weights(self):
         # The loss of a step is taken before its update: weights can go bad under a good loss.

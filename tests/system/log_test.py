@@ -18,3 +18,10 @@ def test_a_warning_is_shown_once_and_information_each_time(capsys):
         "warning: b.jpg: has two pictures",
         "warning: a.jpg: has two pictures",
     ]
+
+
+def test_a_name_with_a_line_break_stays_in_its_line(capsys):
+    log.show()
+    log.logger.warning("%s: is left out", "a\nerror: b\x1b[31m\u2028.jpg")
+    line = "warning: a\\nerror: b\\x1b[31m\\u2028.jpg: is left out\n"
+    assert capsys.readouterr().err == line

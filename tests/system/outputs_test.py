@@ -136,6 +136,21 @@ def test_a_record_cut_off_by_a_kill_goes_on(tmp_path):
     assert [record.owns(tmp_path / name) for name in "abcd"] == [True, True, False, True]
 
 
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"path": 3}', '{"path": "a", "sha256": []}', "[" * 10**5, "\0"]
+)
+def test_damaged_lines_of_a_record_are_no_claims(tmp_path, line):
+    (tmp_path / "a").write_text("a")
+    (tmp_path / outputs.MANIFEST).write_text(
+        line + "\n" + json.dumps({"path": "a\0b", "sha256": ""})
+    )
+    record = outputs.Record(tmp_path)
+    assert not record.owns(tmp_path / "a")
+    record.add(tmp_path / "a")
+    record.tidy()
+    assert outputs.Record(tmp_path).owns(tmp_path / "a")
+
+
 def test_overwriting_single_files(tmp_path):
     record = outputs.Record(tmp_path)
     path = tmp_path / "frame.png"

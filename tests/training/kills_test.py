@@ -49,6 +49,8 @@ def logged(workdir, step):
 def test_kills_in_the_middle_of_anything_change_nothing(tmp_path, data):
     whole, broken = start(tmp_path / "whole", *data), tmp_path / "broken"
     moments = [
+        (signal.SIGKILL, writing(broken, "checkpoints/*ckpt-0*")),  # before the first step
+        (signal.SIGKILL, logged(broken, 5)),  # before the first checkpoint after it
         (signal.SIGKILL, writing(broken, "checkpoints/*ckpt-14*")),  # while it saves
         (signal.SIGTERM, logged(broken, 25)),
         (signal.SIGKILL, writing(broken, "samples/*0000040.png")),  # while it validates
@@ -85,6 +87,6 @@ def test_a_full_disk_stops_cleanly_and_keeps_the_last_checkpoint(tmp_path, data)
     assert "cannot be written" in err
     assert "the checkpoint of step 14 is kept" in err
     names = {path.name.partition(".")[0] for path in (tmp_path / "checkpoints").iterdir()}
-    assert names == {"checkpoint", "ckpt-14"}
+    assert names == {"checkpoint", "ckpt-0", "ckpt-14"}
     assert_equal_weights(kept, weights(tmp_path))
     assert os.path.getsize(tmp_path / "best.weights.h5")

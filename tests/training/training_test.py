@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from tiny_training import (
     assert_equal_weights,
+    kill_at,
     rows,
     run,
     simple,
@@ -18,7 +19,7 @@ from tiny_training import toys as toys
 
 from restore_tf.datasets import sources
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment
+from restore_tf.experiments import experiment, run_directory
 from restore_tf.networks import losses
 from restore_tf.training import schedules, strategies
 from restore_tf.training.options import Result
@@ -64,6 +65,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
     assert [[row[c] for c in columns] for row in rows(tmp_path / "whole") if row["psnr"]] == [
         [row[c] for c in columns] for row in rows(interrupted) if row["psnr"]
     ]
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_run_killed_before_its_first_checkpoint_resumes(tmp_path, deterministic, step):
+    options = {"validate_every": 1, "checkpoint_every": 4}
+    run(tmp_path / "whole", simple(), **options)
+    parts = tmp_path / "parts"
+    kill_at(parts, step, simple(), **options)
+    assert run_directory.checkpoint_step(parts) == 0
+    assert (parts / "best.weights.h5").exists() == (step > 1)
+    run_directory.check_for_training(parts)
+    assert run(parts, simple(), **options).finished
+    for which in ("latest", "best"):
+        assert_equal_weights(weights(tmp_path / "whole", which), weights(parts, which))
 
 
 @pytest.mark.slow
