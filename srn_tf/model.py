@@ -279,6 +279,10 @@ class SRN(Restorer):
         restored = self.out_block(shallow)
         return (restored + blurry if self.global_skip else restored), state
 
+    def downsample(self, images, factor):
+        """The sharp picture at a coarser scale, as the blurry one is brought there."""
+        return legacy_downsample(images, factor)
+
     @property
     def bytes_per_pixel(self):
         """Memory that restoring takes, by benchmarks/tiles.py."""

@@ -44,7 +44,8 @@ class Experiment:
       recipe: name of the function in `<paper>_tf.recipes` that made this.
       network: constructor arguments of the paper's model class.
       dataset, config: data set trained on, and its configuration.
-      loss: name of a function in `restore_tf.networks.losses`.
+      loss: a loss of `restore_tf.networks.losses` or a weighted sum of some, such as
+        "charbonnier + 0.05*edge".
       steps: optimizer steps in all. Steps count, not epochs.
       batch: images a step, over all devices together.
       crop: side of the square training crops, in pixels.

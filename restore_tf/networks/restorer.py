@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from restore_tf.networks import losses
+from restore_tf.networks.layers import antialiased_downsample
 from restore_tf.networks.tiler import BlendedTile
 
 COLOURS = ("rgb", "planes", "luminance")
@@ -104,6 +105,20 @@ class Restorer(keras.Model):
         """
         return self.stages_loss(sharp, self(degraded, training=True))
 
+    def downsample(self, images, factor):
+        """Brings the sharp picture to the scale of a stage that is smaller than the last.
+
+        As the network makes its own input of that scale, else the two do not lie on each other.
+
+        Args:
+          images: (batch, height, width, channels) float32.
+          factor: 2, 4, …; height and width are multiples of it.
+
+        Returns:
+          (batch, height / factor, width / factor, channels).
+        """
+        return antialiased_downsample(images, factor)
+
     def tiler(self):
         """Returns what restores a picture in tiles with the numbers of the whole, or None.
 
@@ -192,13 +207,14 @@ class Restorer(keras.Model):
 
         Args:
           optimizer: as Keras'.
-          loss: name of a loss of `networks.losses`, or such a function of (sharp, stages) that
-            returns one value per image.
+          loss: what `networks.losses.get` takes, such as "charbonnier + 0.05*edge", or a function
+            of (sharp, stages) that returns one value per image.
           metrics: Keras metrics of the sharp and the restored image, such as
             `restore_tf.networks.keras_metrics.PSNR()`.
           kwargs: the rest of Keras' own.
         """
-        self.stages_loss = losses.get(loss) if isinstance(loss, str) else loss
+        named = isinstance(loss, str)
+        self.stages_loss = losses.get(loss, self.downsample) if named else loss
         # Keras pairs every output with a target of its own; here all stages share one.
         self._keras_loss = self.stages_loss and _StagesLoss(self.stages_loss)
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from restore_tf.datasets.samples import check_training
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.networks import losses
 from restore_tf.networks.dtype_policy import computing_in
 from restore_tf.training.options import Options
 from restore_tf.training.phases import Phase, phases
@@ -79,8 +78,7 @@ class Engine:
 
     def compile(self) -> None:
         """Gives the network its loss, and the optimizer that callbacks look for."""
-        loss = losses.get(self.experiment.loss)
-        self.state.model.compile(optimizer=self.state.main.optimizer, loss=loss)
+        self.state.model.compile(self.state.main.optimizer, self.experiment.loss)
 
     def agreed(self, values: Sequence[float]) -> Sequence[float]:
         """Returns the chief's values; all workers wait for each other here."""
