@@ -97,6 +97,8 @@ class Diffusion(Restorer):
         own = not isinstance(predictor, Restorer)
         self.predictor = Predictor(**predictor, name="predictor") if own else predictor
         self.frozen = not own
+        if (self.predictor.output_scale, self.predictor.channels) != (1, 3):
+            raise ValueError("the predictor takes and gives colour pictures of one size")
         self.denoiser = UNet(9, 3, **denoiser, embedded=True, name="denoiser")
         multiple = 2 ** (len(denoiser["multipliers"]) - 1) if stages > 1 else 1
         self.size_multiple = math.lcm(self.predictor.size_multiple, multiple)

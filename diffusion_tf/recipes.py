@@ -28,6 +28,13 @@ def build(experiment: Experiment) -> Diffusion:
     return Diffusion(**arguments)
 
 
+def with_predictor(experiment: Experiment, predictor: Experiment) -> Experiment:
+    """Returns the experiment with another run's network, frozen, as its first pass."""
+    named = {"model": predictor.model, "network": dict(predictor.network)}
+    network = {**experiment.network, "predictor": named}
+    return dataclasses.replace(experiment, network=network)
+
+
 def gopro(model: str = "diffusion") -> Experiment:
     """GoPro, after DvSR. Published there: 31.66 dB, LPIPS 0.059 for one sample."""
     return Experiment(
@@ -65,7 +72,6 @@ def quick(model: str = "diffusion") -> Experiment:
         learning_rate=1e-3,
         end_learning_rate=1e-5,
         schedule="cosine",
-        warmup_steps=50,
         ema_momentum=0.99,
     )
 

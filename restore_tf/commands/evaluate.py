@@ -13,6 +13,7 @@ from absl import flags
 from restore_tf.commands import cli
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.commands.flags import model as model_flags
+from restore_tf.commands.flags import pixels as pixels_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flags():
     values = flags.FlagValues()
     model_flags.define(values)
+    pixels_flags.define_seed(values)
     data_flags.define(values, "what the run was trained on")
     flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
     flags.DEFINE_list(
@@ -105,7 +107,7 @@ def _evaluate(positional, values, argv):
     with outputs.staged(output, _FILES, cleared=[_PICTURES]) as staging:
         model = model_flags.load(values, workdir)
         scores = score.evaluate(
-            functools.partial(restore.restore, model, whole=values.whole),
+            functools.partial(restore.restore, model, whole=values.whole, seed=values.seed),
             source,
             names,
             values.limit,
