@@ -12,6 +12,7 @@ from diffusion_tf import Diffusion, schedule
 from diffusion_tf.model import TOY, VARIANTS
 from restore_tf.experiments import experiment
 from restore_tf.inference.restore import restore
+from restore_tf.networks import noise
 
 PARITY = Path(__file__).parents[1] / "parity"
 
@@ -123,6 +124,14 @@ def test_pictures_of_a_batch_do_not_influence_each_other():
     both = model.restore_padded(images(32, 32, count=2), seed=3)
     alone = model.restore_padded(images(32, 32, count=2)[1:], seed=3)
     np.testing.assert_allclose(both[1:], alone, atol=2e-6)
+
+
+def test_one_noise_field_serves_a_whole_batch():
+    """As a SavedModel restores: without a seed, and without places of tiles."""
+    given = images(32, 32, count=2)
+    found = toy().restore_batch(given)
+    np.testing.assert_allclose(found, toy().restore_padded(given), atol=2e-6)
+    assert noise.normal((2, 3, 4, 3), np.zeros(2, np.int32)).shape == (2, 3, 4, 3)
 
 
 def test_many_evaluations_are_a_loop_of_the_graph():
