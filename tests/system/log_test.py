@@ -1,5 +1,9 @@
 """What the commands show of the package's messages."""
 
+import logging
+
+import pytest
+
 from restore_tf.system import log
 
 
@@ -18,3 +22,19 @@ def test_a_warning_is_shown_once_and_information_each_time(capsys):
         "warning: b.jpg: has two pictures",
         "warning: a.jpg: has two pictures",
     ]
+
+
+@pytest.fixture
+def root_handler(capsys):
+    """What `logging.basicConfig` adds, to which pytest's own handlers are no obstacle."""
+    handler = logging.StreamHandler()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+
+
+def test_a_library_that_configures_logging_does_not_print_our_messages_again(capsys, root_handler):
+    log.show()
+    log.logger.warning("shown once")
+    logging.getLogger("theirs").warning("theirs")
+    assert capsys.readouterr().err.splitlines() == ["warning: shown once", "theirs"]
