@@ -1,8 +1,7 @@
 """The U-Net of predictor and denoiser: no norm and no attention, so that its reach is finite.
 
-SR3's and DvSR's U-Net without self-attention, positional encoding and group norm (Whang et al.
-2022, section 4): trained on crops, it restores pictures of any size, and tiles with a margin are
-exact.
+A U-Net of diffusion models without self-attention, positional encoding and group norm, after Whang
+et al. 2022: trained on crops, it restores pictures of any size, and tiles with a margin are exact.
 """
 
 from __future__ import annotations
