@@ -91,6 +91,7 @@ setup(
             "dncnn = baselines_tf.dncnn",
             "unet = baselines_tf.unet",
             "edsr = baselines_tf.edsr",
+            "diffusion = diffusion_tf.recipes",
         ],
     },
 )

@@ -15,6 +15,7 @@ from absl import flags
 from restore_tf.commands import cli
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.commands.flags import model as model_flags
+from restore_tf.commands.flags import pixels as pixels_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
@@ -49,6 +50,7 @@ def define_flags() -> flags.FlagValues:
     """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     model_flags.define(values)
+    pixels_flags.define_seed(values)
     data_flags.define(values, "what the run was trained on")
     flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
     flags.DEFINE_list(
@@ -145,7 +147,7 @@ def _score(values, experiment, run, model, source, job, argv):
 
     with outputs.staged(job.output, _FILES, cleared=[_PICTURES]) as staging:
         scores = score.evaluate(
-            functools.partial(restore.restore, model, whole=values.whole),
+            functools.partial(restore.restore, model, whole=values.whole, seed=values.seed),
             source,
             job.metrics,
             values.limit,

@@ -70,6 +70,7 @@ def define_flags() -> flags.FlagValues:
     string("tpu", "", "name or address of the TPU; by default this virtual machine's own")
     string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16")
     string("init_from", None, "run directory, or published weights, to start from: fine-tunes them")
+    string("init_predictor", None, "run directory, or published weights: the frozen first pass")
     for name, value, text in [
         ("resume", True, "continue where the run directory has a checkpoint"),
         ("cache", False, "keep all decoded pictures in RAM"),
@@ -165,9 +166,12 @@ def _strategy(values):
 def _options(values):
     names = [field.name for field in dataclasses.fields(Options)]
     options = Options(**{name: getattr(values, name) for name in names})
-    if options.init_from is None:
-        return options
-    return dataclasses.replace(options, init_from=str(training_plan.initial_run(values)))
+    if options.init_from is not None:
+        options = dataclasses.replace(options, init_from=str(training_plan.initial_run(values)))
+    if options.init_predictor is not None:
+        run = str(training_plan.predictor_run(values))
+        options = dataclasses.replace(options, init_predictor=run)
+    return options
 
 
 def _say_finished(plan):

@@ -15,7 +15,7 @@ from restore_tf.experiments import run_directory
 from restore_tf.system.log import logger
 
 # What a resumed run must agree on with the command that started it, besides the recipe.
-_RUN_FIELDS = (*data_flags.FOLDERS, "seed", "precision", "init_from")
+_RUN_FIELDS = (*data_flags.FOLDERS, "seed", "precision", "init_from", "init_predictor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +122,12 @@ def _record_at_start(plan, writes):
     return keras.callbacks.LambdaCallback(on_train_begin=write)
 
 
-def _provenance(workdir):
+def _provenance(workdir, flag="init_from"):
     """What is known of the weights a run starts from: their hash, and where they came from."""
     files = (run_directory.BEST, run_directory.HALF)
     path = next((Path(workdir) / name for name in files if (Path(workdir) / name).is_file()), None)
     if path is None:
-        raise UserError(f"--init_from {workdir}: has no {run_directory.BEST} yet; train it longer.")
+        raise UserError(f"--{flag} {workdir}: has no {run_directory.BEST} yet; train it longer.")
     _, run = experiments.read(workdir)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -139,12 +139,16 @@ def experiment_of(values):
     experiment = experiments.load_recipe(values.model, recipe_name(values))
     if values.init_from:
         experiment = _with_network_of(experiment, initial_run(values))
+    if values.init_predictor:
+        experiment = _with_predictor(experiment, predictor_run(values))
     experiment = experiments.override(experiment, values.set)
     dataset, config = data_flags.dataset_of(values, experiment)
     experiment = dataclasses.replace(
         experiment, dataset=dataset, config=config, steps=values.steps or experiment.steps
     )
-    paths = {name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from")}
+    paths = {
+        name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from", "init_predictor")
+    }
     run = experiments.Run(
         # What is no path is the name of published weights, or a mixture's folders.
         **{
@@ -174,6 +178,25 @@ def initial_run(values) -> Path:
     from restore_tf.weights import published
 
     return published.resolve(values.init_from)
+
+
+def predictor_run(values) -> Path:
+    """Returns the run directory that --init_predictor names, in the same way."""
+    from restore_tf.weights import published
+
+    return published.resolve(values.init_predictor)
+
+
+def _with_predictor(experiment, workdir):
+    """The experiment with another run's network as its first pass, where its paper takes one."""
+    take = getattr(experiments.papers.find(experiment.model), "with_predictor", None)
+    if take is None:
+        raise UserError(
+            f"--init_predictor: {experiment.model} has no first pass of another network; leave it "
+            "out."
+        )
+    _provenance(workdir, "init_predictor")
+    return take(experiment, experiments.read(workdir)[0])
 
 
 def _with_network_of(experiment, workdir):

@@ -44,6 +44,7 @@ class Run:
       precision: of `training.options.PRECISIONS`.
       init_from: run directory that a fine-tuning started from, absolute.
       init_from_weights: {"sha256": of those weights, "converted": as below, of that run}.
+      init_predictor: run directory whose network is the frozen first pass, absolute.
       overrides: the --set assignments.
       converted: of converted weights: {"files": {name: SHA-256}, "terms", "identified"}.
       other: what a record holds besides, written by another version; kept.
@@ -56,6 +57,7 @@ class Run:
     precision: str = "float32"
     init_from: str | None = None
     init_from_weights: Mapping[str, Any] | None = None
+    init_predictor: str | None = None
     overrides: tuple[str, ...] = ()
     converted: Mapping[str, Any] | None = None
     other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -72,7 +74,7 @@ class Run:
         other = {name: value for name, value in values.items() if name not in names}
         overrides = known.pop("overrides", None) or ()
         run = cls(**known, overrides=tuple(overrides), other=other)
-        for name in ("data_dir", "degraded_dir", "sharp_dir", "init_from"):
+        for name in ("data_dir", "degraded_dir", "sharp_dir", "init_from", "init_predictor"):
             if not isinstance(getattr(run, name), (str, type(None))):
                 raise TypeError(f"{name} is not a path")
         for name in ("init_from_weights", "converted"):

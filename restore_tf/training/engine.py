@@ -15,6 +15,7 @@ from restore_tf.experiments import experiment as experiments
 from restore_tf.networks.dtype_policy import computing_in
 from restore_tf.training.options import Options
 from restore_tf.training.phases import Phase, phases
+from restore_tf.weights.load import load_model
 from restore_tf.weights.run import load_weights
 
 
@@ -76,6 +77,10 @@ class Engine:
             model = experiments.build(self.experiment)
         if self.options.init_from:
             load_weights(self.options.init_from, model)
+        if self.options.init_predictor:
+            # By way of a network of its own: paths of variables begin with their owner's.
+            trained = load_model(self.options.init_predictor)
+            model.predictor.set_weights(trained.get_weights())
         return model
 
     def compile(self) -> None:

@@ -26,6 +26,7 @@ class Options:
       accumulate: micro-batches that each device's images are cut into, to save memory.
       early_stopping: validations without a new best PSNR after which the training ends, or None.
       init_from: run directory whose best weights this one starts from, or None.
+      init_predictor: run directory whose best weights the network's `predictor` has, or None.
 
     Raises:
       UserError: an unknown precision.
@@ -41,6 +42,7 @@ class Options:
     accumulate: int = 1
     early_stopping: int | None = None
     init_from: str | None = None
+    init_predictor: str | None = None
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
