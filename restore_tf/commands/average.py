@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _flags():
-    from restore_tf.datasets.averaging import MODES
+    from restore_tf.datasets.exposure import MODES
 
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
