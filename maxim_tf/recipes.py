@@ -12,6 +12,7 @@ from __future__ import annotations
 from maxim_tf.model import MAXIM, VARIANTS
 from maxim_tf.published import PUBLISHED
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.experiments.quick import quick_training
 
 __all__ = ["PUBLISHED", "RECIPES", "VARIANTS", "build"]
 
@@ -105,28 +106,15 @@ def fivek(model: str = "maxim") -> Experiment:
 
 def quick(model: str = "maxim") -> Experiment:
     """A light MAXIM on out-of-focus blur, for some minutes on two CPU cores. Not the paper's."""
-    return Experiment(
-        model=model,
-        recipe="quick",
-        network={
-            "features": 8,
-            "num_stages": 1,
-            "num_groups": 1,
-            "num_bottleneck_blocks": 1,
-            "block_size_hr": 8,
-            "block_size_lr": 4,
-        },
-        dataset="synthetic",
-        config="defocus",
-        loss="charbonnier_frequency",
-        steps=2000,
-        batch=4,
-        crop=64,
-        augment=("flip_rotate",),
-        learning_rate=1e-3,
-        end_learning_rate=1e-5,
-        schedule="cosine",
-    )
+    network = {
+        "features": 8,
+        "num_stages": 1,
+        "num_groups": 1,
+        "num_bottleneck_blocks": 1,
+        "block_size_hr": 8,
+        "block_size_lr": 4,
+    }
+    return quick_training(model, network, "charbonnier_frequency", crop=64)
 
 
 RECIPES = {

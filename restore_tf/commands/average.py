@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def define_flags() -> flags.FlagValues:
     """Returns the command's flags, each at its default."""
-    from restore_tf.datasets.averaging import MODES
+    from restore_tf.datasets.exposure import MODES
 
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
