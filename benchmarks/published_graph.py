@@ -55,7 +55,7 @@ def read_graph(package):
 
 
 def picture_of(graph, stage):
-    """The node that holds a stage's full-scale picture: its convolution's outcome plus the input."""
+    """The node that holds a stage's full-scale picture: convolution plus input."""
     consumed = {f"{BACKBONE}stage_{stage - 1}_supervised_attention_module_0/Conv_1/jit_fn_/AddV2"}
     found = [
         node.name

@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def read_pairs(folder, limit):
-    """Pairs of equal names in DEGRADED and SHARP folders `folder`/blur and `folder`/sharp, floats."""
+    """Pairs of equal names in the folders `folder`/blur and `folder`/sharp, as floats."""
     from restore_tf.pictures.files import read_rgb
 
     names = sorted(path.name for path in (Path(folder) / "blur").iterdir())[:limit]
@@ -67,7 +67,7 @@ def beside(model, image, side):
 
 
 def seams(restored, whole, places):
-    """Mean step between neighbouring rows and columns of (restored - whole): at borders / elsewhere.
+    """Mean step of (restored - whole) between neighbouring lines: across borders / elsewhere.
 
     The difference has little of the picture's own edges. A seam is a step in it where a tile begins
     or ends.

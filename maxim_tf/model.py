@@ -50,7 +50,7 @@ VARIANTS = {
 
 
 class Decoder(Block):
-    """Decoder block (figure 2b): a transposed convolution and the skip features, then as the encoder block."""
+    """Decoder block (figure 2b): transposed convolution, skip features, then an encoder block."""
 
     def __init__(self, channels, size, inputs, num_groups, skips, **kwargs):
         super().__init__(**kwargs)

@@ -150,12 +150,12 @@ def test_tiles_begin_at_multiples_of_the_networks_step(monkeypatch):
     monkeypatch.setattr(Local, "restore_padded", restore_padded)
     monkeypatch.setattr(Local, "size_multiple", 32)
     image = noise(192, 192, 3)
-    for step, tiles in ((8, 25), (None, 81)):
+    for step, count in ((8, 25), (None, 81)):
         cut = BlendedTile(side=64, overlap=16, smallest=32, step=step)
         monkeypatch.setattr(Local, "blended_tile", cut)
         restored = restore.restore(Local(), image)
         np.testing.assert_allclose(restored, image / 2, atol=1e-6)
-        assert len(origins) == len(set(origins)) == tiles
+        assert len(origins) == len(set(origins)) == count
         assert all(place % (step or 32) == 0 for origin in origins for place in origin)
         origins.clear()
 
