@@ -1,7 +1,8 @@
 """Trainings of MAXIM: the paper's tasks, deblurring first, and a light one for minutes on a CPU.
 
 The authors never published their training code. Every number has its source beside it: "paper" is
-Tu et al. 2022, section 4.1; "ours" is a choice of ours where the paper's number is not known to us.
+Tu et al. 2022 as we know it, not looked up again there; "ours" is a choice of ours where the
+paper's number is not known to us.
 
 Not built: MixUp. The paper mixes each pair with another one with probability 0.5; augmentations
 here take one pair and a seed, so that sample n never depends on which others are in its batch.
@@ -33,7 +34,7 @@ def _recipe(model, recipe, stages, dataset, config):
         network=network,
         dataset=dataset,
         config=config,
-        loss="charbonnier_frequency",  # paper, equation of section 3.4
+        loss="charbonnier_frequency",  # paper
         steps=500_000,  # ours
         batch=16,  # ours
         crop=256,  # paper

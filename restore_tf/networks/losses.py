@@ -113,22 +113,7 @@ def _factor(sharp, restored):
     return 1 if None in (large, small) else large // small
 
 
-def mse(sharp, stages):
-    """Mean squared error, summed over stages of the size of `sharp`."""
-    return sum(squared_error(sharp, stage) for stage in stages)
-
-
-def l1(sharp, stages):
-    """Mean absolute error, summed over stages of the size of `sharp`."""
-    target = ops.cast(sharp, "float32")
-    return sum(
-        ops.mean(ops.abs(ops.cast(stage, "float32") - target), axis=(1, 2, 3)) for stage in stages
-    )
-
-
 LOSSES = {
-    "mse": mse,
-    "l1": l1,
     "multi_scale_squared_error": multi_scale_squared_error,
     "multi_scale_charbonnier": multi_scale_charbonnier,
     "charbonnier_edge": charbonnier_edge,

@@ -142,6 +142,7 @@ def test_float32_gives_keras_numbers(tiny_srn):
     equals_keras(tiny_srn)
     assert tiny_srn.described == {
         "channels": 3, "colour": "rgb", "output_scale": 1, "size_multiple": 8, "padding": "edge",
+        "tile_step": None,
     }  # fmt: skip
 
 

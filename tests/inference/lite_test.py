@@ -262,7 +262,7 @@ def test_metadata_belong_to_their_file(any_size, tmp_path):
         LiteModel(path)
     for change in [
         {"format": 2}, {"size_multiple": 0}, {"size_multiple": "8"}, {"padding": "wrap"},
-        {"sha256": 5}, {"bytes_per_pixel": "x"},
+        {"sha256": 5}, {"bytes_per_pixel": "x"}, {"tile_step": 0}, {"tile_step": "8"},
     ]:  # fmt: skip
         beside.write_text(json.dumps(good | change))
         with pytest.raises(UserError, match="a.json: damaged, or written by another version"):

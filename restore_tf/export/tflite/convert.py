@@ -66,7 +66,7 @@ def prepare(
       folder: existing folder to write to.
 
     Returns:
-      What the network is: channels, colour, output_scale, size_multiple, padding.
+      What the network is: channels, colour, output_scale, size_multiple, padding, tile_step.
 
     Raises:
       UserError: as `load_model`, or a size that the network does not take.
@@ -97,6 +97,7 @@ def prepare(
         "output_scale": model.output_scale,
         "size_multiple": model.size_multiple,
         "padding": model.padding,
+        "tile_step": model.blended_tile.step,
     }
 
 
