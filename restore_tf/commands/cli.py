@@ -14,7 +14,7 @@ from absl import flags
 from restore_tf.errors import UserError
 from restore_tf.system import log, outputs
 
-VERBS = "train evaluate restore export convert weights average serve client stream".split()
+VERBS = ("train evaluate restore export convert weights average serve client stream chain").split()
 USER_ERROR = 2
 INTERRUPTED = 130  # what shells report for SIGINT
 

@@ -29,6 +29,7 @@ from typing import Any
 from restore_tf.errors import UserError
 
 GROUP = "restore_tf.papers"
+_OWN = {"chain": "restore_tf.weights.chains"}  # networks one after the other, whosever they are
 
 
 def find(model: str) -> ModuleType:
@@ -127,8 +128,11 @@ def refresh() -> None:
 
 @functools.cache
 def _announced() -> dict[str, str]:
-    """{name: module} of all entry points; the same name twice is an error of the installation."""
-    found: dict[str, str] = {}
+    """{name: module} of our own and of all entry points.
+
+    The same name twice is an error of the installation.
+    """
+    found = dict(_OWN)
     for point in importlib.metadata.entry_points(group=GROUP):
         if found.setdefault(point.name, point.value) != point.value:
             raise UserError(

@@ -31,8 +31,16 @@ BEST = "best.weights.h5"
 HALF = "best.weights.npz"  # float16, of weights that come with a package
 FOLDER = "checkpoints"
 FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
+AFTER_CHAIN = "after_chain"  # folder of what the links before gave, of a training that follows some
 _BEGUN = "begun"  # in FOLDER: a training began here and has saved no checkpoint yet
-_WRITTEN = (BEST, FOLDER, "metrics.csv", "samples", "tensorboard")  # by a training, beside it
+_WRITTEN = (
+    BEST,
+    FOLDER,
+    AFTER_CHAIN,
+    "metrics.csv",
+    "samples",
+    "tensorboard",
+)  # by a training, beside it
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
 
 
@@ -48,6 +56,9 @@ class Run:
       init_from_weights: {"sha256": of those weights, "converted": as below, of that run}.
       overrides: the --set assignments.
       converted: of converted weights: {"files": {name: SHA-256}, "terms", "identified"}.
+      after: of a network trained on what others give: {"links": of their chain, "sha256": {link:
+        SHA-256 of its weights}}.
+      links: of a chain that lists runs: {link: SHA-256 of its weights when the chain was made}.
       other: what a record holds besides, written by another version; kept.
     """
 
@@ -60,6 +71,8 @@ class Run:
     init_from_weights: Mapping[str, Any] | None = None
     overrides: tuple[str, ...] = ()
     converted: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    links: Mapping[str, str] | None = None
     other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -77,7 +90,7 @@ class Run:
         for name in ("data_dir", "degraded_dir", "sharp_dir", "init_from"):
             if not isinstance(getattr(run, name), (str, type(None))):
                 raise TypeError(f"{name} is not a path")
-        for name in ("init_from_weights", "converted"):
+        for name in ("init_from_weights", "converted", "after", "links"):
             if not isinstance(getattr(run, name), (Mapping, type(None))):
                 raise TypeError(f"{name} is not a mapping")
         if type(run.seed) is not int or not isinstance(run.precision, str):

@@ -16,7 +16,7 @@ from restore_tf.networks import losses
 from restore_tf.networks.dtype_policy import computing_in
 from restore_tf.training.options import Options
 from restore_tf.training.phases import Phase, phases
-from restore_tf.weights.run import load_weights
+from restore_tf.weights.load import load_initial
 
 
 class Engine:
@@ -74,7 +74,7 @@ class Engine:
         with computing_in(self.options.precision):
             model = experiments.build(self.experiment)
         if self.options.init_from:
-            load_weights(self.options.init_from, model)
+            load_initial(self.options.init_from, model)
         return model
 
     def compile(self) -> None:

@@ -66,7 +66,8 @@ def prepare(
       folder: existing folder to write to.
 
     Returns:
-      What the network is: channels, colour, output_scale, size_multiple, padding.
+      What the network is: channels, colour, output_scale, size_multiple, padding; continuous where
+      it is not.
 
     Raises:
       UserError: as `load_model`, or a size that the network does not take.
@@ -97,6 +98,7 @@ def prepare(
         "output_scale": model.output_scale,
         "size_multiple": model.size_multiple,
         "padding": model.padding,
+        **({} if model.continuous else {"continuous": False}),
     }
 
 
