@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.system import outputs, quiet
@@ -29,16 +30,21 @@ def run(workdir: str | os.PathLike, values) -> int:
     outputs.check_folder(workdir)
     outputs.Record(workdir).check_name(FILE_NAME)
     quiet.import_tensorflow()
+    from restore_tf.datasets import sources
     from restore_tf.evaluation import link_scores
     from restore_tf.weights import chains, load
 
-    source, where = _pairs(values, experiment, run)
+    dataset, config, folders = _only(values, experiment, run)
+    scale = experiments.construct(experiment).output_scale
+    source = sources.open_source(
+        dataset, config, values.split, **folders, seed=run.seed, output_scale=scale
+    )
     chain = load.load_model(workdir)
     names = chains.names(experiment.network["links"])
     rows = link_scores.score_links(chain, names, source, values.limit)
     with outputs.staged(workdir, [FILE_NAME]) as staging, outputs.writing(workdir):
         link_scores.write_csv(staging / FILE_NAME, rows)
-    print(f"{workdir} on {where}, {rows[0].n} pictures:\n")
+    print(f"{workdir} on {dataset}/{config}/{values.split}, {rows[0].n} pictures:\n")
     print(link_scores.format_rows(rows))
     best, last = max(rows, key=lambda row: row.psnr), rows[-1]
     total = last.psnr - rows[0].psnr
@@ -47,19 +53,10 @@ def run(workdir: str | os.PathLike, values) -> int:
     return 0
 
 
-def _pairs(values, experiment, run):
-    """The pairs to score on, and what they are called."""
-    from restore_tf.datasets import sources
-
-    dataset = values.dataset or experiment.dataset
-    same = dataset == experiment.dataset
-    config = values.config or (experiment.config if same else sources.default_config(dataset))
-    paths = {
-        name: getattr(values, name) or (getattr(run, name) if same else None)
-        for name in ("data_dir", "degraded_dir", "sharp_dir")
-    }
-    scale = experiments.construct(experiment).output_scale
-    source = sources.open_source(
-        dataset, config, values.split, **paths, seed=run.seed, output_scale=scale
-    )
-    return source, f"{dataset}/{config}/{values.split}"
+def _only(values, experiment, run):
+    """The one data set to score on: (data set, configuration, {flag: folder})."""
+    several = data_flags.each(values, experiment, run)
+    if len(several) > 1:
+        sets = ", ".join(f"{dataset}:{config}" for dataset, config, _ in several)
+        raise UserError(f"--table: takes one data set; pass one of {sets} as --dataset.")
+    return several[0]

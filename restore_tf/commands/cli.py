@@ -14,7 +14,9 @@ from absl import flags
 from restore_tf.errors import UserError
 from restore_tf.system import log, outputs
 
-VERBS = ("train evaluate restore export convert weights average serve client stream chain").split()
+VERBS = (
+    "train evaluate restore export convert weights average samples chain serve client stream"
+).split()
 USER_ERROR = 2
 INTERRUPTED = 130  # what shells report for SIGINT
 

@@ -198,11 +198,12 @@ def _say_next(plan):
 def _announce(plan, strategy=None):
     experiment, (training, validation) = plan.experiment, plan.sources
     print(
-        f"Training {experiment.model} by recipe {experiment.recipe} on {experiment.dataset}/"
-        f"{experiment.config}: {len(training)} pairs, {len(validation)} held out, "
+        f"Training {experiment.model} by recipe {experiment.recipe} on "
+        f"{data_flags.described(experiment.dataset, experiment.config)}: "
+        f"{len(training)} pairs, {len(validation)} held out, "
         f"{experiment.steps} steps of {experiment.batch} crops of {experiment.crop} pixels."
     )
-    if experiment.dataset == "synthetic":
+    if experiment.dataset == "synthetic" and plan.run.data_dir is None:
         print("The pairs are generated here; nothing is downloaded.")
     if experiment.recipe == "quick":
         print(

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from restore_tf.commands.flags.data import FOLDERS
 from restore_tf.errors import UserError
 from restore_tf.experiments import run_directory
 
-_DATA = ("dataset", "config", "data_dir", "degraded_dir", "sharp_dir")
+_DATA = ("dataset", "config", *FOLDERS)
 
 
 def of(links: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -76,27 +77,31 @@ def sources_of(found: Mapping[str, Any], experiment, run, workdir: Path) -> tupl
     from restore_tf.weights import chains
 
     enlarged = chains.make(run.after["links"]).output_scale
-    data = {name: getattr(run, name) for name in (*_DATA[2:], "seed")}
+    data = {name: getattr(run, name) for name in (*FOLDERS, "seed")}
     facts = {"chain": run.after, "dataset": experiment.dataset, "config": experiment.config, **data}
-    made = []
-    for split, source in found.items():
+
+    def after(split, label, source):
         folder = workdir / run_directory.AFTER_CHAIN / split
-        made.append(AfterChain(source, enlarged, folder, {**facts, "split": split}))
-        made[-1].check()
-    return tuple(made)
+        if label is not None:
+            folder /= label.replace(":", "_")
+        made = AfterChain(source, enlarged, folder, {**facts, "split": split, "part": label})
+        made.check()
+        return made
+
+    return tuple(source.changed(functools.partial(after, split)) for split, source in found.items())
 
 
 def prepare(plan) -> tuple:
     """Computes what is missing of a plan's pairs; returns them."""
-    missing = sum(len(source.missing()) for source in plan.sources)
-    restore = None
+    several = [one for source in plan.sources for one in source.parts.values() or [source]]
+    missing, restore = sum(len(source.missing()) for source in several), None
     if missing:
         from restore_tf.inference.restore import restore
         from restore_tf.weights import chains
 
-        total = sum(map(len, plan.sources))
+        total = sum(map(len, several))
         print(f"Computing {missing} of {total} pictures by the links before it.", flush=True)
         restore = functools.partial(restore, chains.load(plan.run.after["links"]))
-    for source in plan.sources:
+    for source in several:
         source.prepare(restore)
     return plan.sources

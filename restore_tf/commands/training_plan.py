@@ -8,14 +8,14 @@ import os
 from pathlib import Path
 
 from restore_tf.commands import training_after
+from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers, run_directory
 from restore_tf.system.log import logger
 
 # What a resumed run must agree on with the command that started it, besides the recipe.
-_FOLDERS = ("data_dir", "degraded_dir", "sharp_dir")
-_RUN_FIELDS = (*_FOLDERS, "seed", "precision", "init_from")
+_RUN_FIELDS = (*data_flags.FOLDERS, "seed", "precision", "init_from")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,13 +138,7 @@ def _provenance(workdir):
 
 def experiment_of(values):
     """The recipe with every override, and what the command decided beside it."""
-    recipes = experiments.recipes_of(values.model)
-    recipe = values.recipe
-    if recipe is None:
-        quick = values.dataset is None and "quick" in recipes
-        recipe = "quick" if quick else next(iter(recipes))
-        recipe = values.dataset if values.dataset in recipes else recipe
-    experiment = experiments.load_recipe(values.model, recipe)
+    experiment = experiments.load_recipe(values.model, recipe_name(values))
     if values.init_from:
         experiment = _with_network_of(experiment, initial_run(values))
     data, after = {}, None
@@ -155,29 +149,37 @@ def experiment_of(values):
     if data and values.dataset is None:
         experiment = dataclasses.replace(experiment, dataset=data["dataset"], config=data["config"])
     experiment = experiments.override(experiment, values.set)
-    dataset = values.dataset or experiment.dataset
-    config = values.config or (experiment.config if dataset == experiment.dataset else None)
-    from restore_tf.datasets.sources import default_config
-
-    config = config or default_config(dataset)
+    dataset, config = data_flags.dataset_of(values, experiment)
     experiment = dataclasses.replace(
         experiment, dataset=dataset, config=config, steps=values.steps or experiment.steps
     )
-    paths = {name: getattr(values, name) for name in (*_FOLDERS, "init_from")}
-    if data and values.dataset is None and not any(paths[name] for name in _FOLDERS):
-        paths |= {name: data[name] for name in _FOLDERS}
+    paths = {name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from")}
+    if data and values.dataset is None and not any(paths[name] for name in data_flags.FOLDERS):
+        paths |= {name: data[name] for name in data_flags.FOLDERS}
     run = experiments.Run(
-        # What is no path is the name of published weights.
+        # What is no path is the name of published weights, or a mixture's folders.
         **{
             name: str(Path(path).absolute()) if path and Path(path).exists() else path
             for name, path in paths.items()
-        },
+        }
+        | data_flags.mixtures_folders(values, dataset),
         seed=values.seed,
         precision=values.precision,
         overrides=tuple(values.set),
         after=after,
     )
     return experiment, run
+
+
+def recipe_name(values) -> str:
+    """Returns the recipe that the flags name, else the one that suits the data set."""
+    if values.recipe is not None:
+        return values.recipe
+    recipes = experiments.recipes_of(values.model)
+    if values.dataset in recipes:
+        return values.dataset
+    quick = values.dataset is None and "quick" in recipes
+    return "quick" if quick else next(iter(recipes))
 
 
 def initial_run(values) -> Path:
@@ -202,7 +204,8 @@ def _with_network_of(experiment, workdir):
 
 def _default_workdir(experiment):
     recipe = experiments.load_recipe(experiment.model, experiment.recipe)
-    other = f"_{experiment.dataset}" if experiment.dataset != recipe.dataset else ""
+    other = "_mixture" if "," in experiment.dataset else f"_{experiment.dataset}"
+    other = other if experiment.dataset != recipe.dataset else ""
     return f"runs/{experiment.model}_{experiment.recipe}{other}"
 
 
@@ -237,15 +240,15 @@ def _plain(value):
 
 def _sources(experiment, run, values, workdir):
     """The training and the validation pairs."""
-    from restore_tf.datasets import sources
+    from restore_tf.datasets import mixture, sources
 
     network = experiments.construct(experiment)
     scale = network.output_scale
     if run.after:
         scale *= training_after.scale(run.after, network)
-    where = {name: getattr(run, name) for name in (*_FOLDERS, "seed")}
+    where = {name: getattr(run, name) for name in (*data_flags.FOLDERS, "seed")}
     found = {
-        split: sources.open_source(
+        split: mixture.open_pairs(
             experiment.dataset, experiment.config, split, **where, output_scale=scale
         )
         for split in ("train", "validation")

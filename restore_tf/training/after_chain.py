@@ -2,7 +2,8 @@
 
 A link trains on what the links before it make of a data set. That is computed once, rounded and
 clipped to 8 bits as files are, and kept in the run directory as a PNG for each pair. A training
-that was interrupted meanwhile goes on with what is missing.
+that was interrupted meanwhile goes on with what is missing. Noise that a data set would draw for
+every crop anew is that of its whole pictures here.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class AfterChain(Source):
         self._source, self._folder = source, Path(folder)
         names = hashlib.sha256("\n".join(self.names).encode("utf-8", "surrogateescape"))
         self._facts = {**facts, "pairs": len(self.names), "names_sha256": names.hexdigest()}
+
+    def pair_of(self, number: int, seed: int) -> int:
+        """See `Source.pair_of`."""
+        return self._source.pair_of(number, seed)
 
     def missing(self) -> list[int]:
         """Returns the numbers of the pairs that were not computed yet."""

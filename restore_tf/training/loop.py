@@ -72,7 +72,9 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
         engine.check_data(training)
         state = engine.state
         validation = Validation(state.model, validation, options.validation_pictures)
-        log = run_log.RunLog(workdir, state.step, engine.experiment.steps, engine.writes)
+        log = run_log.RunLog(
+            workdir, state.step, engine.experiment.steps, engine.writes, validation.labels
+        )
         try:
             finished = _Loop(engine, validation, log, callbacks).run(training)
         finally:
@@ -207,7 +209,10 @@ class _Loop:
                 psnr, experiment.plateau_patience, experiment.plateau_factor
             )
             with self._writing():
-                self.log.record(state.step, psnr=psnr, psnr_degraded=self.validation.degraded_psnr)
+                degraded, of_sets = self.validation.degraded_psnr, self.validation.of_sets
+                self.log.record(state.step, psnr=psnr, psnr_degraded=degraded, **of_sets)
+                if of_sets:
+                    self.log.say(f"step {state.step}: {self.validation.described()}")
                 if restored:
                     self.log.pictures(state.step, self.validation.rows(restored))
                 if best:

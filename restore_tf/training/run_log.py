@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -19,6 +20,7 @@ from restore_tf.system.log import logger
 
 METRICS = "metrics.csv"
 COLUMNS = ("step", "loss", "learning_rate", "steps_per_second", "psnr", "psnr_degraded")
+_OF_SETS = ("psnr", "psnr_degraded")  # have a column for each set of a mixture, too
 _RENAMED = {"psnr_blurry": "psnr_degraded"}  # as older runs called them
 _SAMPLE_SIDE = 256  # larger pictures show their centre
 
@@ -33,13 +35,23 @@ class RunLog:
       start_step: where the training starts; rows of a broken-off run beyond it are dropped.
       steps: where it ends.
       writes: whether this process writes files.
+      sets: labels of a mixture's sets, which get columns of their own: "psnr:LABEL" and
+        "psnr_degraded:LABEL".
 
     Raises:
       UserError: `metrics.csv` is not a training's, see `check`.
     """
 
-    def __init__(self, workdir: str | os.PathLike, start_step: int, steps: int, writes=True):
+    def __init__(
+        self,
+        workdir: str | os.PathLike,
+        start_step: int,
+        steps: int,
+        writes: bool = True,
+        sets: Sequence[str] = (),
+    ):
         self._workdir = Path(workdir)
+        self._columns = (*COLUMNS, *(f"{name}:{label}" for label in sets for name in _OF_SETS))
         self._writes = writes
         # disable=None: shown on a terminal, silent when piped.
         self._progress = tqdm(
@@ -59,8 +71,8 @@ class RunLog:
 
         Args:
           step: the last step that it tells of.
-          values: those of `COLUMNS` become the row, where a missing value stays empty; TensorBoard
-            shows the others too.
+          values: those of `COLUMNS` and of the sets become the row, where a missing value stays
+            empty; TensorBoard shows the others too.
         """
         self._shown |= {
             name: f"{value:.4g}" for name, value in values.items() if name in ("loss", "psnr")
@@ -70,7 +82,7 @@ class RunLog:
             return
         with open(self._workdir / METRICS, "a", newline="", encoding="utf-8") as file:
             row = {name: f"{value:.8g}" for name, value in values.items()}
-            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
             writer.writerow({"step": step, **row})
         with self._summary(step) as summary:
             for name, value in values.items() if summary else ():
@@ -124,7 +136,7 @@ class RunLog:
         path = self._workdir / METRICS
         rows = [_renamed(row) for row in check(self._workdir) if _reached(row, step)]
         with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
 
@@ -142,7 +154,9 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             columns = [_RENAMED.get(name, name) for name in rows.fieldnames or ()]
-            if not columns or columns == list(COLUMNS):
+            others = columns[len(COLUMNS) :]
+            sets = all(name.partition(":")[0] in _OF_SETS for name in others)
+            if not columns or (columns[: len(COLUMNS)] == list(COLUMNS) and sets):
                 return list(rows)
     except (UnicodeDecodeError, csv.Error):
         pass  # not even text
