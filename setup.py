@@ -65,6 +65,7 @@ setup(
     | {
         "srn_tf": ["published.json"],
         "maxim_tf": ["published.json", "weights/*/*"],
+        "baselines_tf": ["weights/*/*"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
     },
@@ -84,6 +85,10 @@ setup(
             "srn = srn_tf.recipes",
             "mprnet = mprnet_tf.recipes",
             "maxim = maxim_tf.recipes",
+            "srcnn = baselines_tf.srcnn",
+            "dncnn = baselines_tf.dncnn",
+            "unet = baselines_tf.unet",
+            "edsr = baselines_tf.edsr",
         ],
     },
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from baselines_tf import dncnn, edsr, srcnn, unet
 from maxim_tf import recipes as maxim
 from mprnet_tf import recipes as mprnet
 from restore_tf.datasets.augmentation import AUGMENTATIONS
@@ -41,8 +42,20 @@ TINY = {
         "block_size_hr": 4,
         "block_size_lr": 2,
     },
+    "srcnn": {"kernels": (5, 1, 3), "filters": (4, 4), "global_skip": False},
+    "dncnn": {"depth": 4, "width": 4, "bias": "ends", "residual": True},
+    "unet": {"width": 2, "global_skip": False},
+    "edsr": {"features": 4, "blocks": 1, "residual_scale": 1.0},
 }
-PAPERS = {"srn": srn, "mprnet": mprnet, "maxim": maxim}
+PAPERS = {
+    "srn": srn,
+    "mprnet": mprnet,
+    "maxim": maxim,
+    "srcnn": srcnn,
+    "dncnn": dncnn,
+    "unet": unet,
+    "edsr": edsr,
+}
 CASES = [
     (model, recipe)
     for paper in PAPERS.values()
@@ -114,7 +127,8 @@ def size_multiple(paper, **network):
 def test_stages_end_at_full_size(network):
     model = experiment.build(network)
     stages = model(images(model, 32, 48))
-    assert stages[-1].shape == (2, 32, 48, model.channels)
+    scale = model.output_scale
+    assert stages[-1].shape == (2, 32 * scale, 48 * scale, model.channels)
     assert all(np.all(np.isfinite(stage)) for stage in stages)
 
 
@@ -123,7 +137,7 @@ def test_any_size_through_restore(network):
     for size in [(1, 1), (5, 33), (31, 16)]:
         picture = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
         restored = restore.restore(model, picture)
-        assert restored.shape == picture.shape
+        assert restored.shape == (*(model.output_scale * side for side in size), 3)
         assert restored.dtype == np.uint8
 
 
@@ -202,8 +216,8 @@ def test_weights_survive_saving(network, tmp_path):
     np.testing.assert_array_equal(model(batch)[-1], twin(batch)[-1])
 
 
-# Of every paper in the slow suite; MAXIM's step takes the longest to trace.
-@pytest.mark.parametrize("paper", [paper for paper in PAPERS if paper != "maxim"])
+# Of every paper in the slow suite; these two's steps take the longest to trace.
+@pytest.mark.parametrize("paper", [paper for paper in PAPERS if paper not in ("maxim", "unet")])
 def test_one_training_step(paper):
     train_one_step(first(paper), strategies.make_strategy("one"))
 
@@ -232,7 +246,8 @@ def train_one_step(recipe, strategy):
     before = [v.numpy() for v in model.trainable_variables]
     batch = images(model)
     seeds = np.array([[0, 0], [0, 1]], np.int32)
-    dataset = tf.data.Dataset.from_tensors((batch, 1 - batch, seeds))
+    sharp = (1 - batch).repeat(model.output_scale, axis=1).repeat(model.output_scale, axis=2)
+    dataset = tf.data.Dataset.from_tensors((batch, sharp, seeds))
     step = make_step(recipe, strategy, state)
     batches = iter(strategy.experimental_distribute_dataset(dataset))
     assert np.isfinite(step(next(batches))["loss"].numpy())

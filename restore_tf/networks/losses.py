@@ -125,7 +125,22 @@ def frequency(sharp, restored):
     return ops.mean(ops.abs(real) + ops.abs(imaginary), axis=(1, 2, 3))
 
 
+def mse(sharp, stages):
+    """Mean squared error, summed over stages of the size of `sharp`."""
+    return sum(squared_error(sharp, stage) for stage in stages)
+
+
+def l1(sharp, stages):
+    """Mean absolute error, summed over stages of the size of `sharp`."""
+    target = ops.cast(sharp, "float32")
+    return sum(
+        ops.mean(ops.abs(ops.cast(stage, "float32") - target), axis=(1, 2, 3)) for stage in stages
+    )
+
+
 LOSSES = {
+    "mse": mse,
+    "l1": l1,
     "multi_scale_squared_error": multi_scale_squared_error,
     "charbonnier_edge": charbonnier_edge,
     "charbonnier_clipped": charbonnier_clipped,
