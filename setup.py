@@ -90,5 +90,8 @@ setup(
             "unet = baselines_tf.unet",
             "edsr = baselines_tf.edsr",
         ],
+        "restore_tf.chains": [  # see restore_tf/experiments/chain_recipe.py
+            "repair = baselines_tf.repair",
+        ],
     },
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from restore_tf.commands import chain_table, cli
+from restore_tf.commands import chain_recipe, chain_table, cli
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
@@ -18,6 +18,8 @@ from restore_tf.system import outputs, quiet
 
 USAGE = """Joins runs, published weights and steps to one run, which every command takes.
   restore-tf chain RUN RUN unsharp:2:1.5:3 --output CHAIN
+One that a package describes, its links trained in turn; interrupted, the same command goes on:
+  restore-tf chain --recipe repair --output CHAIN
 What each link adds or costs, in dB, on the chain's data or another set:
   restore-tf chain --table CHAIN [--dataset gopro --data_dir DIR/GOPRO_Large]"""
 
@@ -37,6 +39,10 @@ def _flags():
         "round and clip to 8 bits between the links, as files would",
         flag_values=values,
     )
+    string("recipe", None, "train the links of this chain and join them, such as repair")
+    flags.DEFINE_integer(
+        "steps", None, "of --recipe: of each link; its own by default", 1, flag_values=values
+    )
     string("table", None, "a chain: print its table of links, and write table.csv into it")
     data_flags.define(values, "of --table: the chain's")
     string("split", "test", "of --table: train, validation or test")
@@ -51,6 +57,8 @@ def _chain(links, values):
         if links or values.output is not None:
             raise UserError("--table: takes the chain alone; leave links and --output out.")
         return chain_table.run(values.table, values)
+    if values.recipe is not None:
+        return _by_recipe(links, values)
     if not links:
         raise UserError("no links; name runs, published weights or steps such as unsharp:2:1.5:3.")
     if values.output is None:
@@ -58,6 +66,20 @@ def _chain(links, values):
     join(links, values.output, values.eight_bit)
     print(f"Next: python restore.py PICTURE --workdir {values.output} --output DIR")
     return 0
+
+
+def _by_recipe(links, values):
+    """Trains and joins the chain that --recipe names."""
+    if links:
+        raise UserError(f"{links[0]}: --recipe brings its links; leave these out.")
+    if values.output is None:
+        raise UserError("--output: missing; expected the run directory to make.")
+    _check_output(Path(values.output))
+
+    def make(links, output):
+        join(links, output, values.eight_bit)
+
+    return chain_recipe.run(values.recipe, values.output, values.steps, values, make)
 
 
 def join(links: Sequence[str], output: str | os.PathLike, eight_bit: bool = False) -> None:

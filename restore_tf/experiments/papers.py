@@ -29,6 +29,7 @@ from typing import Any
 from restore_tf.errors import UserError
 
 GROUP = "restore_tf.papers"
+CHAINS = "restore_tf.chains"  # group of the entry points of chains, see `chain_recipe`
 _OWN = {"chain": "restore_tf.weights.chains"}  # networks one after the other, whosever they are
 
 
@@ -111,6 +112,18 @@ def inference_options(experiment, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     translate = getattr(find(experiment.model), "inference_options", None)
     return dict(options) if translate is None else translate(experiment, dict(options))
+
+
+def chain(name: str):
+    """Returns the `chain_recipe.ChainRecipe` that a package announces by that name.
+
+    Raises:
+      UserError: there is none; lists those there are.
+    """
+    known = {point.name: point.value for point in importlib.metadata.entry_points(group=CHAINS)}
+    if name not in known:
+        raise UserError(f"--recipe {name}: no such chain; there are {listed(known, name)}.")
+    return importlib.import_module(known[name]).CHAIN
 
 
 def listed(words: Iterable[str], wrong: str | None = None) -> str:

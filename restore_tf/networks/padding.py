@@ -27,24 +27,6 @@ def pad_to_multiple(images, multiple: int, padding: str):
     return images
 
 
-def pad_edges(images, pixels: int):
-    """Repeats the outermost rows and columns: (b, h, w, c) -> (b, h + 2 pixels, w + 2 pixels, c).
-
-    Args:
-      images: (batch, h, w, channels).
-      pixels: how many rows and columns are put at each side.
-    """
-    for axis in (1, 2):
-        size = ops.shape(images)[axis]
-        if isinstance(size, int):
-            positions = np.clip(np.arange(-pixels, size + pixels), 0, size - 1)
-        else:
-            positions = ops.arange(size + 2 * pixels, dtype="int32") - pixels
-            positions = ops.minimum(ops.maximum(positions, 0), size - 1)
-        images = ops.take(images, positions, axis)
-    return images
-
-
 def _inside(positions, size, padding, library):
     """Where each row (or column) of the padded picture comes from."""
     if padding == "edge":

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from restore_tf.errors import UserError
-from restore_tf.networks.padding import pad_edges
+from restore_tf.networks.layers import pad_edges
 from restore_tf.networks.reach import Reach
 from restore_tf.networks.restorer import Restorer
 from restore_tf.networks.tiler import FiniteReach
