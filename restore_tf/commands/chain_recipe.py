@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from restore_tf.commands import chain_table, train, training_plan
+from restore_tf.commands.flags.data import FOLDERS
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers, run_directory
 from restore_tf.experiments.chain_recipe import Link
@@ -25,7 +26,7 @@ def run(name: str, output: str | os.PathLike, steps: int | None, values, join) -
       name: of the recipe.
       output: the chain's run directory; its links' are below.
       steps: of each link, None for the recipes' own.
-      values: the flags of the table.
+      values: the flags: of the data's folders, and of the table.
       join: makes a chain of (links, output).
 
     Raises:
@@ -41,6 +42,7 @@ def run(name: str, output: str | os.PathLike, steps: int | None, values, join) -
             continue
         workdir = os.path.relpath(output / LINKS / f"{number}_{link.model}")
         words = _words(recipe.dataset, link, workdir, links, steps)
+        words += [f"--{flag}={values[flag].value}" for flag in FOLDERS if values[flag].value]
         print(f"\nLink {number} of {len(recipe.links)}: {shlex.join(words)}", flush=True)
         code = train.main(words)
         if code or not _is_trained(workdir):

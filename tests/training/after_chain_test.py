@@ -1,5 +1,6 @@
 """A link trained on what the links before it give, and all links of a chain together."""
 
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from restore_tf.datasets import cropping, sources
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.training.after_chain import AfterChain
+from restore_tf.weights import chains
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -190,6 +192,7 @@ def test_all_links_are_trained_together(first, second, tmp_path, capfd):
     recipe, run = experiments.read(tuned)
     assert recipe.learning_rate == experiments.read(second)[0].learning_rate / 10
     assert run.degraded_dir == experiments.read(first)[1].degraded_dir
+    assert train.main(["train.py", *words[:2], "--steps=4", f"--workdir={tuned}"]) == 0  # goes on
     before, after = (restore_tf.load_model(place) for place in (folder, tuned))
     assert len(before.weights) == len(after.weights) > 0
     moved = [
@@ -208,6 +211,49 @@ def test_all_links_are_trained_together(first, second, tmp_path, capfd):
         assert_equal_weights(latest.get_weights(), after.get_weights())
     finally:
         hidden.rename(first)
+
+
+def test_a_chains_links_are_trained_in_turn_and_scored(data, tmp_path, monkeypatch, capsys):
+    """Stopped while the second link's pictures are computed; the same command goes on."""
+    folder = tmp_path / "twice"
+    words = ["restore-tf chain", "--recipe=twice", f"--output={folder}", "--steps=2", *data[1:]]
+    load = chains.load
+
+    def stopped_at_the_third(links):
+        model, count = load(links), itertools.count(1)
+        once = model.links[0].restore_padded
+
+        def restore_padded(*inputs):
+            if next(count) == 3:
+                raise KeyboardInterrupt
+            return once(*inputs)
+
+        model.links[0].restore_padded = restore_padded
+        return model
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chains, "load", stopped_at_the_third)
+        assert chain.main(words) == 130
+    kept = sorted(folder.rglob("after_chain/*/*.png"))
+    assert len(kept) == 2
+    times = [path.stat().st_mtime_ns for path in kept]
+    assert chain.main(words) == 0
+    assert [path.stat().st_mtime_ns for path in kept] == times
+    assert len(list(folder.rglob("after_chain/*/*.png"))) == 12
+    content = json.loads((folder / "experiment.json").read_text())["experiment"]
+    assert content["network"]["links"] == [
+        os.path.join("links", "1_onlyluma"), os.path.join("links", "2_onlyluma"), STEP,
+    ]  # fmt: skip
+    assert len((folder / "table.csv").read_text().splitlines()) == 5
+    assert "All links are trained" in capsys.readouterr().out
+    shutil.move(folder, tmp_path / "moved")  # it holds its links
+    restore_tf.load_model(tmp_path / "moved")
+
+
+def test_unknown_recipes_are_listed(tmp_path, capfd):
+    assert chain.main(["restore-tf chain", "--recipe=twise", f"--output={tmp_path / 'x'}"]) == 2
+    assert "(did you mean twice?)" in capfd.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_chain_is_not_trained_without_its_links(tmp_path, capfd):
