@@ -93,5 +93,8 @@ setup(
             "edsr = baselines_tf.edsr",
             "diffusion = diffusion_tf.recipes",
         ],
+        "restore_tf.chains": [  # see restore_tf/experiments/chain_recipe.py
+            "repair = baselines_tf.repair",
+        ],
     },
 )

@@ -11,6 +11,8 @@
   noise_blind     the same with a sigma from 0 to 55 that differs from picture to picture
   bicubic2, 3, 4  shrunk by bicubics as MATLAB's imresize does: pairs of two sizes
   photo           what a hand-held camera makes of a scene, of many kinds; see `photographs`
+  repair          a Gaussian blur of sigma 0.8 to 1.4 pixels, then noise of sigma 5 to 15
+  repair2         shrunk as for bicubic2, then degraded as for repair
 
 `gaussian`, `box` and `motion` work on 8-bit sRGB as stored and on whole pictures, so their borders
 and their JPEG damage are part of what is to be undone. They and the noises have a twin of gray
@@ -193,6 +195,15 @@ _OF_BYTES = {
     "box": lambda sharp, rng: jpeg(box_blur(sharp), 75),
     "motion": lambda sharp, rng: jpeg(motion_blur(sharp), 95),
 }
+
+
+def _repair(sharp, rng):
+    """Out of focus, then noisy: what a chain undoes link by link."""
+    radius = rng.uniform(0.8, 1.4)
+    blurred = ndimage.gaussian_filter(sharp / np.float32(255), (radius, radius, 0), mode="nearest")
+    return to_bytes(Noise(5, 15).add(blurred, rng))
+
+
 _SIGMAS = {
     "noise15": (15, 15),
     "noise25": (25, 25),
@@ -216,6 +227,10 @@ def _table() -> dict[str, Degradation]:
     for scale in (2, 3, 4):
         shrink = functools.partial(lambda scale, sharp, rng: bicubic_shrink(sharp, scale), scale)
         table[f"bicubic{scale}"] = Degradation(_of_bytes(shrink), scale)
+    table["repair"] = Degradation(_of_bytes(_repair))
+    table["repair2"] = Degradation(
+        _of_bytes(lambda sharp, rng: _repair(bicubic_shrink(sharp, 2), rng)), scale=2
+    )
     return table
 
 

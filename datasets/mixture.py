@@ -11,7 +11,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -179,9 +179,13 @@ class Mixture(Source):
         source, own = self._find(index)
         return source.noise(own)
 
+    def changed(self, change: Callable[[str | None, Source], Source]) -> Mixture:
+        """See `Source.changed`."""
+        return Mixture({k: change(k, source) for k, source in self.parts.items()}, self._shares)
+
     def cached(self) -> Mixture:
         """Returns the mixture with every pair decoded in RAM."""
-        return Mixture({k: source.cached() for k, source in self.parts.items()}, self._shares)
+        return self.changed(lambda label, source: source.cached())
 
     def _find(self, index):
         part = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -39,6 +39,15 @@ class Source:
     def __len__(self):
         return len(self.names)
 
+    def read_sharp_crop(self, index: int, corner: Sequence[int], crop: int) -> np.ndarray:
+        """Returns a square of a pair's sharp picture alone, (crop, crop, 3) uint8.
+
+        Args:
+          index: of the pair.
+          corner, crop: its (top, left) and side, in pixels of the sharp picture.
+        """
+        return cropping.cut(self.read(index)[1], corner, crop)
+
     def pair_of(self, number: int, seed: int) -> int:
         """Returns the index of the pair that training sample `number` shows."""
         return pair_index(number, len(self), seed)
@@ -46,6 +55,14 @@ class Source:
     def noise(self, index: int) -> Noise | None:
         """Returns what every training crop of this pair gets anew; None for nothing."""
         return None
+
+    def changed(self, change: Callable[[str | None, Source], Source]) -> Source:
+        """Returns what `change` makes of this source, of a mixture part by part.
+
+        Args:
+          change: takes a part's label, None for a single set, and its source.
+        """
+        return change(None, self)
 
     def cached(self) -> Source:
         """Returns a source with every pair decoded in RAM."""
@@ -92,6 +109,10 @@ class FileSource(Source):
         return cropping.cut_pair(
             cropping.cut_file, degraded, sharp, corner, crop, self.output_scale
         )
+
+    def read_sharp_crop(self, index: int, corner: Sequence[int], crop: int) -> np.ndarray:
+        """See `Source.read_sharp_crop`; of a PNG no more is decoded than needed."""
+        return cropping.cut_file(self.pairs[index].sharp, corner, crop)
 
 
 class RecordSource(Source):

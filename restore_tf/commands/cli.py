@@ -15,7 +15,7 @@ from restore_tf.errors import UserError, one_line
 from restore_tf.system import log, outputs, signals
 
 VERBS = (
-    "train sweep evaluate restore export convert weights average samples serve client stream"
+    "train sweep evaluate restore export convert weights chain average samples serve client stream"
 ).split()
 USER_ERROR = 2
 _MAY_BE_EMPTY = ("suffix", "tpu")

@@ -7,6 +7,7 @@ import functools
 import math
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,10 @@ from restore_tf.training.options import Options
 USAGE = """Trains a model. As typed, on data that it makes itself:
   python train.py --model srn
 On GoPro, by the paper's recipe:
-  python train.py --model srn --dataset gopro --data_dir DIR/GOPRO_Large"""
+  python train.py --model srn --dataset gopro --data_dir DIR/GOPRO_Large
+As the next link of a chain, on what the runs before it give; and a chain's links together:
+  python train.py --model srn --chain RUN,RUN --workdir NEW_RUN
+  python train.py --model chain --init_from CHAIN --workdir NEW_RUN"""
 
 
 _LIMITS = {  # of the flags that do not take every number from 1
@@ -71,6 +75,12 @@ def define_flags() -> flags.FlagValues:
     string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16")
     string("init_from", None, "run directory, or published weights, to start from: fine-tunes them")
     string("init_predictor", None, "run directory, or published weights: the frozen first pass")
+    flags.DEFINE_list(
+        "chain",
+        None,
+        "runs and steps, RUN,RUN,…: trains on what these make of the data, as the next link",
+        flag_values=values,
+    )
     for name, value, text in [
         ("resume", True, "continue where the run directory has a checkpoint"),
         ("cache", False, "keep all decoded pictures in RAM"),
@@ -106,9 +116,8 @@ def _train(argv, positional, values):
     if chief and not plan.nothing_to_do:
         _announce(plan, strategy)
     with training_plan.recorded(plan, chief, alone) as callbacks:
-        result = training.train(
-            plan.experiment, plan.workdir, *plan.sources, options, strategy, callbacks
-        )
+        pairs = training_plan.prepared(plan, values)
+        result = training.train(plan.experiment, plan.workdir, *pairs, options, strategy, callbacks)
     if chief:
         _say_finished(plan) if plan.nothing_to_do else _summarise(result, plan)
 
@@ -142,9 +151,8 @@ def _train_by_fit(values):
         return _say_finished(plan)
     _announce(plan)
     with training_plan.recorded(plan) as callbacks:
-        result = training.train(
-            plan.experiment, plan.workdir, *plan.sources, options, callbacks=callbacks
-        )
+        pairs = training_plan.prepared(plan, values)
+        result = training.train(plan.experiment, plan.workdir, *pairs, options, callbacks=callbacks)
     _summarise(result, plan)
 
 
@@ -181,7 +189,15 @@ def _say_finished(plan):
         f"{plan.workdir}: is at step {plan.step} already; --steps {steps} trains nothing{kept}. "
         f"To go on, pass --steps above {plan.step}."
     )
-    print(f"Next: python evaluate.py --workdir {plan.workdir}")
+    _say_next(plan)
+
+
+def _say_next(plan):
+    if plan.run.after:
+        links = " ".join(map(shlex.quote, [*plan.run.after["links"], str(plan.workdir)]))
+        print(f"Next: restore-tf chain {links} --output {plan.workdir}_chain")
+    else:
+        print(f"Next: python evaluate.py --workdir {plan.workdir}")
 
 
 def _announce(plan, strategy=None):
@@ -199,6 +215,8 @@ def _announce(plan, strategy=None):
             "quick is a light network for out-of-focus blur, which ten CPU minutes can learn; "
             "camera shake takes hours: --dataset gopro --data_dir …, or --dataset synthetic."
         )
+    if plan.run.after:
+        print(f"It follows {' -> '.join(plan.run.after['links'])}, whose pictures are kept.")
     if strategy is not None and strategy.num_replicas_in_sync > 1:
         from restore_tf.training.strategies import worker_count
 
@@ -214,7 +232,7 @@ def _summarise(result, plan):
     if not result.finished:
         return
     print(f"Done: {result.step} steps. {_best(result.best_psnr, result.degraded_psnr)}")
-    print(f"Next: python evaluate.py --workdir {plan.workdir}")
+    _say_next(plan)
 
 
 def _best(psnr, degraded):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 from pathlib import Path
 
+from restore_tf.commands import training_after
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.experiments import run_directory
+from restore_tf.experiments import papers, run_directory
 from restore_tf.system.log import logger
 
 # What a resumed run must agree on with the command that started it, besides the recipe.
@@ -55,6 +55,8 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
     """
     from restore_tf.training import checks
 
+    if values.chain and not alone:
+        raise UserError("--chain: its pictures are computed by one process; leave workers out.")
     experiment, run = experiment_of(values)
     workdir = Path(values.workdir or _default_workdir(experiment))
     tensorflow = not other_backend()
@@ -68,7 +70,7 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
     made = Plan(experiment, run, workdir, steps, step)
     if made.nothing_to_do and alone:
         return made
-    sources = _sources(experiment, run, values)
+    sources = _sources(experiment, run, values, workdir)
     checks.check(experiment, sources[0], parts)
     return dataclasses.replace(made, sources=sources)
 
@@ -122,16 +124,12 @@ def _record_at_start(plan, writes):
     return keras.callbacks.LambdaCallback(on_train_begin=write)
 
 
-def _provenance(workdir, flag="init_from"):
+def _provenance(workdir):
     """What is known of the weights a run starts from: their hash, and where they came from."""
-    files = (run_directory.BEST, run_directory.HALF)
-    path = next((Path(workdir) / name for name in files if (Path(workdir) / name).is_file()), None)
-    if path is None:
-        raise UserError(f"--{flag} {workdir}: has no {run_directory.BEST} yet; train it longer.")
+    from restore_tf.weights import chains
+
     _, run = experiments.read(workdir)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "converted": run.converted}
+    return {"sha256": chains.digests([str(workdir)])[str(workdir)], "converted": run.converted}
 
 
 def experiment_of(values):
@@ -141,6 +139,13 @@ def experiment_of(values):
         experiment = _with_network_of(experiment, initial_run(values))
     if values.init_predictor:
         experiment = _with_predictor(experiment, predictor_run(values))
+    data, after = {}, None
+    if values.chain:
+        data, after = training_after.of(values.chain)
+    elif values.init_from and "links" in experiment.network:
+        data = training_after.data_of(*experiments.read(initial_run(values)))
+    if data and values.dataset is None:
+        experiment = dataclasses.replace(experiment, dataset=data["dataset"], config=data["config"])
     experiment = experiments.override(experiment, values.set)
     dataset, config = data_flags.dataset_of(values, experiment)
     experiment = dataclasses.replace(
@@ -149,6 +154,8 @@ def experiment_of(values):
     paths = {
         name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from", "init_predictor")
     }
+    if data and values.dataset is None and not any(paths[name] for name in data_flags.FOLDERS):
+        paths |= {name: data[name] for name in data_flags.FOLDERS}
     run = experiments.Run(
         # What is no path is the name of published weights, or a mixture's folders.
         **{
@@ -159,6 +166,7 @@ def experiment_of(values):
         seed=values.seed,
         precision=values.precision,
         overrides=tuple(values.set),
+        after=after,
     )
     return experiment, run
 
@@ -170,7 +178,8 @@ def recipe_name(values) -> str:
     recipes = experiments.recipes_of(values.model)
     if values.dataset in recipes:
         return values.dataset
-    return "quick" if values.dataset is None else next(iter(recipes))
+    quick = values.dataset is None and "quick" in recipes
+    return "quick" if quick else next(iter(recipes))
 
 
 def initial_run(values) -> Path:
@@ -195,7 +204,7 @@ def _with_predictor(experiment, workdir):
             f"--init_predictor: {experiment.model} has no first pass of another network; leave it "
             "out."
         )
-    _provenance(workdir, "init_predictor")
+    _provenance(workdir)  # names a run without weights
     return take(experiment, experiments.read(workdir)[0])
 
 
@@ -206,6 +215,9 @@ def _with_network_of(experiment, workdir):
         raise UserError(
             f"--init_from {workdir}: holds {source.model}; pass --model {source.model}."
         )
+    take = getattr(papers.find(source.model), "fine_tuning", None)
+    if take is not None:
+        return take(experiment, source)
     return dataclasses.replace(experiment, model=source.model, network=source.network)
 
 
@@ -237,6 +249,7 @@ def _check_resume(workdir, experiment, run, resume):
                 f"{workdir}: was started with {name}={before}, not {now}; "
                 "repeat its flags to resume it, or pass another --workdir."
             )
+    training_after.check_same(workdir, old_run.after, run.after)
     return old, old_run
 
 
@@ -244,16 +257,34 @@ def _plain(value):
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _sources(experiment, run, values):
+def _sources(experiment, run, values, workdir):
     """The training and the validation pairs."""
     from restore_tf.datasets import mixture, sources
 
+    network = experiments.construct(experiment)
+    scale = network.output_scale
+    if run.after:
+        scale *= training_after.scale(run.after, network)
     where = {name: getattr(run, name) for name in (*data_flags.FOLDERS, "seed")}
-    where["output_scale"] = experiments.construct(experiment).output_scale
-    training, validation = (
-        mixture.open_pairs(experiment.dataset, experiment.config, split, **where)
+    found = {
+        split: mixture.open_pairs(
+            experiment.dataset, experiment.config, split, **where, output_scale=scale
+        )
         for split in ("train", "validation")
-    )
+    }
+    if run.after:
+        return training_after.sources_of(found, experiment, run, workdir)
+    training, validation = found.values()
+    return sources.cached(training) if values.cache else training, validation
+
+
+def prepared(plan: Plan, values) -> tuple:
+    """Returns the training and the validation pairs, once all that they need is computed."""
+    if plan.run.after is None or not plan.sources:
+        return plan.sources
+    from restore_tf.datasets import sources
+
+    training, validation = training_after.prepare(plan)
     return sources.cached(training) if values.cache else training, validation
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from restore_tf.errors import UserError
@@ -249,7 +250,7 @@ def write(workdir: str | os.PathLike, experiment: Experiment, run: Run | Mapping
 
 
 def read(workdir: str | os.PathLike) -> tuple[Experiment, Run]:
-    """Returns what `write` saved.
+    """Returns what `write` saved; paths of a chain's links hold wherever one stands.
 
     Raises:
       UserError: not a run directory, or its experiment.json is damaged, of another version or of a
@@ -262,4 +263,19 @@ def read(workdir: str | os.PathLike) -> tuple[Experiment, Run]:
         raise UserError(
             f"{os.path.join(workdir, FILE_NAME)}: is of a model that is not installed ({error})"
         ) from None
+    links = experiment.network.get("links")
+    if links:
+        network = {**experiment.network, "links": [_located(link, workdir) for link in links]}
+        experiment = dataclasses.replace(experiment, network=network)
+    if run.links:
+        located = {_located(link, workdir): digest for link, digest in run.links.items()}
+        run = dataclasses.replace(run, links=located)
     return experiment, run
+
+
+def _located(link, workdir):
+    """A link's path, absolute; what is no path, a name or a step, as it is."""
+    if not isinstance(link, str):
+        return link
+    place = os.path.abspath(os.path.join(workdir, link))
+    return place if os.path.exists(place) or len(Path(link).parts) > 1 else link

@@ -30,7 +30,9 @@ BEST = "best.weights.h5"
 HALF = "best.weights.npz"  # float16, of weights that come with a package
 FOLDER = "checkpoints"
 FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
-_WRITTEN = (BEST, FOLDER, "metrics.csv", "samples", "tensorboard")  # by a training, beside it
+AFTER_CHAIN = "after_chain"  # folder of what the links before gave, of a training that follows some
+# What a training leaves beside its record.
+_WRITTEN = (BEST, FOLDER, AFTER_CHAIN, "metrics.csv", "samples", "tensorboard")
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
 
 
@@ -47,6 +49,9 @@ class Run:
       init_predictor: run directory whose network is the frozen first pass, absolute.
       overrides: the --set assignments.
       converted: of converted weights: {"files": {name: SHA-256}, "terms", "identified"}.
+      after: of a network trained on what others give: {"links": of their chain, "sha256": {link:
+        SHA-256 of its weights}}.
+      links: of a chain that lists runs: {link: SHA-256 of its weights when the chain was made}.
       other: what a record holds besides, written by another version; kept.
     """
 
@@ -60,6 +65,8 @@ class Run:
     init_predictor: str | None = None
     overrides: tuple[str, ...] = ()
     converted: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    links: Mapping[str, str] | None = None
     other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -77,7 +84,7 @@ class Run:
         for name in ("data_dir", "degraded_dir", "sharp_dir", "init_from", "init_predictor"):
             if not isinstance(getattr(run, name), (str, type(None))):
                 raise TypeError(f"{name} is not a path")
-        for name in ("init_from_weights", "converted"):
+        for name in ("init_from_weights", "converted", "after", "links"):
             if not isinstance(getattr(run, name), (Mapping, type(None))):
                 raise TypeError(f"{name} is not a mapping")
         if type(run.seed) is not int or not isinstance(run.precision, str):

@@ -8,7 +8,8 @@ overrides; the defaults fit a plain feed-forward network.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -45,6 +46,11 @@ class Restorer(keras.Model):
       bytes_per_pixel: memory that restoring takes, per pixel of the degraded picture, as measured
         on TensorFlow's CPU.
       blended_tile: how tiles are cut where there is no `tiler`.
+      continuous: whether the answer moves by a little where the picture does. Thresholds and
+        rounding do not: there two runs that differ in the last bit can be a level apart.
+      links: of a `networks.chain.Chain` the networks that a picture passes one after the other,
+        each padded, cut up and cropped by itself.
+      run: of a link, the run directory that its weights are in; None where they are the chain's.
       stages_loss: function of (sharp, stages) that returns one value per image; `compile` sets it.
     """
 
@@ -56,6 +62,9 @@ class Restorer(keras.Model):
     padding: str = "edge"
     bytes_per_pixel: float = 1000.0
     blended_tile = BlendedTile()
+    continuous: bool = True
+    links: Sequence[Restorer] = ()
+    run: Path | None = None
     stages_loss = None
 
     def __init__(self, **kwargs):

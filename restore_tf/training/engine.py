@@ -15,8 +15,7 @@ from restore_tf.experiments import experiment as experiments
 from restore_tf.networks.dtype_policy import computing_in
 from restore_tf.training.options import Options
 from restore_tf.training.phases import Phase, phases
-from restore_tf.weights.load import load_model
-from restore_tf.weights.run import load_weights
+from restore_tf.weights.load import load_initial, load_model
 
 
 class Engine:
@@ -76,7 +75,7 @@ class Engine:
         with computing_in(self.options.precision):
             model = experiments.build(self.experiment)
         if self.options.init_from:
-            load_weights(self.options.init_from, model)
+            load_initial(self.options.init_from, model)
         if self.options.init_predictor:
             # By way of a network of its own: paths of variables begin with their owner's.
             trained = load_model(self.options.init_predictor)

@@ -55,7 +55,8 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
     from restore_tf.inference import restore as inference
 
     if values.tile is not None:
-        _say_cost(model, values.tile)
+        for link in getattr(model, "links", ()) or (model,):
+            _say_cost(link, values.tile)
     limit = None if values.memory is None else _bytes(values.memory)
     restore = functools.partial(
         inference.restore,

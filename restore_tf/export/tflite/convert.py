@@ -66,7 +66,8 @@ def prepare(
       folder: existing folder to write to.
 
     Returns:
-      What the network is: channels, colour, output_scale, size_multiple, padding, tile_step.
+      What the network is: channels, colour, output_scale, size_multiple, padding, tile_step;
+      continuous where it is not.
 
     Raises:
       UserError: as `load_model`, or a size that the network does not take.
@@ -98,6 +99,7 @@ def prepare(
         "size_multiple": model.size_multiple,
         "padding": model.padding,
         "tile_step": model.blended_tile.step,
+        **({} if model.continuous else {"continuous": False}),
     }
 
 
