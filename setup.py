@@ -20,6 +20,7 @@ CORE = [
     "scikit-image>=0.26,<0.27",  # metrics, unsharp masking, the photos of the embedded data
     "pillow>=11",  # picture files
     "platformdirs>=4",  # where fetched weights are kept
+    "packaging>=23",  # `restore-tf doctor` reads what is required; Keras brings it along
     "psutil>=5.9",  # free memory; TensorFlow Datasets brings it along
     "jinja2>=3.1",  # the report page's templates, escaped
     "absl-py>=2",  # command-line flags
@@ -67,6 +68,7 @@ setup(
         "srn_tf": ["published.json"],
         "maxim_tf": ["published.json", "weights/*/*"],
         "baselines_tf": ["weights/*/*"],
+        "restore_tf": ["py.typed"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
     },

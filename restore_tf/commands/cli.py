@@ -13,9 +13,11 @@ from absl import flags
 
 from restore_tf.errors import UserError, one_line
 from restore_tf.system import log, outputs, signals
+from restore_tf.system.version import version
 
 VERBS = (
-    "train sweep evaluate restore export convert weights chain average samples serve client stream"
+    "train sweep evaluate restore export convert weights chain average samples serve client stream "
+    "doctor"
 ).split()
 USER_ERROR = 2
 _MAY_BE_EMPTY = ("suffix", "tpu")
@@ -33,9 +35,14 @@ _OF_THE_DISK = frozenset(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `restore-tf <verb> …`."""
     argv = list(sys.argv if argv is None else argv)
+    if argv[1:] in (["--version"], ["version"]):
+        print(f"restore-tf {version()}")
+        return 0
     if len(argv) < 2 or argv[1] not in VERBS:
         asked = argv[1:] in (["--help"], ["-h"], ["help"])
-        print(f"usage: restore-tf {{{','.join(VERBS)}}} [--help]", file=_output(asked))
+        print(
+            f"usage: restore-tf {{{','.join(VERBS)}}} [--help]  (or --version)", file=_output(asked)
+        )
         return 0 if asked else USER_ERROR
     command = importlib.import_module(f"restore_tf.commands.{argv[1]}")
     return command.main([f"restore-tf {argv[1]}", *argv[2:]])
