@@ -75,7 +75,8 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
         if not (engine.resumed or state.step):  # so that a run that is killed early can resume
             with _writing(engine):
                 engine.checkpoints.save()
-        log = run_log.RunLog(workdir, state.step, engine.experiment.steps, engine.writes)
+        with _writing(engine, state.step):
+            log = run_log.RunLog(workdir, state.step, engine.experiment.steps, engine.writes)
         try:
             finished = _Loop(engine, validation, log, callbacks).run(training)
         finally:
