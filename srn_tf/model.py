@@ -62,6 +62,8 @@ class SRN(Restorer):
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
+        if scales < 1:
+            raise ValueError(f"scales={scales}; expected 1 or more")
         self.channels = channels
         self.recurrent = recurrent
         self.width = width

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ BEST_METRICS = "psnr ssim ssim_matlab mse gmsd lpips lpips_vgg loss last".split(
 _FIXED = ("model", "recipe", "network")  # what --set does not set as a whole
 _MOST_STEPS = 10**12  # counted in 64 bits together with the batch
 _LARGEST_BATCH, _LARGEST_CROP = 2**20, 2**16
+_LARGEST_OPTION = 2**16  # of a network: widths, blocks, crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +156,12 @@ def construct(experiment: Experiment, **arguments):
     """
     changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
     try:
-        return papers.find(experiment.model).build(changed)
+        _check_numbers(changed.network)
+        model = papers.find(experiment.model).build(changed)
+        _check_no_truths(model, changed.network)
     except Exception as error:
-        raise _refused(experiment, error) from error
+        raise _refused(changed, error) from error
+    return model
 
 
 def build(experiment: Experiment, **arguments):
@@ -173,8 +178,24 @@ def build(experiment: Experiment, **arguments):
     try:
         model.build()
     except Exception as error:
-        raise _refused(experiment, error) from error
+        changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
+        raise _refused(changed, error) from error
     return model
+
+
+def _check_numbers(network):
+    """Loops over -1 blocks do nothing, and over 10**30 never end: constructors often miss both."""
+    for name, value in network.items():
+        if isinstance(value, int) and not 0 <= value <= _LARGEST_OPTION:
+            raise ValueError(f"{name} takes a whole number from 0 to {_LARGEST_OPTION}")
+
+
+def _check_no_truths(model, network):
+    """Python takes True for 1."""
+    parameters = inspect.signature(type(model).__init__).parameters
+    for name, value in network.items():
+        if isinstance(value, bool) and type(getattr(parameters.get(name), "default", None)) is int:
+            raise ValueError(f"{name} takes a whole number")
 
 
 def _refused(experiment, error):

@@ -79,7 +79,8 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
             with _writing(engine):
                 engine.checkpoints.save()
         steps, columns = engine.experiment.steps, validation.columns
-        log = run_log.RunLog(workdir, state.step, steps, engine.writes, columns)
+        with _writing(engine, state.step):
+            log = run_log.RunLog(workdir, state.step, steps, engine.writes, columns)
         try:
             finished = _Loop(engine, validation, log, callbacks).run(training)
         finally:
