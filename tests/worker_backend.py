@@ -20,7 +20,7 @@ from restore_tf.networks import losses
 from restore_tf.training.options import Options
 
 COMMAND = (
-    "train.py --model=srn --set=network.width=4 --set=network.res_blocks=1 --set=network.scales=2 "
+    "train.py --model=srn --set=network.width=4 --set=network.res_blocks=0 --set=network.scales=2 "
     "--set=batch=2 --set=crop=32 --steps=4 --checkpoint_every=2 --validate_every=4 "
     "--log_every=2 --validation_pictures=1"
 ).split()

@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from keras.initializers import Constant
 
 from mprnet_tf import recipes as mprnet
-from mprnet_tf.blocks import CAB
+from mprnet_tf.attention import CAB
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment
 from restore_tf.export import jobs

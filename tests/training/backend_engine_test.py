@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_training import assert_equal_weights, kill_at, rows, run, simple, stop_at, tiny, weights
-from tiny_training import toys as toys
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment, run_directory
 from restore_tf.training.backend_engine import BackendEngine
 from restore_tf.training.optimizers import ClippedAdam, clip_limits, make_optimizer
 from restore_tf.weights.run import FIT_STATE
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 EVERYTHING = tiny(
     ema_momentum=0.9,

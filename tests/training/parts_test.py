@@ -5,14 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_training import kill_at, run, some_batch, stop_at, toy, weights
-from tiny_training import toys as toys
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment, papers
 from restore_tf.training.backend_engine import BackendEngine
 from restore_tf.training.state import State
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 
 def recipe(**changes):
