@@ -24,7 +24,7 @@ from restore_tf.errors import UserError
 from restore_tf.networks.tiler import BlendedTile
 from restore_tf.system import quiet
 
-KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "int16x8")
+KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "mixed_int8", "int16x8")
 METADATA_FORMAT = 1
 _PADDINGS = ("edge", "reflect")
 _BYTES_PER_PIXEL = 7000.0  # SRN's in float32, of a file that does not say
