@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))]
 PAGES += sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*_tf/README.md"))
 PAGES += ["datasets/README.md"]
-VERBS = "train evaluate restore export convert weights average samples serve client stream".split()
+VERBS = (
+    "train evaluate restore export convert weights average samples chain serve client stream"
+).split()
 
 # The README's commands that the slow test runs, and what is put in the place of their words.
 TINY = "--steps=1 --validate_every=1 --validation_pictures=1 --set=batch=1 --set=crop=32".split()
