@@ -12,6 +12,7 @@
   bicubic2, 3, 4  shrunk by bicubics as MATLAB's imresize does: pairs of two sizes
   repair          a Gaussian blur of sigma 0.8 to 1.4 pixels, then noise of sigma 5 to 15
   repair2         shrunk as for bicubic2, then degraded as for repair
+  photo           what a hand-held camera makes of a scene, of many kinds; see `photographs`
 
 `gaussian`, `box` and `motion` work on 8-bit sRGB as stored and on whole pictures, so their borders
 and their JPEG damage are part of what is to be undone. They and the noises have a twin of gray
@@ -29,7 +30,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from restore_tf.datasets import kernels
+from restore_tf.datasets import kernels, photographs
 from restore_tf.datasets.augmentation import Noise
 from restore_tf.datasets.sharp_pictures import MARGIN
 
@@ -38,14 +39,18 @@ class Degradation(NamedTuple):
     """One configuration.
 
     degrade: of a generator and a picture with its margin, (height + 48, width + 48, 3) float32
-      sRGB, makes (degraded, sharp) without it, uint8.
+      sRGB, makes (degraded, sharp) without it, uint8. Where `shot` is given, it also takes the shot
+      and the size of the result, and the picture is so many times larger as the shot says.
     scale: how many times larger than the degraded picture the sharp one is.
     noise: what training adds to each crop anew, where noise is all there is; else None.
+    shot: of a picture's index and whether it is for training, what is decided before it is made;
+      None for nothing.
     """
 
-    degrade: Callable[[np.random.Generator, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    degrade: Callable[..., tuple[np.ndarray, np.ndarray]]
     scale: int = 1
     noise: Noise | None = None
+    shot: Callable[[int, bool], photographs.Shot] | None = None
 
 
 def to_bytes(picture: np.ndarray) -> np.ndarray:
@@ -104,15 +109,19 @@ def motion_blur(pixels: np.ndarray) -> np.ndarray:
     ).astype(np.uint8)
 
 
-def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+def jpeg(pixels: np.ndarray, quality: int, subsampling: str = "4:2:0") -> np.ndarray:
     """Stores (height, width, 3) uint8 pixels as JPEG and reads them again.
 
-    Colours are stored at half the resolution (4:2:0), Pillow's default; three equal channels as a
-    gray picture.
+    Args:
+      pixels: the picture. Three equal channels are stored as a gray one.
+      quality: libjpeg's, 1 to 100.
+      subsampling: of the colours, "4:2:0" for half their resolution, "4:4:4" for all of it.
     """
     gray = (pixels[..., :1] == pixels).all()
     stream = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if gray else pixels).save(stream, "JPEG", quality=quality)
+    Image.fromarray(pixels[..., 0] if gray else pixels).save(
+        stream, "JPEG", quality=quality, **({} if gray else {"subsampling": subsampling})
+    )
     with Image.open(stream) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -151,6 +160,18 @@ def bicubic_shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
         indices = np.minimum(indices, 2 * len(small) - 1 - indices)
         small = np.tensordot(small[indices], weights, (1, 0)).swapaxes(0, 1)
     return to_bytes(small / 255)
+
+
+def photo(
+    rng: np.random.Generator, picture: np.ndarray, shot: photographs.Shot, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photographs a scene, shrinks it to (height, width), and stores most as JPEG."""
+    pair = photographs.photograph(rng, picture, shot.kind, MARGIN)
+    degraded, sharp = (to_bytes(photographs.shrink(one, size)) for one in pair)
+    if shot.kind != "untouched" and rng.random() < 0.75:
+        subsampling = "4:2:0" if rng.random() < 0.6 else "4:4:4"
+        degraded = jpeg(degraded, int(rng.integers(75, 101)), subsampling)
+    return degraded, sharp
 
 
 def _of_bytes(change, gray=False):
@@ -192,7 +213,11 @@ _SIGMAS = {
 
 
 def _table() -> dict[str, Degradation]:
-    table = {"shake": Degradation(shake), "defocus": Degradation(defocus)}
+    table = {
+        "shake": Degradation(shake),
+        "defocus": Degradation(defocus),
+        "photo": Degradation(photo, shot=photographs.shot),
+    }
     for ending, gray in (("", False), ("_gray", True)):
         for name, change in _OF_BYTES.items():
             table[name + ending] = Degradation(_of_bytes(change, gray))

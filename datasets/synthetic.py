@@ -11,6 +11,7 @@ Imports NumPy, SciPy and scikit-image (with its Pillow), no TensorFlow.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from restore_tf.errors import UserError
 CONFIGS = tuple(DEGRADATIONS)
 
 _COUNTS = {"train": 480, "validation": 9, "test": 10}
+_SHOTS = {"train": 4000, "validation": 20, "test": 20}  # where every picture is a shot of a kind
 _SIDES = {"train": 192, "validation": 256, "test": 256}
 _SMALL_SIDE = 96  # of the degraded training pictures, where the sharp ones are larger
 
@@ -32,7 +34,8 @@ class Synthetic:
     """A split of the data set, as a sequence of (degraded, sharp).
 
     Attributes:
-      names: one name per pair, e.g. "leaves-0004" or "chelsea-0000".
+      names: one name per pair, e.g. "leaves-0004" or "chelsea-0000"; of shots with their
+        kind, "leaves-0004-moving".
       size: (height, width) of the sharp pictures, in pixels.
       scale: how many times larger than the degraded pictures they are.
       noise: what training adds to each crop anew, where noise is all there is; else None.
@@ -54,8 +57,8 @@ class Synthetic:
           split: one of `SPLITS`.
           seed: of the pictures, not of the training run: results on held-out splits can be compared
             at one seed only.
-          count: number of pairs; None is 480, 9 and 10, more where there are many photos in the
-            folder. Further held-out pairs are dead leaves.
+          count: number of pairs; None is 480, 9 and 10, of shots 4,000, 20 and 20, more where there
+            are many photos in the folder. Further held-out pairs are dead leaves.
           size: (height, width) of the sharp pictures; None is (192, 192) for train and (256, 256)
             else; where they are larger than the degraded ones, what divides. A photo that is too
             small is continued by its mirror image.
@@ -68,7 +71,7 @@ class Synthetic:
         _check_member("config", config, CONFIGS)
         _check_member("split", split, SPLITS)
         self.config, self.split, self.seed = config, split, seed
-        self._degrade, self.scale, self.noise = DEGRADATIONS[config]
+        self._degrade, self.scale, self.noise, self._shot = DEGRADATIONS[config]
         self.size = _default_size(split, self.scale) if size is None else tuple(size)
         if seed < 0 or (count is not None and count < 1):
             raise UserError(f"seed {seed}, count {count}: expected a seed >= 0 and a count >= 1.")
@@ -77,9 +80,9 @@ class Synthetic:
         if any(side % self.scale for side in self.size):
             raise UserError(f"size is {size}; {config} takes multiples of {self.scale}.")
         self._pictures = Embedded() if folder is None else PhotoFolder(folder)
-        count = count or max(_COUNTS[split], self._pictures.count(split) or 0)
-        sources = (self._pictures.source(split, index) for index in range(count))
-        self.names = [f"{source}-{index:04d}" for index, source in enumerate(sources)]
+        default = _COUNTS if self._shot is None else _SHOTS
+        count = count or max(default[split], self._pictures.count(split) or 0)
+        self.names = [self._name(index) for index in range(count)]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -96,7 +99,12 @@ class Synthetic:
             raise IndexError(f"pair {index} of {len(self)}; expected 0 to {len(self) - 1}.")
         entropy = [self.seed, SPLITS.index(self.split), index]
         rng = np.random.default_rng(np.random.SeedSequence(entropy))
-        return self._degrade(rng, self._pictures.picture(rng, self.split, index, self.size))
+        if self._shot is None:
+            return self._degrade(rng, self._pictures.picture(rng, self.split, index, self.size))
+        shot = self._shot(index, self.split == "train")
+        size = tuple(math.ceil(shot.zoom * side) for side in self.size)
+        picture = self._pictures.picture(rng, self.split, index, size)
+        return self._degrade(rng, picture, shot, self.size)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return (self[index] for index in range(len(self)))
@@ -105,6 +113,12 @@ class Synthetic:
         """Makes all pairs, in order, on a pool of threads."""
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.__getitem__, range(len(self))))
+
+    def _name(self, index):
+        kind = ""
+        if self._shot is not None:
+            kind = f"-{self._shot(index, self.split == 'train').kind}"
+        return f"{self._pictures.source(self.split, index)}-{index:04d}{kind}"
 
 
 def _default_size(split, scale):

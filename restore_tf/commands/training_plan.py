@@ -186,8 +186,9 @@ def recipe_name(values) -> str:
     if values.recipe is not None:
         return values.recipe
     recipes = experiments.recipes_of(values.model)
-    if values.dataset in recipes:
-        return values.dataset
+    alone = (values.dataset or "").partition(":")[0]  # of "gopro:blur", which names its config
+    if alone in recipes and "," not in values.dataset:
+        return alone
     quick = values.dataset is None and "quick" in recipes
     return "quick" if quick else next(iter(recipes))
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from tiny_training import assert_equal_weights, folders, kill_at, rows, run, simple, source, weights
 from tiny_training import toys as toys
 
-from restore_tf.commands import evaluate, train
+from restore_tf.commands import evaluate, train, training_plan
 from restore_tf.datasets.mixture import Mixture
 from restore_tf.datasets.numpy_pairs import Batches
 from restore_tf.datasets.pairs import training_batches
@@ -70,6 +71,20 @@ def test_both_engines_get_the_same_samples():
 def test_the_other_backends_engine_trains_on_it(tmp_path):
     run(tmp_path, simple(), mixture(), engine=BackendEngine, validation=mixture())
     assert [row for row in rows(tmp_path) if row["psnr:two:y"]]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "recipe"),
+    [
+        ("gopro", "gopro"),
+        ("gopro:blur_gamma", "gopro"),
+        ("gopro:blur,reds", "gopro"),
+        (None, "quick"),
+    ],
+)
+def test_the_recipe_is_that_of_the_data_set(dataset, recipe):
+    values = types.SimpleNamespace(model="mprnet", recipe=None, dataset=dataset)
+    assert training_plan.recipe_name(values) == recipe
 
 
 @pytest.fixture(scope="module")
