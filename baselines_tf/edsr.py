@@ -100,8 +100,8 @@ class EDSR(Restorer):
 
     @property
     def bytes_per_pixel(self):
-        """Memory that restoring takes, as measured at 256x256 to 512x512."""
-        return 12.0 * self._config["features"] * self.output_scale**2
+        """Memory that restoring takes, as measured at 384x384."""
+        return 13.5 * self._config["features"] * self.output_scale**2
 
     def tiler(self):
         """Exact tiles; layers behind the shuffle see less than the whole pixels counted here."""

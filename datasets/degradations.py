@@ -10,9 +10,9 @@
   noise15, 25, 50 Gaussian noise of that sigma, in levels of 255 (Zhang et al., DnCNN, TIP 2017)
   noise_blind     the same with a sigma from 0 to 55 that differs from picture to picture
   bicubic2, 3, 4  shrunk by bicubics as MATLAB's imresize does: pairs of two sizes
-  photo           what a hand-held camera makes of a scene, of many kinds; see `photographs`
   repair          a Gaussian blur of sigma 0.8 to 1.4 pixels, then noise of sigma 5 to 15
   repair2         shrunk as for bicubic2, then degraded as for repair
+  photo           what a hand-held camera makes of a scene, of many kinds; see `photographs`
 
 `gaussian`, `box` and `motion` work on 8-bit sRGB as stored and on whole pictures, so their borders
 and their JPEG damage are part of what is to be undone. They and the noises have a twin of gray

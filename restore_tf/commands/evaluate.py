@@ -179,6 +179,8 @@ def _score(values, experiment, run, model, source, job, argv):
     print(table)
     page = job.output / "index.html"
     print(f"Pictures and every score: {page} (scores.csv and scores.json beside)", flush=True)
+    if experiment.network.get("links"):
+        print(f"What each link adds: restore-tf chain --table {model_flags.name(values)}")
     if not scores.left_out:
         return 0
     count = len(scores.left_out)

@@ -140,13 +140,10 @@ def experiment_of(values):
         experiment = _with_network_of(experiment, initial_run(values))
     if values.init_predictor:
         experiment = _with_predictor(experiment, predictor_run(values))
-    data, after = {}, None
-    if values.chain:
-        data, after = training_after.of(values.chain)
-    elif values.init_from and "links" in experiment.network:
-        data = training_after.data_of(*experiments.read(initial_run(values)))
-    if data and values.dataset is None:
-        experiment = dataclasses.replace(experiment, dataset=data["dataset"], config=data["config"])
+    links_data, after = _of_links(values, experiment)
+    if links_data:
+        names = {name: links_data[name] for name in ("dataset", "config")}
+        experiment = dataclasses.replace(experiment, **names)
     experiment = experiments.override(experiment, values.set)
     dataset, config = data_flags.dataset_of(values, experiment)
     experiment = dataclasses.replace(
@@ -155,8 +152,8 @@ def experiment_of(values):
     paths = {
         name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from", "init_predictor")
     }
-    if data and values.dataset is None and not any(paths[name] for name in data_flags.FOLDERS):
-        paths |= {name: data[name] for name in data_flags.FOLDERS}
+    if links_data and not any(paths[name] for name in data_flags.FOLDERS):
+        paths |= {name: links_data[name] for name in data_flags.FOLDERS}
     run = experiments.Run(
         # What is no path is the name of published weights, or a mixture's folders.
         **{
@@ -170,6 +167,19 @@ def experiment_of(values):
         after=after,
     )
     return experiment, run
+
+
+def _of_links(values, experiment):
+    """The data of the links that a training follows or has, unless the flags name another set.
+
+    Beside it what is recorded of the links that it follows; None where it follows none.
+    """
+    data, after = {}, None
+    if values.chain:
+        data, after = training_after.of(values.chain)
+    elif values.init_from and "links" in experiment.network:
+        data = training_after.data_of(*experiments.read(initial_run(values)))
+    return data if values.dataset is None else {}, after
 
 
 def recipe_name(values) -> str:

@@ -35,7 +35,7 @@ class Unsharp(Restorer):
       channels, colour: as the chain's that it is part of; every channel is sharpened by itself.
     """
 
-    bytes_per_pixel = 160.0  # float32 of three channels, a dozen times
+    bytes_per_pixel = 40.0  # measured at 1500x2000: 32
 
     def __init__(self, radius=2.0, amount=1.5, threshold=3.0, channels=3, colour="rgb", **kwargs):
         kwargs.setdefault("name", "unsharp")

@@ -58,8 +58,8 @@ class AfterChain(Source):
 
     def check(self) -> None:
         """Raises a UserError where the folder holds what another chain or data set gave."""
-        if not self._folder.exists():
-            return
+        if not self._folder.is_dir() or not any(self._folder.iterdir()):
+            return  # a kill can leave an empty one
         path = self._folder / RECORD
         try:
             known = json.loads(path.read_text(encoding="utf-8"))

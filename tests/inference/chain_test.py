@@ -198,6 +198,17 @@ def test_what_does_not_fit_is_said_in_a_line(runs, monkeypatch, capfd, words, me
     assert not (runs / "x").exists()
 
 
+def test_missing_links_are_named(join, runs, tmp_path, capfd):
+    shutil.copytree(runs / "enlarger", tmp_path / "own")
+    folder = join(str(tmp_path / "own"))
+    shutil.rmtree(tmp_path / "own")
+    words = [str(tmp_path), f"--workdir={folder}", f"--output={tmp_path / 'out'}"]
+    assert restore_command.main(["restore.py", *words]) == 2
+    error = capfd.readouterr().err
+    assert f"{tmp_path / 'own'}: not a run directory" in error
+    assert "Traceback" not in error
+
+
 def test_changed_links_are_told(join, runs, tmp_path, capfd):
     shutil.copytree(runs / "srn", tmp_path / "own")
     folder = join(str(tmp_path / "own"))
