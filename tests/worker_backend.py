@@ -50,7 +50,7 @@ def trainings(folder):
     sys.path.insert(0, str(Path(__file__).with_name("toys")))
     papers.refresh()
     done = {"exit code": command.main([*COMMAND, f"--workdir={folder / 'command'}"])}
-    recipe = simple(ema_momentum=0.9, plateau_patience=1, global_clip_norm=1e-2)
+    recipe = simple(ema_momentum=0.9, plateau_patience=1, global_clip_norm=1e-2, best_metric="loss")
     train(folder / "whole", recipe)
     done["broken off at"] = train(folder / "parts", recipe, [StopAt(3)])
     train(folder / "parts", recipe)
