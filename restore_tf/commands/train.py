@@ -205,7 +205,7 @@ def _announce(plan, strategy=None):
     )
     if experiment.dataset == "synthetic" and plan.run.data_dir is None:
         print("The pairs are generated here; nothing is downloaded.")
-    if experiment.recipe == "quick":
+    if experiment.recipe == "quick" and experiment.config == "defocus":
         print(
             "quick is a light network for out-of-focus blur, which ten CPU minutes can learn; "
             "camera shake takes hours: --dataset gopro --data_dir …, or --dataset synthetic."
