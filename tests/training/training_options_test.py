@@ -139,7 +139,8 @@ def test_a_run_with_everything_resumes_exactly(tmp_path, strategy):
     options = {"validate_every": 2, "precision": "mixed_bfloat16", "accumulate": parts}
     options["strategy"] = strategy
     run(tmp_path / "whole", recipe, **options)
-    for more, step in [(2, 2), (3, 5)]:  # the second ends within the second phase
+    # The last ends within the second phase. Two replicas take long to trace: once is enough.
+    for more, step in [(2, 2), (3, 5)] if strategy == "one" else [(5, 5)]:
         assert stop_at(tmp_path / "parts", more, recipe, **options).step == step
     run(tmp_path / "parts", recipe, **options)
     for which in ("latest", "best"):
