@@ -1,0 +1,61 @@
+"""Named tensors of PyTorch put into a network's variables, by name and never by position.
+
+PyTorch keeps kernels of convolutions as (out, in, height, width), Keras as (height, width, in, out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from restore_tf.errors import UserError
+
+
+def assign(
+    variables: Mapping[str, Any], tensors: Mapping[str, np.ndarray], source: str, network: str
+) -> None:
+    """Assigns all tensors of a file to a network's variables.
+
+    Args:
+      variables: {name in the file: variable}, all that the network has.
+      tensors: {name: array} of the file, in PyTorch's layout. Names may begin with "module.";
+        counts of batches, which nothing uses, are left out.
+      source: the file, named in errors.
+      network: what the variables belong to, in words, and how to choose another one.
+
+    Raises:
+      UserError: a tensor is missing, left over or of another shape. No variable is changed then.
+    """
+    tensors = {
+        name.removeprefix("module."): array
+        for name, array in tensors.items()
+        if not name.endswith(".num_batches_tracked")
+    }
+    missing = [name for name in variables if name not in tensors]
+    leftover = [name for name in tensors if name not in variables]
+    if missing or leftover:
+        parts = [f"lacks {_listed(missing)}"] if missing else []
+        parts += [f"holds {_listed(leftover)}, which has no place there"] if leftover else []
+        raise UserError(f"{source}: does not fit {network}: {'; '.join(parts)}.")
+    values = {name: to_keras(tensors[name]) for name in variables}
+    for name, variable in variables.items():
+        if values[name].shape != tuple(variable.shape):
+            raise UserError(
+                f"{source}: does not fit {network}: {name} has shape {tensors[name].shape}."
+            )
+    for name, variable in variables.items():
+        variable.assign(values[name])
+
+
+def to_keras(tensor: np.ndarray) -> np.ndarray:
+    """Returns a tensor in Keras' layout, float32: kernels of convolutions are transposed."""
+    if tensor.ndim == 4:
+        tensor = np.transpose(tensor, (2, 3, 1, 0))
+    return np.ascontiguousarray(tensor, np.float32)
+
+
+def _listed(names):
+    shown = ", ".join(names[:6])
+    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"
