@@ -84,6 +84,7 @@ setup(
             "srn = srn_tf.recipes",
             "mprnet = mprnet_tf.recipes",
             "maxim = maxim_tf.recipes",
+            "deblurgan = deblurgan_tf.recipes",
         ],
     },
 )

@@ -14,8 +14,10 @@ from restore_tf.networks.layers import Block
 
 EPSILON = 1e-5  # of the norms' variances, PyTorch's
 
-# Of the last convolution: the network starts close to the identity. Ours.
-SMALL = initializers.RandomNormal(stddev=1e-3)
+
+def drawn(deviation):
+    """Returns an initializer of normal numbers: a new one, which follows the training's seed."""
+    return initializers.RandomNormal(stddev=deviation)
 
 
 class PictureNorm(layers.Layer):

@@ -22,11 +22,11 @@ import keras
 from keras import layers, ops
 
 from deblurgan_tf.blocks import (
-    SMALL,
     ConvNormReLU,
     PictureNorm,
     ResBlock,
     UpNormReLU,
+    drawn,
     nearest,
     reflect,
 )
@@ -35,6 +35,9 @@ from deblurgan_tf.seed import SeedGAN
 from restore_tf.networks import noise
 from restore_tf.networks.layers import Block
 from restore_tf.networks.restorer import Restorer
+
+# Deviation of the last convolution's weights: the networks start close to the identity. Ours.
+_SMALL = 1e-3
 
 VARIANTS = {
     "deblurgan": {},
@@ -113,7 +116,7 @@ class DeblurGANv2(Restorer):
         self.smooth1 = ConvNormReLU(heads, name="smooth1")
         self.smooth2 = ConvNormReLU(heads // 2, name="smooth2")
         self.final = layers.Conv2D(
-            3, 3, padding="same", kernel_initializer=SMALL, dtype="float32", name="final"
+            3, 3, padding="same", kernel_initializer=drawn(_SMALL), dtype="float32", name="final"
         )
 
     @property
@@ -177,7 +180,9 @@ class DeblurGAN(Restorer):
         ]
         self.blocks = [ResBlock(4 * width, name=f"block{n}") for n in range(1, blocks + 1)]
         self.ups = [UpNormReLU(2 * width, name="up1"), UpNormReLU(width, name="up2")]
-        self.final = layers.Conv2D(3, 7, kernel_initializer=SMALL, dtype="float32", name="final")
+        self.final = layers.Conv2D(
+            3, 7, kernel_initializer=drawn(_SMALL), dtype="float32", name="final"
+        )
 
     def call(self, images, training=False, seeds=None):
         """Restores images (batch, height, width, 3); both sides multiples of 4.

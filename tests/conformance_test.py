@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deblurgan_tf import recipes as deblurgan
 from maxim_tf import recipes as maxim
 from mprnet_tf import recipes as mprnet
 from restore_tf.datasets.augmentation import AUGMENTATIONS
@@ -23,7 +24,7 @@ from restore_tf.training.step import make_step
 from restore_tf.weights.load import load_model
 from srn_tf import recipes as srn
 
-# Constructor arguments that make each paper's network tiny.
+# Constructor arguments that make each paper's network tiny, or that of one of its models.
 TINY = {
     "srn": {"width": 4, "res_blocks": 1, "scales": 2},
     "mprnet": {
@@ -41,8 +42,11 @@ TINY = {
         "block_size_hr": 4,
         "block_size_lr": 2,
     },
+    "deblurgan": {"stem": 4, "channels": (4, 4, 4, 4, 4, 4), "pyramid": 4, "heads": 4},
+    "deblurgan_resnet": {"width": 4, "blocks": 1},
+    "deblurgan_seed": {"width": 4, "blocks": 1},
 }
-PAPERS = {"srn": srn, "mprnet": mprnet, "maxim": maxim}
+PAPERS = {"srn": srn, "mprnet": mprnet, "maxim": maxim, "deblurgan": deblurgan}
 CASES = [
     (model, recipe)
     for paper in PAPERS.values()
@@ -53,7 +57,7 @@ CASES = [
 
 def tiny(model, recipe):
     full = experiment.load_recipe(model, recipe)
-    network = {**full.network, **TINY[model.split("_")[0]]}
+    network = {**full.network, **TINY.get(model, TINY[model.split("_")[0]])}
     return dataclasses.replace(full, network=network, batch=2, steps=2)
 
 
@@ -101,13 +105,13 @@ def images(model, height=32, width=32, count=2):
 def test_the_recipe_names_things_that_exist(recipe):
     losses.get(recipe.loss)
     assert set(recipe.augment) <= set(AUGMENTATIONS)
-    assert recipe.crop % size_multiple(recipe.model.split("_")[0], **recipe.network) == 0
+    assert recipe.crop % size_multiple(recipe.model, **recipe.network) == 0
 
 
 @functools.cache
-def size_multiple(paper, **network):
-    """Of recipes that differ in training alone, or in a name, one is built."""
-    recipe = dataclasses.replace(first(paper), network=network)
+def size_multiple(model, **network):
+    """Of recipes that differ in training alone one is built."""
+    recipe = dataclasses.replace(first(model.split("_")[0]), model=model, network=network)
     return experiment.build(recipe).size_multiple
 
 
@@ -230,7 +234,8 @@ def train_one_step(recipe, strategy):
     # Every variable is saved, under a name of its own.
     assert len(state.saved()["model"]) == len(model.variables)
     before = [v.numpy() for v in model.trainable_variables]
-    batch = images(model)
+    side = max(32, 2 * model.size_multiple)  # a norm of a single pixel would pass no gradient
+    batch = images(model, side, side)
     seeds = np.array([[0, 0], [0, 1]], np.int32)
     dataset = tf.data.Dataset.from_tensors((batch, 1 - batch, seeds))
     step = make_step(recipe, strategy, state)

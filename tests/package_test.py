@@ -115,6 +115,7 @@ def test_the_wheel_owns_only_our_names(wheel):
         "srn_tf",
         "mprnet_tf",
         "maxim_tf",
+        "deblurgan_tf",
     }
     assert "restore_tf/datasets/__init__.py" not in names  # the checkout's bridge
     assert "restore_tf/datasets/gopro/layout.py" in names

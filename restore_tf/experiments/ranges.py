@@ -103,10 +103,17 @@ def stretches(default=()):
     return _field(Range("Sequence[Sequence[int]]", _is_list, limits), default)
 
 
-def arguments():
-    """A field for {name: value}; the constructor that takes them checks the values."""
+def arguments(optional: bool = False):
+    """A field for {name: value}; the constructor that takes them checks the values.
+
+    Args:
+      optional: whether the field may be left out, for none.
+    """
     limits = {"names as keys": lambda v: all(isinstance(key, str) for key in v)}
-    return _field(Range("a mapping", lambda v: hasattr(v, "items"), limits), dataclasses.MISSING)
+    metadata = {"range": Range("a mapping", lambda v: hasattr(v, "items"), limits)}
+    if optional:
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(metadata=metadata)
 
 
 def _field(values, default):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 
@@ -47,16 +48,16 @@ class RecentLosses:
         Raises:
           UserError: one is not finite; names the first such step.
         """
-        if not self._waiting:
-            return
-        found = self._read(self._waiting)
-        first = step - len(self._waiting) + 1
-        self._waiting = []
-        for offset, values in enumerate(zip(*found.values(), strict=True)):
-            losses = dict(zip(found, map(float, values), strict=True))
-            _check_finite(losses, first + offset)
-            self.since_record.add(losses)
-            self.since_validation.add(losses)
+        numbers = itertools.count(step - len(self._waiting) + 1)
+        waiting, self._waiting = self._waiting, []
+        # A step of several networks may have losses that others lack, such as those of a warm-up.
+        for _, alike in itertools.groupby(waiting, key=sorted):
+            found = self._read(list(alike))
+            for values in zip(*found.values(), strict=True):
+                losses = dict(zip(found, map(float, values), strict=True))
+                _check_finite(losses, next(numbers))
+                self.since_record.add(losses)
+                self.since_validation.add(losses)
 
 
 def _check_finite(losses, step):
@@ -74,6 +75,7 @@ class Means:
 
     def __init__(self):
         self._totals: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
         self._count = 0
         self.restart_clock()
 
@@ -81,11 +83,13 @@ class Means:
         """Adds one step's losses."""
         for name, loss in losses.items():
             self._totals[name] = self._totals.get(name, 0.0) + loss
+            self._counts[name] = self._counts.get(name, 0) + 1
         self._count += 1
 
     def values(self) -> dict[str, float]:
-        """Returns {name: mean}; the loss is 0 before the first step."""
-        return {"loss": 0.0} | {name: total / self._count for name, total in self._totals.items()}
+        """Returns {name: mean over the steps that have it}; the loss is 0 before the first step."""
+        means = {name: total / self._counts[name] for name, total in self._totals.items()}
+        return {"loss": 0.0} | means
 
     def restart_clock(self) -> None:
         """Leaves out of `rate` what was counted so far."""

@@ -52,6 +52,7 @@ def test_network_overrides():
     [
         ("bach=8", r"no such field.*did you mean batch"),
         ("batch", "expected field=value"),
+        ("training.width=8", "no such field; this recipe has none"),
         ("batch=many", "batch takes int, not 'many'"),
         ("batch=8.5", "batch takes int, not 8.5"),
         ("batch=True", "batch takes int, not True"),

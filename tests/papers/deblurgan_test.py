@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deblurgan_tf import convert
+from deblurgan_tf import convert, discriminators
+from deblurgan_tf.adversarial import KINDS, Means
+from deblurgan_tf.discriminators import PatchDiscriminator
 from deblurgan_tf.model import DeblurGAN, DeblurGANv2
 from deblurgan_tf.seed import SeedGAN
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment
 from restore_tf.inference.restore import restore
 from restore_tf.weights.pytorch_files import read_state_dict
 
@@ -176,7 +179,114 @@ def test_keras_backbone_needs_its_own_padding(imagenet):
 
 
 def test_a_foreign_file_is_no_backbone(tmp_path):
-    path = tmp_path / "a.weights.h5"
-    built(SeedGAN, width=4, blocks=1).save_weights(path)
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"no weights")
     with pytest.raises(UserError, match="not Keras' weights of MobileNetV2"):
         convert.load_checkpoint(built(DeblurGANv2, backbone="keras"), path)
+
+
+# Discriminators and adversarial losses.
+
+
+@pytest.mark.parametrize(("strided", "width"), [(3, 6), (5, 4)])
+def test_discriminators_equal_the_published_behaviour(strided, width):
+    model = PatchDiscriminator(width, strided)
+    model.build()
+    found = tensors(f"patch{strided}")
+    places = sorted({int(name.split(".")[1]) for name in found if name.endswith(".weight")})
+    for place, layer in zip(places, [*model.convolutions, model.logits], strict=True):
+        layer.conv.kernel.assign(found[f"model.{place}.weight"].transpose(2, 3, 1, 0))
+        layer.conv.bias.assign(found[f"model.{place}.bias"])
+    expected = numbers("patch")[f"logits{strided}"]
+    logits = model(numbers("patch")["input"])
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.ptp(expected))
+
+
+@pytest.mark.parametrize(
+    ("which", "parameters", "side"),
+    [
+        ("double", {"patch": 2_764_737, "full": 11_154_369}, {"patch": 35, "full": 11}),
+        ("seed", {"seed": 2_762_945}, {"seed": 16}),
+    ],
+)
+def test_sizes_of_the_discriminators(which, parameters, side):
+    found = discriminators.make(which, 64)
+    assert {name: model.count_params() for name, model in found.items()} == parameters
+    shapes = {n: model(keras.KerasTensor((1, 256, 256, 3))).shape for n, model in found.items()}
+    assert shapes == {name: (1, size, size, 1) for name, size in side.items()}
+
+
+def test_weights_follow_the_seed():
+    def drawn():
+        keras.utils.set_random_seed(3)
+        (model,) = discriminators.make("patch", 4).values()
+        return model.get_weights()
+
+    first, again = drawn(), drawn()
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    kernels = np.concatenate([kernel.ravel() for kernel in first[::2]])
+    assert abs(kernels.std() - 0.02) < 0.0005
+
+
+def test_a_discriminator_cannot_be_exported(tmp_path):
+    (model,) = discriminators.make("patch", 4).values()
+    with pytest.raises(UserError, match="patch is a discriminator, which restores nothing"):
+        model.export(tmp_path / "1")
+    assert not any(tmp_path.iterdir())
+
+
+LOSSES = np.load(PARITY / "gan_sobel_losses_io.npz")
+
+
+def means(real, fake):
+    return Means(np.mean(real), np.mean(fake))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adversarial_losses_equal_the_published_ones(kind):
+    logits = LOSSES["real"], LOSSES["fake"]
+    for side in ("critic", "generator"):
+        values = getattr(KINDS[kind], side)(*logits, means(*logits))
+        assert values.shape == (2,)
+        expected = LOSSES[f"{kind}_{side[0].replace('c', 'd')}"]
+        np.testing.assert_allclose(np.mean(values), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "margin"), [("critic", 1.0), ("generator", -1.0)])
+def test_gradients_run_through_the_means_of_the_whole_batch(side, margin):
+    """Image by image, as replicas and micro-batches see them, against the formula at once."""
+    real, fake = tf.constant(LOSSES["real"]), tf.constant(LOSSES["fake"])
+    with tf.GradientTape() as tape:
+        tape.watch([real, fake])
+        first = tf.reduce_mean((real - tf.reduce_mean(fake) - margin) ** 2)
+        total = (first + tf.reduce_mean((fake - tf.reduce_mean(real) + margin) ** 2)) / 2
+    expected = tape.gradient(total, [real, fake])
+    for image in range(2):
+        logits = real[image : image + 1], fake[image : image + 1]
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = getattr(KINDS["ragan_ls"], side)(*logits, means(real, fake))
+            share = tf.reduce_sum(value) / 2
+        for found, whole in zip(tape.gradient(share, logits), expected, strict=True):
+            np.testing.assert_allclose(found[0], whole[image], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("training.wieght=1", r"no such field; there are kind, weight.* \(did you mean weight\?\)"),
+        (
+            "training.kind=wgan_gp",
+            "training.kind: takes one of ragan_ls, lsgan, bce, not 'wgan_gp'",
+        ),
+        ("training.weight=-1", "training.weight: takes a number from 0, not -1"),
+        ("training.width=0", "training.width: takes a whole number from 1, not 0"),
+        ("training.warmup=1.5", "training.warmup: takes a whole number from 0, not 1.5"),
+        ("training.discriminators=three", "training.discriminators: takes one of double"),
+    ],
+)
+def test_what_a_recipe_says_of_its_adversary_is_checked(assignment, message):
+    recipe = experiment.load_recipe("deblurgan_resnet", "quick")
+    with pytest.raises(UserError, match=message):
+        experiment.construct(experiment.override(recipe, [assignment]))
