@@ -150,17 +150,26 @@ def load_checkpoint(model, path: str) -> None:
 
     Args:
       model: the generator.
-      path: a PyTorch checkpoint, or Keras' own weights of MobileNetV2 ("….h5"), which go into the
-        backbone alone; the rest stays as it was drawn.
+      path: a PyTorch checkpoint, or Keras' own weights of MobileNetV2 (HDF5), which go into the
+        backbone alone; the rest stays as it was drawn. The content decides: the authors called
+        their PyTorch file "fpn_mobilenet.h5".
 
     Raises:
       UserError: from `restore_tf.weights.pytorch_files.read_state_dict` and `load_state_dict`, or
         from `load_backbone`.
     """
-    if str(path).endswith(".h5"):
+    if _is_hdf5(path):
         load_backbone(model, path)
     else:
         load_state_dict(model, read_state_dict(path), path)
+
+
+def _is_hdf5(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError:
+        return False  # who reads it next says what is wrong
 
 
 def load_backbone(model, path: str) -> None:

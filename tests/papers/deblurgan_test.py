@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -141,6 +142,16 @@ def test_copies_of_the_backbone_must_be_equal():
         np.testing.assert_array_equal(old, new)
 
 
+def test_a_pytorch_file_may_be_called_h5(tmp_path):
+    """As the authors' fpn_mobilenet.h5 is."""
+    path = tmp_path / "fpn_mobilenet.h5"
+    path.write_bytes((PARITY / "deblurgan_fpn_small.pth").read_bytes())
+    model = built(DeblurGANv2, **PYRAMID)
+    convert.load_checkpoint(model, path)
+    kernel = tensors("fpn")["module.final.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(model.final.kernel, kernel)
+
+
 def test_the_seed_project_published_nothing():
     with pytest.raises(UserError, match="deblurgan_seed: there are no published weights"):
         convert.load_checkpoint(built(SeedGAN, width=4, blocks=1), PARITY / "mprnet_small.pth")
@@ -180,7 +191,8 @@ def test_keras_backbone_needs_its_own_padding(imagenet):
 
 def test_a_foreign_file_is_no_backbone(tmp_path):
     path = tmp_path / "a.h5"
-    path.write_bytes(b"no weights")
+    with h5py.File(path, "w") as file:
+        file["weights"] = np.zeros(3)
     with pytest.raises(UserError, match="not Keras' weights of MobileNetV2"):
         convert.load_checkpoint(built(DeblurGANv2, backbone="keras"), path)
 
