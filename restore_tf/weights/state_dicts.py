@@ -1,11 +1,13 @@
 """Named tensors of PyTorch put into a network's variables, by name and never by position.
 
-PyTorch keeps kernels of convolutions as (out, in, height, width), Keras as (height, width, in, out).
+Kernels of convolutions are (out, in, height, width) in PyTorch, (height, width, in, out) in Keras.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,11 +51,40 @@ def assign(
         variable.assign(values[name])
 
 
+def of_convolution(name: str, layer) -> dict[str, Any]:
+    """Returns {name in the file: variable} of a `Conv2D` called `name` there."""
+    biases = {} if layer.bias is None else {f"{name}.bias": layer.bias}
+    return {f"{name}.weight": layer.kernel, **biases}
+
+
+def of_normalisation(name: str, layer) -> dict[str, Any]:
+    """Returns {name in the file: variable} of a `BatchNormalization` called `name` there."""
+    return {
+        f"{name}.weight": layer.gamma,
+        f"{name}.bias": layer.beta,
+        f"{name}.running_mean": layer.moving_mean,
+        f"{name}.running_var": layer.moving_variance,
+    }
+
+
 def to_keras(tensor: np.ndarray) -> np.ndarray:
     """Returns a tensor in Keras' layout, float32: kernels of convolutions are transposed."""
     if tensor.ndim == 4:
         tensor = np.transpose(tensor, (2, 3, 1, 0))
     return np.ascontiguousarray(tensor, np.float32)
+
+
+def files(path: str) -> list[Path]:
+    """Returns a checkpoint's one file where it exists, for its checksum."""
+    return [Path(path)] if Path(path).is_file() else []
+
+
+def checksum(variables) -> str:
+    """Returns the SHA-256 of variables' numbers, float32 in the order that they are given in."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(np.ascontiguousarray(variable.numpy(), "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _listed(names):

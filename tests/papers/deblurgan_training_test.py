@@ -55,18 +55,22 @@ def test_all_networks_resume_exactly(tmp_path, whole):
 
 @pytest.mark.slow
 def test_discriminators_train_after_the_warm_up_alone(whole):
-    counts = {n: int(a) for n, a in saved(whole).items() if "adam/iteration" in n}
+    counts = {n: int(a) for n, a in saved(whole).items() if "iteration" in n}
     found = {name.partition("/")[0]: count for name, count in counts.items()}
     assert found == {"optimizer": 6, "patch_optimizer": 3, "full_optimizer": 3}
 
 
 @pytest.mark.slow
 def test_the_generator_alone_is_exported(whole, tmp_path):
-    model = load_model(whole)
-    sizes = []
+    model, arrays = load_model(whole), []
+
+    def note(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays.append(item.size)
+
     with h5py.File(whole / "best.weights.h5") as file:
-        file.visititems(lambda _, item: isinstance(item, h5py.Dataset) and sizes.append(item.size))
-    assert sum(sizes) == model.count_params()
+        file.visititems(note)
+    assert sum(arrays) == model.count_params()
     saved_model.write(model, tmp_path / "1")
     variables = tf.saved_model.load(tmp_path / "1").variables
     assert sum(np.prod(variable.shape) for variable in variables) == model.count_params()
@@ -171,11 +175,9 @@ def test_the_adversary_brings_texture_that_content_alone_averages_away():
         state = State(made, model, others=recipes.make_parts(made))
         model.compile(state.main.optimizer, made.loss)
         step = recipes.make_step(made, tf.distribute.get_strategy(), state)
-        for number, batch in enumerate(texture_batches(150)):
+        for number, batch in enumerate(texture_batches(100)):
             state.step = number
             step(batch)
-            if number % 25 == 24:
-                print(weight, number, high_frequencies(model(batch[0])[-1]))
         energy[weight] = high_frequencies(model(batch[0])[-1])
     assert high_frequencies(batch[0]) < 0.1 * high_frequencies(batch[1])
-    assert energy[1.0] > 3 * energy[0.0]
+    assert energy[1.0] > 10 * energy[0.0]
