@@ -15,6 +15,7 @@ from deblurgan_tf import discriminators
 from deblurgan_tf.adversary import Adversary
 from deblurgan_tf.model import GENERATORS, VARIANTS
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.system.log import logger
 
 __all__ = ["RECIPES", "VARIANTS", "build", "make_parts", "make_step"]
 
@@ -47,7 +48,15 @@ def make_step(experiment: Experiment, strategy, state, accumulate: int = 1):
     """
     from deblurgan_tf import step  # TensorFlow's; the networks run on every Keras backend
 
-    return step.make_step(Adversary.of(experiment), strategy, state, accumulate)
+    adversary = Adversary.of(experiment)
+    if adversary.warmup >= experiment.steps:
+        logger.warning(
+            "training.warmup %d: the discriminators never reach the generator in %d steps; pass "
+            "more --steps, or a smaller --set training.warmup.",
+            adversary.warmup,
+            experiment.steps,
+        )
+    return step.make_step(adversary, strategy, state, accumulate)
 
 
 def gopro(model: str = "deblurgan") -> Experiment:
