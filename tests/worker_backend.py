@@ -84,18 +84,25 @@ def stages(folder, cases):
         np.savez(folder / f"{name}_stages.npz", *model.predict_on_batch(images))
 
 
-def main(folder, cases):
+def main(folder, cases, texts):
     """Does it all and writes down what happened.
 
     Args:
       folder: where the numbers are and go.
       cases: a JSON object.
+      texts: a JSON list of losses by name.
     """
-    folder, cases = Path(folder), json.loads(cases)
+    folder, cases, texts = Path(folder), json.loads(cases), json.loads(texts)
     done = {"backend": keras.backend.backend(), **trainings(folder)}
     assert "tensorflow_datasets" not in sys.modules
     stages(folder, cases)
     sharp, restored = (np.load(folder / f"{name}.npy") for name in ("sharp", "restored"))
     total = losses.charbonnier_edge(keras.ops.array(sharp), [keras.ops.array(restored)])
     done["loss"] = float(keras.ops.mean(total))
+    for text in texts:
+        loss = losses.get(text)
+        if keras.backend.backend() == "jax":  # as trainings do; else it compiles piece by piece
+            loss = importlib.import_module("jax").jit(loss)
+        values = loss(keras.ops.array(sharp), [keras.ops.array(restored)])
+        done.setdefault("losses", {})[text] = keras.ops.convert_to_numpy(values).tolist()
     (folder / "done.json").write_text(json.dumps(done))

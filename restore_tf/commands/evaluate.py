@@ -27,7 +27,12 @@ PROTOCOL = (
     "window that papers print, SSIM (per channel) is scikit-image's; unsharp masking with radius "
     "2, amount 1"
 )
-ALIGNED_PROTOCOL = "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)"
+_PROTOCOLS = {
+    "gmsd": "; GMSD of the luma at half the size",
+    "lpips": "; LPIPS v0.1 by AlexNet, whole pictures",
+    "lpips_vgg": "; LPIPS v0.1 by VGG16, whole pictures",
+    "realblur_psnr": "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)",
+}
 
 
 SOME_LEFT_OUT = 1
@@ -50,8 +55,8 @@ def _flags():
     flags.DEFINE_list(
         "metrics",
         None,
-        "psnr, ssim_matlab, ssim, mse, realblur_psnr, realblur_ssim; the first four by default, "
-        "for realblur all",
+        "psnr, ssim_matlab, ssim, mse, gmsd, lpips, lpips_vgg, realblur_psnr, realblur_ssim; by "
+        "default the first six, for realblur the last two, too",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -87,6 +92,9 @@ def _evaluate(positional, values, argv):
     if names is None:
         names = score.METRICS + (score.ALIGNED if dataset == "realblur" else ())
     score.check_names(names)
+    missing = score.missing(names)
+    for name, why in missing.items() if values.metrics else ():
+        raise UserError(f"--metrics {name}: {why}.")
     output = Path(values.output or _default_output(values, dataset, config))
     paths = _paths(values, experiment, run, dataset)
     _check_output(output, paths)
@@ -120,11 +128,12 @@ def _evaluate(positional, values, argv):
             "config": config,
             "split": f"{values.split} ({len(scores.rows)} of {len(source)} pictures)",
             **({"left out": scores.left_out} if scores.left_out else {}),
-            "protocol": PROTOCOL + (ALIGNED_PROTOCOL if "realblur_psnr" in names else ""),
+            "protocol": _protocol(names, missing),
             "command": shlex.join(argv),
             **_flat(experiments.environment()),
         }
-        table = _report(staging, experiment, dataset, provenance, names, scores.rows)
+        title = f"{experiment.model} on {dataset}"
+        table = _report(staging, title, provenance, names, scores.rows, missing)
     print(table)
     page = output / "index.html"
     print(f"Pictures and every score: {page} (scores.csv and scores.json beside)")
@@ -134,6 +143,12 @@ def _evaluate(positional, values, argv):
         logger.warning("%d of %d pictures left out: %s", count, count + len(scores.rows), few)
         return SOME_LEFT_OUT
     return 0
+
+
+def _protocol(names, missing):
+    """How the numbers were measured."""
+    measured = [name for name in names if name not in missing]
+    return PROTOCOL + "".join(_PROTOCOLS.get(name, "") for name in measured)
 
 
 def _options(values, experiment):
@@ -190,11 +205,11 @@ def _flat(environment):
     }
 
 
-def _report(folder, experiment, dataset, provenance, names, rows):
+def _report(folder, *fields):
     """Writes the scores as CSV, JSON and a page; returns the table to print."""
     from restore_tf.evaluation import page, report
 
-    result = report.Evaluation(f"{experiment.model} on {dataset}", provenance, names, rows)
+    result = report.Evaluation(*fields)
     with outputs.writing(folder):
         report.write_csv(folder / "scores.csv", result)
         report.write_json(folder / "scores.json", result)

@@ -15,6 +15,7 @@ from absl import flags
 from restore_tf.commands import cli, local_workers, training_plan
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
+from restore_tf.evaluation import metric_names
 from restore_tf.experiments import papers
 from restore_tf.system import quiet
 from restore_tf.training.options import Options
@@ -56,7 +57,7 @@ def _flags():
         "virtual_devices": (1, "split the CPU into so many devices, to try strategies"),
         "local_workers": (1, "run so many worker processes here, to try --strategy multiworker"),
         "accumulate": (1, "cut each device's images into so many micro-batches, to save memory"),
-        "early_stopping": (None, "end after so many validations without a new best PSNR"),
+        "early_stopping": (None, "end after so many validations without a new best score"),
     }
     for name, (value, text) in defaults.items():
         least, most = _LIMITS.get(name, (1, None))
@@ -207,19 +208,26 @@ def _announce(plan, strategy=None):
 def _summarise(result, plan):
     if not result.finished:
         return
-    print(f"Done: {result.step} steps. {_best(result.best_psnr, result.degraded_psnr)}")
+    print(f"Done: {result.step} steps. {_best(result)}")
     print(f"Next: python evaluate.py --workdir {plan.workdir}")
 
 
-def _best(psnr, degraded):
+def _best(result):
     """The best validation in words; identical pictures have an infinite PSNR."""
+    best, degraded = result.best_score, result.degraded_score
+    if result.metric == "last":
+        return f"Kept: the weights of the last validation, at step {best:.0f}."
+    if degraded is None:
+        return f"Best validation {result.metric} {best:.4g}."
     if math.isinf(degraded):
         return "The degraded validation pictures equal the sharp ones: there is nothing to restore."
-    if psnr == math.inf:
+    if best == math.inf:
         return f"Best validation: equal to the sharp pictures; degraded input {degraded:.2f} dB."
+    label, digits, higher = metric_names.describe(result.metric)
+    name, unit = label.removesuffix(" (dB)"), " dB" if label.endswith(" (dB)") else ""
     return (
-        f"Best validation PSNR {psnr:.2f} dB, degraded input {degraded:.2f} dB "
-        f"({psnr - degraded:+.2f} dB)."
+        f"Best validation {name} {best:.{digits}f}{unit}, degraded input {degraded:.{digits}f}"
+        f"{unit} ({best - degraded:+.{digits}f}{unit}{'' if higher else '; lower is better'})."
     )
 
 

@@ -70,6 +70,7 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
         return made
     sources = _sources(experiment, run, values)
     checks.check(experiment, sources[0], parts)
+    checks.check_best_metric(experiment, sources[1])
     return dataclasses.replace(made, sources=sources)
 
 

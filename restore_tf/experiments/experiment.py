@@ -31,6 +31,9 @@ __all__ = [
     "write",
 ]
 
+# What the best weights may be chosen by, see `Experiment.best_metric`.
+BEST_METRICS = "psnr ssim ssim_matlab mse gmsd lpips lpips_vgg loss last".split()
+
 _ARGUMENTS = ("network", "training")  # fields that are mappings
 _FIXED = ("model", "recipe", *_ARGUMENTS)  # what --set does not set as a whole
 _MOST_STEPS = 10**12  # counted in 64 bits together with the batch
@@ -65,8 +68,11 @@ class Experiment:
       global_clip_norm: global norm to which the gradient of all weights is clipped, or None.
       ema_momentum: of the exponential moving average of the weights that is evaluated and exported
         in place of the last weights, or None.
-      plateau_patience: validations without a new best PSNR after which the learning rate is cut, or
-        None for never.
+      best_metric: what validation chooses the best weights by, early stopping waits for and the
+        plateau looks at: "psnr", another metric of evaluation ("ssim", "gmsd", "lpips", …), "loss"
+        for this loss on the validation pictures, or "last" for the weights validated last.
+      plateau_patience: validations without a new best score after which the learning rate is cut,
+        or None for never.
       plateau_factor: what it is then multiplied with; never below `end_learning_rate`.
       progressive: (step, crop, batch) from which on other crops and batches hold, see `phases`.
       training: what the paper's own training takes besides, such as a discriminator's width; the
@@ -99,6 +105,7 @@ class Experiment:
     recurrent_clip_norm: float | None = real(above=0, default=None, optional=True)
     global_clip_norm: float | None = real(above=0, default=None, optional=True)
     ema_momentum: float | None = real(least=0, below=1, default=None, optional=True)
+    best_metric: str = ranges.text(*BEST_METRICS, default="psnr")
     plateau_patience: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
     plateau_factor: float = real(above=0, below=1, default=0.5)
     progressive: Sequence[Sequence[int]] = ranges.stretches()

@@ -6,7 +6,12 @@ and returns one value per image: (batch,) float32, whatever the layers compute i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from keras import ops
+
+from restore_tf.errors import UserError
+from restore_tf.networks import features
 
 
 def difference(sharp, restored):
@@ -112,3 +117,32 @@ TERMS = {
     "sobel": sobel,
     "frequency": frequency,
 }
+
+# With the features of a network behind a colon, see `features.extractor`.
+PERCEPTUAL = {"perceptual": squared_error, "perceptual_l1": absolute_error}
+
+
+def perceptual(name: str) -> Callable:
+    """Returns the term that compares the features of two pictures (Johnson et al. 2016, eq. 2).
+
+    Args:
+      name: "perceptual:FEATURES" for the mean squared error of the features over their map and
+        channels, "perceptual_l1:FEATURES" for the mean absolute error; the features are those that
+        `features.extractor` names.
+
+    Raises:
+      UserError: no such features, or their weights are not on this machine: random ones would
+        measure nothing.
+    """
+    kind, _, net = name.partition(":")
+    try:
+        extract = features.extractor(net)
+    except UserError as error:
+        raise UserError(f"loss {name}: {error}") from None
+
+    def term(sharp, restored):
+        # Both at once: networks take long to trace.
+        pictures = [ops.cast(images, "float32") for images in (sharp, restored)]
+        return PERCEPTUAL[kind](*ops.split(extract(ops.concatenate(pictures)), 2))
+
+    return term

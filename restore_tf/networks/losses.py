@@ -7,7 +7,7 @@ the global batch: a loss that reduced by itself would be counted once per replic
 
 A recipe names one of `LOSSES`, one of the terms of `loss_terms`, or a weighted sum of such:
 
-    charbonnier + 0.05*edge + 0.1*frequency
+    charbonnier + 0.05*edge + 0.1*perceptual:vgg16
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from keras import ops
 
 from restore_tf.errors import UserError
 from restore_tf.networks.layers import antialiased_downsample, legacy_downsample
-from restore_tf.networks.loss_terms import TERMS, charbonnier, edge, frequency, squared_error
+from restore_tf.networks.loss_terms import (
+    PERCEPTUAL,
+    TERMS,
+    charbonnier,
+    edge,
+    frequency,
+    perceptual,
+    squared_error,
+)
 
 _WORD = re.compile(  # of a sum
     r"\s*(?:(?P<weight>[\d.]+(?:e[+-]?\d+)?)\s*\*)?\s*(?P<name>[a-z][\w:]*)\s*", re.IGNORECASE
@@ -124,7 +132,8 @@ def get(text: str, downsample: Callable = antialiased_downsample) -> Callable:
         see `Restorer.downsample`.
 
     Raises:
-      UserError: there is no such loss (lists those there are), or it is no sum of them.
+      UserError: there is no such loss (lists those there are), it is no sum of them, or weights
+        that it needs are not on this machine.
     """
     parts = [(weight, _named(name, downsample)) for weight, name in _parsed(text)]
     if len(parts) == 1 and parts[0][0] == 1:
@@ -165,7 +174,9 @@ def _named(name, downsample):
         return LOSSES[name]
     if name in TERMS:
         return over_stages(TERMS[name], downsample)
-    names = [*TERMS, *LOSSES]
+    if name.partition(":")[0] in PERCEPTUAL:
+        return over_stages(perceptual(name), downsample)
+    names = [*TERMS, "perceptual:mobilenet_v3_small", "perceptual:vgg16", *LOSSES]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise UserError(f"loss {name}: no such loss; there are {', '.join(names)}{hint}.")

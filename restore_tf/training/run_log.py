@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from restore_tf.errors import UserError
+from restore_tf.experiments.experiment import BEST_METRICS
 from restore_tf.pictures.files import write_picture
 from restore_tf.pictures.pixels import before_after
 from restore_tf.system.files import atomic_path
@@ -33,12 +34,17 @@ class RunLog:
       start_step: where the training starts; rows of a broken-off run beyond it are dropped.
       steps: where it ends.
       writes: whether this process writes files.
+      columns: of metrics.csv, beside `COLUMNS`, see `best_columns`.
 
     Raises:
       UserError: `metrics.csv` is not a training's, see `check`.
     """
 
-    def __init__(self, workdir: str | os.PathLike, start_step: int, steps: int, writes=True):
+    def __init__(
+        self, workdir: str | os.PathLike, start_step: int, steps: int, writes=True, columns=()
+    ):
+        self._columns = (*COLUMNS, *columns)
+        self._watched = ("loss", "psnr", *columns[:1])  # on the progress bar
         self._workdir = Path(workdir)
         self._writes = writes
         # disable=None: shown on a terminal, silent when piped.
@@ -59,18 +65,18 @@ class RunLog:
 
         Args:
           step: the last step that it tells of.
-          values: those of `COLUMNS` become the row, where a missing value stays empty; TensorBoard
+          values: those with a column become the row, where a missing value stays empty; TensorBoard
             shows the others too.
         """
         self._shown |= {
-            name: f"{value:.4g}" for name, value in values.items() if name in ("loss", "psnr")
+            name: f"{value:.4g}" for name, value in values.items() if name in self._watched
         }
         self._progress.set_postfix(self._shown, refresh=False)
         if not self._writes:
             return
         with open(self._workdir / METRICS, "a", newline="", encoding="utf-8") as file:
             row = {name: f"{value:.8g}" for name, value in values.items()}
-            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
             writer.writerow({"step": step, **row})
         with self._summary(step) as summary:
             for name, value in values.items() if summary else ():
@@ -124,9 +130,23 @@ class RunLog:
         path = self._workdir / METRICS
         rows = [_renamed(row) for row in check(self._workdir) if _reached(row, step)]
         with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
+
+
+def best_columns(metric: str) -> tuple[str, ...]:
+    """Returns the columns that a `best_metric` has beside `COLUMNS`.
+
+    The metric and that of the degraded pictures, where there is one. "loss" is the column of the
+    training's, so that of the validation pictures is "val_loss".
+    """
+    if metric in ("psnr", "last"):
+        return ()
+    return ("val_loss",) if metric == "loss" else (metric, f"{metric}_degraded")
+
+
+_LAYOUTS = [(*COLUMNS, *best_columns(metric)) for metric in BEST_METRICS]
 
 
 def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
@@ -142,7 +162,7 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             columns = [_RENAMED.get(name, name) for name in rows.fieldnames or ()]
-            if not columns or columns == list(COLUMNS):
+            if not columns or tuple(columns) in _LAYOUTS:
                 return list(rows)
     except (UnicodeDecodeError, csv.Error):
         pass  # not even text

@@ -16,6 +16,7 @@ from deblurgan_tf.seed import SeedGAN
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment
 from restore_tf.inference.restore import restore
+from restore_tf.networks import pretrained
 from restore_tf.weights.pytorch_files import read_state_dict
 
 PARITY = Path(__file__).parents[1] / "parity"
@@ -302,3 +303,10 @@ def test_what_a_recipe_says_of_its_adversary_is_checked(assignment, message):
     recipe = experiment.load_recipe("deblurgan_resnet", "quick")
     with pytest.raises(UserError, match=message):
         experiment.construct(experiment.override(recipe, [assignment]))
+
+
+@pytest.mark.parametrize(("installed", "metric"), [(True, "lpips"), (False, "last")])
+def test_the_best_weights_are_not_chosen_by_psnr(monkeypatch, installed, metric):
+    monkeypatch.setattr(pretrained, "is_installed", lambda: installed)
+    for name in ("gopro", "quick"):
+        assert experiment.load_recipe("deblurgan", name).best_metric == metric

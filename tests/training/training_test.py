@@ -37,7 +37,7 @@ def deterministic():
 
 def test_a_run_leaves_what_the_commands_need(tmp_path):
     result = run(tmp_path, simple(steps=4))
-    assert result == Result(4, True, result.best_psnr, result.degraded_psnr)
+    assert result == Result(4, True, result.best_score, result.degraded_score, "psnr")
     found = {path.name for path in tmp_path.iterdir()}
     assert found >= {"experiment.json", "best.weights.h5", "metrics.csv", "checkpoints"}
     assert {path.name for path in (tmp_path / "samples").iterdir()} == {
