@@ -93,7 +93,7 @@ class RecentLosses:
         # A step of several networks may have losses that others lack, such as those of a warm-up.
         for _, alike in itertools.groupby(waiting, key=sorted):
             found = self._read(list(alike))
-            for number, values in zip(numbers, zip(*found.values(), strict=True), strict=False):
+            for values, number in zip(zip(*found.values(), strict=True), numbers, strict=False):
                 losses = dict(zip(found, map(float, values), strict=True))
                 _check_finite(losses, number)
                 self.since_record.add(losses)
