@@ -97,6 +97,7 @@ setup(
             "dncnn = baselines_tf.dncnn",
             "unet = baselines_tf.unet",
             "edsr = baselines_tf.edsr",
+            "deblurgan = deblurgan_tf.recipes",
             "diffusion = diffusion_tf.recipes",
         ],
         "restore_tf.chains": [  # see restore_tf/experiments/chain_recipe.py

@@ -59,9 +59,9 @@ def network(request, toys):
 
 
 def test_stages_end_at_full_size(network):
-    stages = network(images(network, 32, 48))
+    stages = network(images(network, 32, 64))
     scale = network.output_scale
-    assert stages[-1].shape == (2, 32 * scale, 48 * scale, network.channels)
+    assert stages[-1].shape == (2, 32 * scale, 64 * scale, network.channels)
     assert all(np.all(np.isfinite(stage)) for stage in stages)
     symbolic = network(keras.Input((None, None, network.channels)))
     assert symbolic[-1].shape == (None, None, None, network.channels)

@@ -32,7 +32,7 @@ def in_this_process(module, function, scratch, **arguments):
 def write_saved_model(model, folder):
     """Writes a SavedModel, batches, and what `restore` makes of them."""
     saved_model.write(model, folder / "saved_model")
-    batches = [images(model, 32, 48), images(model, 5, 33, count=1), images(model, 1, 1)]
+    batches = [images(model, 32, 64), images(model, 5, 33, count=1), images(model, 1, 1)]
     for index, batch in enumerate(batches):
         expected = np.stack([restore(model, image) for image in batch])
         np.savez(folder / f"batch{index}.npz", given=batch, expected=expected)
@@ -68,8 +68,8 @@ def export(case, folder):
     model.save_weights(folder / "run" / "best.weights.h5")
     write_saved_model(model, folder)
     # Noise for any size takes operations that TFLite lacks.
-    any_size = [None] if case in FIRST and not case.startswith("sampler") else []
-    sizes = [(32, 48), *any_size]
+    any_size = [None] if case in FIRST and not case.startswith(("sampler", "diffusion")) else []
+    sizes = [(32, 64), *any_size]
     return write_tflite(folder / "run", model, folder, sizes)
 
 

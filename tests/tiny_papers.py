@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from baselines_tf import dncnn, edsr, srcnn, unet
+from deblurgan_tf import recipes as deblurgan
 from diffusion_tf import recipes as diffusion
 from maxim_tf import recipes as maxim
 from mprnet_tf import recipes as mprnet
@@ -36,6 +37,9 @@ TINY = {
     "dncnn": {"depth": 4, "width": 4, "bias": "ends", "residual": True},
     "unet": {"width": 2, "global_skip": False},
     "edsr": {"features": 4, "blocks": 1, "residual_scale": 1.0},
+    "deblurgan": {"stem": 4, "channels": (4, 4, 4, 4, 4, 4), "pyramid": 4, "heads": 4},
+    "deblurgan_resnet": {"width": 4, "blocks": 1, "dropout": 0.5},
+    "deblurgan_seed": {"width": 4, "blocks": 2},
     "diffusion": {
         "predictor": {"width": 4, "multipliers": [1, 2], "blocks": 1},
         "denoiser": {"width": 4, "multipliers": [1, 2], "blocks": 1},
@@ -50,6 +54,7 @@ PAPERS = {
     "dncnn": dncnn,
     "unet": unet,
     "edsr": edsr,
+    "deblurgan": deblurgan,
     "diffusion": diffusion,
 }
 TOYS = ("enlarger", "onlyluma", "sampler", "adversary")  # tiny as they are; see tests/toys

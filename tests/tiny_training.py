@@ -152,6 +152,15 @@ def weights(workdir, which="latest"):
     return [w.numpy() for w in load_model(workdir, which).weights]
 
 
+def saved(workdir):
+    """{name: array} of every variable in the newest checkpoint but TensorFlow's own counter."""
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(workdir / "checkpoints"))
+    names = [name for name in reader.get_variable_to_shape_map() if "/.ATTRIBUTES/" in name]
+    return {name: reader.get_tensor(name) for name in names if not name.startswith("save_")}
+
+
 def assert_equal_weights(first, second, **tolerance):
     """Bit by bit, without a tolerance."""
     for a, b in zip(first, second, strict=True):

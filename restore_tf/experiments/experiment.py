@@ -36,7 +36,8 @@ __all__ = [
 # What the best weights may be chosen by, see `Experiment.best_metric`.
 BEST_METRICS = "psnr ssim ssim_matlab mse gmsd lpips lpips_vgg loss last".split()
 
-_FIXED = ("model", "recipe", "network")  # what --set does not set as a whole
+_ARGUMENTS = ("network", "training")  # fields that are mappings
+_FIXED = ("model", "recipe", *_ARGUMENTS)  # what --set does not set as a whole
 _MOST_STEPS = 10**12  # counted in 64 bits together with the batch
 _LARGEST_BATCH, _LARGEST_CROP = 2**20, 2**16
 _LARGEST_OPTION = 2**16  # of a network: widths, blocks, crops
@@ -63,6 +64,8 @@ class Experiment:
       decay_power: exponent of the polynomial decay.
       schedule_steps: steps that the decay is laid out over, where that is not `steps`.
       warmup_steps: linear rise from 0 over so many steps, counted in `steps`.
+      constant_steps: steps at the first learning rate before a polynomial decay, counted in
+        `steps`.
       beta_1, beta_2, epsilon: Adam's.
       recurrent_clip_norm: global norm to which the gradient of the model's recurrent weights alone
         is clipped, or None.
@@ -76,6 +79,8 @@ class Experiment:
         or None for never.
       plateau_factor: what it is then multiplied with; never below `end_learning_rate`.
       progressive: (step, crop, batch) from which on other crops and batches hold, see `phases`.
+      training: what the paper's own training takes besides, such as a discriminator's width; the
+        recipe lists all there is.
 
     Raises:
       UserError: a value out of its field's range.
@@ -97,6 +102,7 @@ class Experiment:
     decay_power: float = real(above=0, default=1.0)
     schedule_steps: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
     warmup_steps: int = whole(0, _MOST_STEPS, default=0)
+    constant_steps: int = whole(0, _MOST_STEPS, default=0)
     beta_1: float = real(least=0, below=1, default=0.9)
     beta_2: float = real(least=0, below=1, default=0.999)
     epsilon: float = real(above=0, default=1e-8)
@@ -109,6 +115,7 @@ class Experiment:
     progressive: Sequence[Sequence[int]] = ranges.stretches(
         (0, _MOST_STEPS), (1, _LARGEST_CROP), (1, _LARGEST_BATCH)
     )
+    training: Mapping[str, Any] = ranges.arguments(optional=True)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -211,22 +218,32 @@ def _refused(experiment, error):
 def override(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
     """Applies `field=value` texts, e.g. "batch=8", "network.width=16", "recurrent_clip_norm=None".
 
-    Values are Python literals; what is not one is taken as text.
+    Values are Python literals; what is not one is taken as text. What "network." names the model's
+    constructor checks; "training." must name what the recipe lists.
 
     Raises:
       UserError: a misspelt field, or a value that the field does not take.
     """
     changes: dict[str, Any] = {}
-    network = dict(experiment.network)
+    arguments = {name: dict(getattr(experiment, name)) for name in _ARGUMENTS}
     for assignment in assignments:
         field, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise UserError(f"--set {assignment}: expected field=value, such as batch=8.")
-        if field.startswith("network."):
-            network[field.removeprefix("network.")] = ranges.literal(text)
+        owner, dot, name = field.partition(".")
+        if dot and owner in _ARGUMENTS:
+            if owner == "training":
+                _check_listed(experiment.training, name, assignment)
+            arguments[owner][name] = ranges.literal(text)
         else:
             changes[field] = _value(experiment, field, ranges.literal(text), assignment)
-    return dataclasses.replace(experiment, network=network, **changes)
+    return dataclasses.replace(experiment, **arguments, **changes)
+
+
+def _check_listed(values, name, assignment):
+    if name not in values:
+        there = f"there are {papers.listed(values, name)}" if values else "this recipe has none"
+        raise UserError(f"--set {assignment}: no such field; {there}.")
 
 
 def _value(experiment, field, value, assignment):

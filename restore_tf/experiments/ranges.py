@@ -114,12 +114,18 @@ def stretches(*ranges: tuple[int, int], default=()):
     return _field(Range("Sequence[Sequence[int]]", _is_list, limits, words), default)
 
 
-def arguments():
-    """A field for {name: value}; the constructor that takes them checks the values."""
+def arguments(optional: bool = False):
+    """A field for {name: value}; the constructor that takes them checks the values.
+
+    Args:
+      optional: whether the field may be left out, for none.
+    """
     words = "a mapping with names as keys"
     limits = {words: lambda v: all(isinstance(key, str) for key in v)}
-    values = Range("a mapping", lambda v: hasattr(v, "items"), limits, words)
-    return _field(values, dataclasses.MISSING)
+    metadata = {"range": Range("a mapping", lambda v: hasattr(v, "items"), limits, words)}
+    if optional:
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(metadata=metadata)
 
 
 def _field(values, default):

@@ -59,7 +59,12 @@ def check_best_metric(experiment, validation) -> None:
 
 
 def check_schedule(experiment) -> None:
-    """Raises a UserError where the warm-up does not fit into the decay."""
+    """Raises a UserError where warm-up or constant steps do not fit the decay."""
+    if experiment.constant_steps and experiment.schedule != "polynomial":
+        raise UserError(
+            f"schedule {experiment.schedule}: has no constant steps before it; pass "
+            "--set constant_steps=0, or --set schedule=polynomial."
+        )
     if not experiment.warmup_steps:
         return
     if experiment.schedule != "cosine":

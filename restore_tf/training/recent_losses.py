@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -87,17 +88,17 @@ class RecentLosses:
           UserError: one is not finite; names the first such step.
         """
         jumps: list[Jump] = []
-        if not self._waiting:
-            return jumps
-        found = self._read(self._waiting)
-        first = step - len(self._waiting) + 1
-        self._waiting = []
-        for offset, values in enumerate(zip(*found.values(), strict=True)):
-            losses = dict(zip(found, map(float, values), strict=True))
-            _check_finite(losses, first + offset)
-            self.since_record.add(losses)
-            self.since_validation.add(losses)
-            jumps += self._jumps.add(first + offset, losses.get("loss", 0.0))
+        numbers = itertools.count(step - len(self._waiting) + 1)
+        waiting, self._waiting = self._waiting, []
+        # A step of several networks may have losses that others lack, such as those of a warm-up.
+        for _, alike in itertools.groupby(waiting, key=sorted):
+            found = self._read(list(alike))
+            for values, number in zip(zip(*found.values(), strict=True), numbers, strict=False):
+                losses = dict(zip(found, map(float, values), strict=True))
+                _check_finite(losses, number)
+                self.since_record.add(losses)
+                self.since_validation.add(losses)
+                jumps += self._jumps.add(number, losses.get("loss", 0.0))
         return jumps
 
 
@@ -116,6 +117,7 @@ class Means:
 
     def __init__(self):
         self._totals: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
         self._count = 0
         self.restart_clock()
 
@@ -123,11 +125,13 @@ class Means:
         """Adds one step's losses."""
         for name, loss in losses.items():
             self._totals[name] = self._totals.get(name, 0.0) + loss
+            self._counts[name] = self._counts.get(name, 0) + 1
         self._count += 1
 
     def values(self) -> dict[str, float]:
-        """Returns {name: mean}; the loss is 0 before the first step."""
-        return {"loss": 0.0} | {name: total / self._count for name, total in self._totals.items()}
+        """Returns {name: mean over the steps that have it}; the loss is 0 before the first step."""
+        means = {name: total / self._counts[name] for name, total in self._totals.items()}
+        return {"loss": 0.0} | means
 
     def restart_clock(self) -> None:
         """Leaves out of `rate` what was counted so far."""

@@ -52,6 +52,7 @@ def test_network_overrides():
     [
         ("bach=8", r"no such field.*did you mean batch"),
         ("batch", "expected field=value"),
+        ("training.width=8", "no such field; this recipe has none"),
         ("batch=many", "batch takes a whole number from 1 to 1048576, not 'many'"),
         ("batch=8.5", "batch takes a whole number from 1 to 1048576, not 8.5"),
         ("batch=True", "batch takes a whole number from 1 to 1048576, not True"),

@@ -59,6 +59,18 @@ def test_means_are_of_the_steps_since():
     assert recent.unread == 0
 
 
+def test_steps_may_have_losses_of_their_own():
+    recent = RecentLosses(arrays)
+    for step in ({"loss": 1.0}, {"loss": 2.0}, {"loss": 3.0, "critic": 0.5}, {"loss": 4.0}):
+        recent.add(step)
+    recent.read(4)
+    assert recent.since_record.values() == {"loss": 2.5, "critic": 0.5}
+    recent.add({"loss": 1.0, "critic": 1.0})
+    recent.add({"loss": float("nan")})
+    with pytest.raises(UserError, match="the loss is nan at step 6"):
+        recent.read(6)
+
+
 def test_a_callback_with_a_say_at_every_step_gets_every_loss(tmp_path):
     seen = []
 

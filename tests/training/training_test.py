@@ -20,7 +20,7 @@ from restore_tf.datasets import sources
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment, run_directory
 from restore_tf.networks import losses
-from restore_tf.training import schedules, strategies
+from restore_tf.training import checks, schedules, strategies
 from restore_tf.training.options import Result
 from restore_tf.training.state import State
 from restore_tf.training.step import make_step
@@ -239,6 +239,18 @@ def test_polynomial_schedule_is_the_papers():
         share = min(step / steps, 1)
         expected = 1e-6 + (1e-4 - 1e-6) * (1 - share) ** 0.3
         assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_polynomial_schedule_after_constant_steps():
+    linear = {"schedule": "polynomial", "decay_power": 1.0, "constant_steps": 30, "steps": 100}
+    recipe = tiny(**linear, learning_rate=2e-4, end_learning_rate=1e-6)
+    schedule = schedules.learning_rate(recipe)
+    for step in (0, 29, 30, 65, 100, 200):
+        share = min(max(step - 30, 0) / 70, 1)
+        expected = 2e-4 + (1e-6 - 2e-4) * share
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(UserError, match="schedule cosine: has no constant steps"):
+        checks.check_schedule(tiny(schedule="cosine", constant_steps=30))
 
 
 def test_cosine_schedule_with_warm_up():
