@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
+import os
 import re
 import sys
 import warnings
@@ -22,6 +24,7 @@ VERBS = (
 USER_ERROR = 2
 _MAY_BE_EMPTY = ("suffix", "tpu")
 INTERRUPTED, TERMINATED = 130, 143  # what shells report for SIGINT and SIGTERM
+READER_GONE = 141  # and for SIGPIPE, which Python ignores
 
 # A disk or a folder that does not let itself be written or read: nothing that we did wrong.
 _OF_THE_DISK = frozenset(
@@ -75,13 +78,17 @@ def run(
             return 0
         _check_not_empty(positional, values)
         with signals.interruptible():
-            return body(positional, values) or 0
+            code = body(positional, values) or 0
+        sys.stdout.flush()  # a reader that is gone is found here, not when Python ends
+        return code
     except flags.Error as error:
         print(one_line(f"error: {error} (see --help)"), file=sys.stderr)
         return USER_ERROR
     except UserError as error:
         print(f"error: {_without_nodes(str(error))}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        return _reader_gone()
     except OSError as error:
         if error.errno not in _OF_THE_DISK:
             raise
@@ -91,6 +98,14 @@ def run(
     except KeyboardInterrupt as reason:
         print("interrupted", file=sys.stderr)
         return TERMINATED if isinstance(reason, signals.Terminated) else INTERRUPTED
+
+
+def _reader_gone():
+    """Ends quietly as programs do whose output nobody reads any more: `… | head -1`."""
+    with contextlib.suppress(OSError, ValueError):
+        # What is still in the buffer goes nowhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_GONE
 
 
 def _check_not_empty(positional, values):

@@ -312,6 +312,15 @@ def test_a_foreign_weights_file_is_named(run, gopro, tmp_path, capsys):
     assert "best.weights.h5: damaged" in error_of(capsys, evaluate.main(words))
 
 
+def test_a_reader_that_leaves_ends_a_command_quietly():
+    """As `restore-tf weights list | head -1` does."""
+    command = [sys.executable, "-m", "restore_tf.commands.weights", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == cli.READER_GONE
+
+
 def test_restore_tf_names_its_verbs(capsys):
     assert cli.main(["restore-tf"]) == cli.USER_ERROR
     assert cli.main(["restore-tf", "--help"]) == 0
