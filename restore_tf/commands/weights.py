@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from restore_tf.commands import cli
 from restore_tf.errors import UserError
+from restore_tf.system import quiet
 
 USAGE = """Published weights that restore, evaluate, export and fine-tuning take by name.
   restore-tf weights list
@@ -41,6 +42,7 @@ def _weights(positional, values):
     action, names = (positional or ["list"])[0], positional[1:]
     if action not in _ACTIONS:
         raise UserError(f"weights {action}: expected one of {', '.join(_ACTIONS)}.")
+    quiet.import_tensorflow()  # which papers bring along, and with it lines about the processor
     if action == "list":
         if names:
             raise UserError(f"{names[0]}: unexpected argument; weights list takes none.")
@@ -72,11 +74,8 @@ def _state(name, entry, published):
 
 
 def _fetch(name, values):
-    from restore_tf.system import quiet
     from restore_tf.weights import published
 
-    published.find(name)  # a wrong name is said before TensorFlow is imported
-    quiet.import_tensorflow()
     with tqdm(unit="B", unit_scale=True, disable=None, leave=False) as bar:
 
         def progress(done, total):

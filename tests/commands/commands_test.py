@@ -314,7 +314,8 @@ def test_a_foreign_weights_file_is_named(run, gopro, tmp_path, capsys):
 
 def test_a_reader_that_leaves_ends_a_command_quietly():
     """As `restore-tf weights list | head -1` does."""
-    command = [sys.executable, "-m", "restore_tf.commands.weights", "list"]
+    program = "import sys; from restore_tf.commands import cli; sys.exit(cli.main())"
+    command = [sys.executable, "-c", program, "weights", "list"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
