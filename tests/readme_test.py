@@ -16,7 +16,13 @@ PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/
 PAGES += sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*_tf/README.md"))
 PAGES += ["datasets/README.md"]
 
-# The README's commands that the slow test runs, and what is put in the place of their words.
+# Where the commands of RUN stand.
+GUIDES = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("training", "restoring", "exporting", "weights")),
+]
+
+# The commands that the slow test runs, and what is put in the place of their words.
 TINY = "--steps=1 --validate_every=1 --validation_pictures=1 --set=batch=1 --set=crop=32".split()
 NARROW = ["--set=network.width=4", "--set=network.res_blocks=0"]
 RUN = {
@@ -55,6 +61,22 @@ def commands(page):
                 yield verb, shlex.split(rest), line
 
 
+def test_the_readme_is_short():
+    assert (ROOT / "README.md").stat().st_size <= 8 * 1024
+
+
+def links():
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+            yield page, target
+
+
+@pytest.mark.parametrize("page, target", sorted(set(links())))
+def test_every_link_leads_somewhere(page, target):
+    assert ((ROOT / page).parent / target).exists()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_flag_exists(page):
     for verb, words, line in commands(page):
@@ -66,8 +88,13 @@ def test_every_flag_exists(page):
             raise AssertionError(f"{page}: {line}: {error}") from None
 
 
-def test_the_list_above_is_of_the_readme():
-    lines = " ".join(re.sub(r"\s+", " ", line) for _, _, line in commands("README.md"))
+def guides():
+    """The commands of the README and the guides, in their order."""
+    return [command for page in GUIDES for command in commands(page)]
+
+
+def test_the_list_above_is_of_the_guides():
+    lines = " ".join(re.sub(r"\s+", " ", line) for _, _, line in guides())
     assert [start for start in RUN if start not in lines] == []
 
 
@@ -108,10 +135,10 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_readmes_commands_run(place, monkeypatch, capsys):
+def test_the_guides_commands_run(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     done = {}
-    for verb, words, line in commands("README.md"):
+    for verb, words, line in guides():
         start = next(
             (s for s in sorted(RUN, key=len, reverse=True) if s in re.sub(r"\s+", " ", line)), None
         )
