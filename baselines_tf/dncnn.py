@@ -179,7 +179,7 @@ def seed(model: str = "dncnn_color") -> Experiment:
 
 def quick(model: str = "dncnn") -> Experiment:
     """A light DnCNN for sigma 25, for five minutes on two CPU cores. Not the paper's."""
-    ours = {"network": {**VARIANTS[model], "depth": 7, "width": 32}, "loss": "l1", "steps": 1500}
+    ours = {"network": {**VARIANTS[model], "depth": 7, "width": 32}, "loss": "l1", "steps": 4000}
     return _recipe(model, "quick", "noise25", **ours, batch=8, crop=48, end_learning_rate=1e-5)
 
 

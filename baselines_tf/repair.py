@@ -6,8 +6,8 @@ trained from what the ones before it give to the sharp picture; the last step is
 did better (docs/chains.md).
 
 Here the pictures are the embedded ones, half as large, out of focus and noisy; the project takes
-GoPro's frames at half size. Each link has the quick recipe of its paper for 2,000 steps: three to
-seven minutes on two busy cores, and a minute for what the links before it give.
+GoPro's frames at half size. Each link has the quick recipe of its paper for 2,000 steps: six
+minutes on two busy cores, and a minute for what the links before it give.
 """
 
 from restore_tf.experiments.chain_recipe import ChainRecipe, Link

@@ -135,17 +135,3 @@ def check_training(
             f"the sharp pictures are {scale} times as large as the degraded ones, but the network "
             f"makes them {output_scale} times as large; choose pairs or a network that fit."
         )
-
-
-def name_damage(source, samples: range, seed: int) -> str | None:
-    """Returns which of these samples' pairs cannot be read, or None when all can.
-
-    For use after a pipeline failed: an error inside tf.data is wrapped in TensorFlow's words.
-    """
-    for number in samples:
-        index = source.pair_of(number, seed)
-        try:
-            source.read(index)
-        except UserError:
-            return source.names[index]
-    return None

@@ -121,6 +121,8 @@ def test_the_wheel_owns_only_our_names(wheel):
         "mprnet_tf",
         "maxim_tf",
         "baselines_tf",
+        "deblurgan_tf",
+        "diffusion_tf",
     }
     assert "restore_tf/datasets/__init__.py" not in names  # the checkout's bridge
     assert "restore_tf/datasets/gopro/layout.py" in names

@@ -20,7 +20,7 @@ from restore_tf.networks import losses
 from restore_tf.training.options import Options
 
 COMMAND = (
-    "train.py --model=srn --set=network.width=4 --set=network.res_blocks=1 --set=network.scales=2 "
+    "train.py --model=srn --set=network.width=4 --set=network.res_blocks=0 --set=network.scales=2 "
     "--set=batch=2 --set=crop=32 --steps=4 --checkpoint_every=2 --validate_every=4 "
     "--log_every=2 --validation_pictures=1"
 ).split()
@@ -50,7 +50,7 @@ def trainings(folder):
     sys.path.insert(0, str(Path(__file__).with_name("toys")))
     papers.refresh()
     done = {"exit code": command.main([*COMMAND, f"--workdir={folder / 'command'}"])}
-    recipe = simple(ema_momentum=0.9, plateau_patience=1, global_clip_norm=1e-2)
+    recipe = simple(ema_momentum=0.9, plateau_patience=1, global_clip_norm=1e-2, best_metric="loss")
     train(folder / "whole", recipe)
     done["broken off at"] = train(folder / "parts", recipe, [StopAt(3)])
     train(folder / "parts", recipe)
@@ -84,18 +84,25 @@ def stages(folder, cases):
         np.savez(folder / f"{name}_stages.npz", *model.predict_on_batch(images))
 
 
-def main(folder, cases):
+def main(folder, cases, texts):
     """Does it all and writes down what happened.
 
     Args:
       folder: where the numbers are and go.
       cases: a JSON object.
+      texts: a JSON list of losses by name.
     """
-    folder, cases = Path(folder), json.loads(cases)
+    folder, cases, texts = Path(folder), json.loads(cases), json.loads(texts)
     done = {"backend": keras.backend.backend(), **trainings(folder)}
     assert "tensorflow_datasets" not in sys.modules
     stages(folder, cases)
     sharp, restored = (np.load(folder / f"{name}.npy") for name in ("sharp", "restored"))
     total = losses.charbonnier_edge(keras.ops.array(sharp), [keras.ops.array(restored)])
     done["loss"] = float(keras.ops.mean(total))
+    for text in texts:
+        loss = losses.get(text)
+        if keras.backend.backend() == "jax":  # as trainings do; else it compiles piece by piece
+            loss = importlib.import_module("jax").jit(loss)
+        values = loss(keras.ops.array(sharp), [keras.ops.array(restored)])
+        done.setdefault("losses", {})[text] = keras.ops.convert_to_numpy(values).tolist()
     (folder / "done.json").write_text(json.dumps(done))

@@ -26,10 +26,11 @@ What each link adds or costs, in dB, on the chain's data or another set:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_chain, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_chain, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
     string("output", None, "the chain's run directory, to be made")

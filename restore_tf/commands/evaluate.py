@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from absl import flags
 from restore_tf.commands import cli
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.commands.flags import model as model_flags
+from restore_tf.commands.flags import pixels as pixels_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
@@ -29,7 +31,12 @@ PROTOCOL = (
     "window that papers print, SSIM (per channel) is scikit-image's; unsharp masking with radius "
     "2, amount 1"
 )
-ALIGNED_PROTOCOL = "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)"
+_PROTOCOLS = {
+    "gmsd": "; GMSD of the luma at half the size",
+    "lpips": "; LPIPS v0.1 by AlexNet, whole pictures",
+    "lpips_vgg": "; LPIPS v0.1 by VGG16, whole pictures",
+    "realblur_psnr": "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)",
+}
 
 
 SOME_LEFT_OUT = 1
@@ -41,19 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
     body = functools.partial(_evaluate, argv=argv)
-    return cli.run(body, _flags(), argv, USAGE)
+    return cli.run(body, define_flags(), argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     model_flags.define(values)
+    pixels_flags.define_seed(values)
     data_flags.define(values, "what the run was trained on")
     flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
     flags.DEFINE_list(
         "metrics",
         None,
-        "psnr, ssim_matlab, ssim, mse, realblur_psnr, realblur_ssim; the first four by default, "
-        "for realblur all",
+        "psnr, ssim_matlab, ssim, mse, gmsd, lpips, lpips_vgg, realblur_psnr, realblur_ssim; by "
+        "default the first six, for realblur the last two, too",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -107,6 +116,8 @@ def _evaluate(positional, values, argv):
         )
         for job in jobs
     ]
+    for job, source in zip(jobs, opened, strict=True):
+        _check_not_among(source, job.output)
     model = model_flags.load(values, workdir)
     codes = [
         _score(values, experiment, run, model, source, job, argv)
@@ -126,6 +137,8 @@ def _jobs(values, experiment, run):
         if names is None:
             names = score.METRICS + (score.ALIGNED if dataset == "realblur" else ())
         score.check_names(names)
+        for name, why in score.missing(names).items() if values.metrics else ():
+            raise UserError(f"--metrics {name}: {why}.")
         output = Path(values.output or _default_output(values, dataset, config))
         if values.output and len(several) > 1:
             output /= f"{dataset}_{config}"
@@ -141,14 +154,14 @@ def _score(values, experiment, run, model, source, job, argv):
 
     with outputs.staged(job.output, _FILES, cleared=[_PICTURES]) as staging:
         scores = score.evaluate(
-            functools.partial(restore.restore, model, whole=values.whole),
+            functools.partial(restore.restore, model, whole=values.whole, seed=values.seed),
             source,
             job.metrics,
             values.limit,
             staging / _PICTURES,
             values.pictures,
         )
-        aligned = ALIGNED_PROTOCOL if "realblur_psnr" in job.metrics else ""
+        missing = score.missing(job.metrics)
         provenance = {
             "run": model_flags.name(values),
             "weights": f"{experiment.model}, {_origin(experiment, run)}; "
@@ -157,11 +170,12 @@ def _score(values, experiment, run, model, source, job, argv):
             "config": job.config,
             "split": f"{values.split} ({len(scores.rows)} of {len(source)} pictures)",
             **({"left out": scores.left_out} if scores.left_out else {}),
-            "protocol": PROTOCOL + aligned,
+            "protocol": _protocol(job.metrics, missing),
             "command": shlex.join(argv),
             **_flat(experiments.environment()),
         }
-        table = _report(staging, experiment, job.dataset, provenance, job.metrics, scores.rows)
+        title = f"{experiment.model} on {job.dataset}"
+        table = _report(staging, title, provenance, job.metrics, scores.rows, missing)
     print(table)
     page = job.output / "index.html"
     print(f"Pictures and every score: {page} (scores.csv and scores.json beside)", flush=True)
@@ -173,6 +187,12 @@ def _score(values, experiment, run, model, source, job, argv):
     few = ", ".join(list(scores.left_out)[:3]) + (", …" if count > 3 else "")
     logger.warning("%d of %d pictures left out: %s", count, count + len(scores.rows), few)
     return SOME_LEFT_OUT
+
+
+def _protocol(names, missing):
+    """How the numbers were measured."""
+    measured = [name for name in names if name not in missing]
+    return PROTOCOL + "".join(_PROTOCOLS.get(name, "") for name in measured)
 
 
 def _options(values, experiment):
@@ -190,6 +210,18 @@ def _check_output(output, paths):
                     f"--{flag} {given}: lies where the results go, {output / name}; pass another "
                     "--output."
                 )
+
+
+def _check_not_among(source, output):
+    """Refuses results below a folder of the pictures, where the next evaluation would find them."""
+    pairs = getattr(source, "pairs", ())
+    for paths in zip(*[(pair.degraded, pair.sharp) for pair in pairs], strict=True):
+        folder = os.path.commonpath([os.path.realpath(path.parent) for path in paths])
+        if Path(os.path.realpath(output)).is_relative_to(folder):
+            raise UserError(
+                f"{output}: lies among the pictures to be scored, in {folder}; pass another "
+                "--output."
+            )
 
 
 def _origin(experiment, run):
@@ -210,11 +242,11 @@ def _flat(environment):
     }
 
 
-def _report(folder, experiment, dataset, provenance, names, rows):
+def _report(folder, *fields):
     """Writes the scores as CSV, JSON and a page; returns the table to print."""
     from restore_tf.evaluation import page, report
 
-    result = report.Evaluation(f"{experiment.model} on {dataset}", provenance, names, rows)
+    result = report.Evaluation(*fields)
     with outputs.writing(folder):
         report.write_csv(folder / "scores.csv", result)
         report.write_json(folder / "scores.json", result)

@@ -31,10 +31,11 @@ _SPLITS = ("train", "validation", "test")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
-    return cli.run(functools.partial(_draw, argv=argv), _flags(), argv, USAGE)
+    return cli.run(functools.partial(_draw, argv=argv), define_flags(), argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     data_flags.define(values, "the recipe's, or synthetic,")
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731

@@ -16,6 +16,7 @@ from absl import flags
 from restore_tf.commands import cli, local_workers, training_plan
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
+from restore_tf.evaluation import metric_names
 from restore_tf.experiments import papers
 from restore_tf.system import quiet
 from restore_tf.training.options import Options
@@ -39,10 +40,11 @@ _LIMITS = {  # of the flags that do not take every number from 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
-    return cli.run(functools.partial(_train, argv[1:]), _flags(), argv, USAGE)
+    return cli.run(functools.partial(_train, argv[1:]), define_flags(), argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
     string("model", None, "the model, such as srn, srn_lstm or mprnet")
@@ -60,7 +62,7 @@ def _flags():
         "virtual_devices": (1, "split the CPU into so many devices, to try strategies"),
         "local_workers": (1, "run so many worker processes here, to try --strategy multiworker"),
         "accumulate": (1, "cut each device's images into so many micro-batches, to save memory"),
-        "early_stopping": (None, "end after so many validations without a new best PSNR"),
+        "early_stopping": (None, "end after so many validations without a new best score"),
     }
     for name, (value, text) in defaults.items():
         least, most = _LIMITS.get(name, (1, None))
@@ -73,6 +75,7 @@ def _flags():
     string("tpu", "", "name or address of the TPU; by default this virtual machine's own")
     string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16")
     string("init_from", None, "run directory, or published weights, to start from: fine-tunes them")
+    string("init_predictor", None, "run directory, or published weights: the frozen first pass")
     flags.DEFINE_list(
         "chain",
         None,
@@ -172,9 +175,12 @@ def _strategy(values):
 def _options(values):
     names = [field.name for field in dataclasses.fields(Options)]
     options = Options(**{name: getattr(values, name) for name in names})
-    if options.init_from is None:
-        return options
-    return dataclasses.replace(options, init_from=str(training_plan.initial_run(values)))
+    if options.init_from is not None:
+        options = dataclasses.replace(options, init_from=str(training_plan.initial_run(values)))
+    if options.init_predictor is not None:
+        run = str(training_plan.predictor_run(values))
+        options = dataclasses.replace(options, init_predictor=run)
+    return options
 
 
 def _say_finished(plan):
@@ -226,19 +232,26 @@ def _announce(plan, strategy=None):
 def _summarise(result, plan):
     if not result.finished:
         return
-    print(f"Done: {result.step} steps. {_best(result.best_psnr, result.degraded_psnr)}")
+    print(f"Done: {result.step} steps. {_best(result)}")
     _say_next(plan)
 
 
-def _best(psnr, degraded):
+def _best(result):
     """The best validation in words; identical pictures have an infinite PSNR."""
+    best, degraded = result.best_score, result.degraded_score
+    if result.metric == "last":
+        return f"Kept: the weights of the last validation, at step {best:.0f}."
+    if degraded is None:
+        return f"Best validation {result.metric} {best:.4g}."
     if math.isinf(degraded):
         return "The degraded validation pictures equal the sharp ones: there is nothing to restore."
-    if psnr == math.inf:
+    if best == math.inf:
         return f"Best validation: equal to the sharp pictures; degraded input {degraded:.2f} dB."
+    label, digits, higher = metric_names.describe(result.metric)
+    name, unit = label.removesuffix(" (dB)"), " dB" if label.endswith(" (dB)") else ""
     return (
-        f"Best validation PSNR {psnr:.2f} dB, degraded input {degraded:.2f} dB "
-        f"({psnr - degraded:+.2f} dB)."
+        f"Best validation {name} {best:.{digits}f}{unit}, degraded input {degraded:.{digits}f}"
+        f"{unit} ({best - degraded:+.{digits}f}{unit}{'' if higher else '; lower is better'})."
     )
 
 

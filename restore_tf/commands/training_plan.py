@@ -15,7 +15,7 @@ from restore_tf.experiments import papers, run_directory
 from restore_tf.system.log import logger
 
 # What a resumed run must agree on with the command that started it, besides the recipe.
-_RUN_FIELDS = (*data_flags.FOLDERS, "seed", "precision", "init_from")
+_RUN_FIELDS = (*data_flags.FOLDERS, "seed", "precision", "init_from", "init_predictor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +72,7 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
         return made
     sources = _sources(experiment, run, values, workdir)
     checks.check(experiment, sources[0], parts)
+    checks.check_best_metric(experiment, sources[1])
     return dataclasses.replace(made, sources=sources)
 
 
@@ -96,8 +97,6 @@ def recorded(plan: Plan, chief: bool = True, alone: bool = True):
     made = [path for path in (plan.workdir, *plan.workdir.parents) if not path.exists()]
     if plan.steps is None:
         experiments.write(plan.workdir, plan.experiment, plan.run)
-    if plan.step == 0:
-        run_directory.begin(plan.workdir)
     try:
         yield callbacks
     except UserError:
@@ -106,8 +105,6 @@ def recorded(plan: Plan, chief: bool = True, alone: bool = True):
                 for path in made:
                     path.rmdir()
         raise
-    finally:
-        run_directory.end(plan.workdir, not other_backend())
 
 
 def _record_at_start(plan, writes):
@@ -141,6 +138,8 @@ def experiment_of(values):
     experiment = experiments.load_recipe(values.model, recipe_name(values))
     if values.init_from:
         experiment = _with_network_of(experiment, initial_run(values))
+    if values.init_predictor:
+        experiment = _with_predictor(experiment, predictor_run(values))
     links_data, after = _of_links(values, experiment)
     if links_data:
         names = {name: links_data[name] for name in ("dataset", "config")}
@@ -150,7 +149,9 @@ def experiment_of(values):
     experiment = dataclasses.replace(
         experiment, dataset=dataset, config=config, steps=values.steps or experiment.steps
     )
-    paths = {name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from")}
+    paths = {
+        name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from", "init_predictor")
+    }
     if links_data and not any(paths[name] for name in data_flags.FOLDERS):
         paths |= {name: links_data[name] for name in data_flags.FOLDERS}
     run = experiments.Run(
@@ -198,6 +199,25 @@ def initial_run(values) -> Path:
     from restore_tf.weights import published
 
     return published.resolve(values.init_from)
+
+
+def predictor_run(values) -> Path:
+    """Returns the run directory that --init_predictor names, in the same way."""
+    from restore_tf.weights import published
+
+    return published.resolve(values.init_predictor)
+
+
+def _with_predictor(experiment, workdir):
+    """The experiment with another run's network as its first pass, where its paper takes one."""
+    take = getattr(experiments.papers.find(experiment.model), "with_predictor", None)
+    if take is None:
+        raise UserError(
+            f"--init_predictor: {experiment.model} has no first pass of another network; leave it "
+            "out."
+        )
+    _provenance(workdir)  # names a run without weights
+    return take(experiment, experiments.read(workdir)[0])
 
 
 def _with_network_of(experiment, workdir):

@@ -40,6 +40,24 @@ def checked_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.
     return sharp, restored
 
 
+def eight_bit_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the checked pair as uint8: floats clipped to [0, 1] and rounded.
+
+    Raises:
+      UserError: as `checked_pair`.
+    """
+
+    def eight_bit(picture):
+        if picture.dtype == np.uint8:
+            return picture
+        if picture.dtype.itemsize < 4:  # 255 steps do not survive half precision
+            picture = picture.astype(np.float32)
+        return np.rint(np.clip(picture, 0, 1) * picture.dtype.type(PEAK)).astype(np.uint8)
+
+    sharp, restored = checked_pair(sharp, restored)
+    return eight_bit(sharp), eight_bit(restored)
+
+
 def _check_float(name: str, picture: np.ndarray) -> None:
     """Raises a UserError unless `picture` holds finite floating-point numbers."""
     # ml_dtypes' bfloat16, what a bf16 tensor turns into, is no subtype of np.floating.
@@ -55,12 +73,12 @@ def _check_float(name: str, picture: np.ndarray) -> None:
         )
 
 
-def check_window(picture: np.ndarray, metric: str) -> None:
-    """Raises a UserError if an SSIM window does not fit into `picture`."""
+def check_window(picture: np.ndarray, metric: str, side: int = WINDOW) -> None:
+    """Raises a UserError if a window, by default SSIM's, does not fit into `picture`."""
     height, width = picture.shape[:2]
-    if min(height, width) < WINDOW:
+    if min(height, width) < side:
         raise UserError(
-            f"{metric}: expected at least {WINDOW}x{WINDOW} pixels, "
+            f"{metric}: expected at least {side}x{side} pixels, "
             f"got {height}x{width} (height x width); leave this picture out or use psnr."
         )
 

@@ -10,11 +10,13 @@ Two SSIMs are in use, and papers seldom say which they print:
   `ssim`         per channel, then averaged, as Wang et al. (2004) define it.
 Never compare one with the other.
 
-Value ranges: `psnr`, `mse`, `ssim` and `ssim_matlab` look at what a file would hold, so floats are
-clipped to [0, 1] and rounded to 8 bit. `realblur` follows its own protocol: floats, never clipped.
+Value ranges: `psnr`, `mse`, `ssim`, `ssim_matlab` and `gmsd` look at what a file would hold, so
+floats are clipped to [0, 1] and rounded to 8 bit. `realblur` follows its own protocol: floats,
+never clipped.
 
 Nothing here imports TensorFlow or Keras; the metric for training is
-`restore_tf.networks.keras_metrics`.
+`restore_tf.networks.keras_metrics`, and the one that looks with a network
+`restore_tf.evaluation.perceptual`.
 """
 
 from __future__ import annotations
@@ -32,14 +34,16 @@ from restore_tf.evaluation.checked_pair import (
     RADIUS,
     SIGMA,
     check_window,
-    checked_pair,
+    eight_bit_pair,
     gaussian_ssim,
 )
+from restore_tf.evaluation.gradients import gmsd
 from restore_tf.evaluation.realblur import RealBlurScore, realblur
 
 __all__ = [
     "RealBlurScore",
     "bootstrap_interval",
+    "gmsd",
     "mse",
     "psnr",
     "realblur",
@@ -61,7 +65,7 @@ def psnr(sharp: ArrayLike, restored: ArrayLike) -> float:
     Raises:
       UserError: the shapes differ, or a picture is not one.
     """
-    sharp, restored = _eight_bit_pair(sharp, restored)
+    sharp, restored = eight_bit_pair(sharp, restored)
     with np.errstate(divide="ignore"):
         return float(skimage_metrics.peak_signal_noise_ratio(sharp, restored, data_range=int(PEAK)))
 
@@ -75,7 +79,7 @@ def mse(sharp: ArrayLike, restored: ArrayLike) -> float:
     Raises:
       UserError: the shapes differ, or a picture is not one.
     """
-    return float(skimage_metrics.mean_squared_error(*_eight_bit_pair(sharp, restored)))
+    return float(skimage_metrics.mean_squared_error(*eight_bit_pair(sharp, restored)))
 
 
 def ssim(sharp: ArrayLike, restored: ArrayLike) -> float:
@@ -90,7 +94,7 @@ def ssim(sharp: ArrayLike, restored: ArrayLike) -> float:
     Raises:
       UserError: the shapes differ, or a picture is not one or is too small.
     """
-    sharp, restored = _eight_bit_pair(sharp, restored)
+    sharp, restored = eight_bit_pair(sharp, restored)
     check_window(sharp, "ssim")
     return float(gaussian_ssim(sharp, restored, PEAK))
 
@@ -108,7 +112,7 @@ def ssim_matlab(sharp: ArrayLike, restored: ArrayLike) -> float:
     Raises:
       UserError: the shapes differ, or a picture is not one or is too small.
     """
-    sharp, restored = _eight_bit_pair(sharp, restored)
+    sharp, restored = eight_bit_pair(sharp, restored)
     check_window(sharp, "ssim_matlab")
     # Channels first: each plane is contiguous and small enough to stay in the cache.
     x = np.moveaxis(np.atleast_3d(sharp), -1, 0).astype(np.float64)
@@ -158,20 +162,6 @@ def bootstrap_interval(
     means.sort()
     tail = int((1 - confidence) / 2 * (resamples - 1))
     return float(means[tail]), float(means[resamples - 1 - tail])
-
-
-def _eight_bit_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the checked pair as uint8: floats clipped to [0, 1] and rounded."""
-
-    def eight_bit(picture):
-        if picture.dtype == np.uint8:
-            return picture
-        if picture.dtype.itemsize < 4:  # 255 steps do not survive half precision
-            picture = picture.astype(np.float32)
-        return np.rint(np.clip(picture, 0, 1) * picture.dtype.type(PEAK)).astype(np.uint8)
-
-    sharp, restored = checked_pair(sharp, restored)
-    return eight_bit(sharp), eight_bit(restored)
 
 
 def _window() -> np.ndarray:

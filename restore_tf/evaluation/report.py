@@ -26,6 +26,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from restore_tf.errors import UserError
+from restore_tf.evaluation.metric_names import describe, format_number
 from restore_tf.evaluation.metrics import bootstrap_interval
 from restore_tf.system.files import atomic_path
 
@@ -36,25 +37,6 @@ METHODS = {"restored": "restored", "unsharp": "unsharp masking", "degraded": "de
 
 # Whatever else a table leaves out, a result names these.
 _TERMINAL_PROVENANCE = ("dataset", "config", "split", "protocol", "weights")
-
-
-class Metric(NamedTuple):
-    """How a metric is printed: its column head, decimals, and which end of the scale is good."""
-
-    label: str
-    decimals: int
-    higher_is_better: bool
-
-
-METRICS = {
-    "psnr": Metric("PSNR (dB)", 2, True),
-    "ssim_matlab": Metric("SSIM (MATLAB)", 4, True),
-    "ssim": Metric("SSIM (per channel)", 4, True),
-    "mse": Metric("MSE", 1, False),
-    "realblur_psnr": Metric("aligned PSNR (dB)", 2, True),
-    "realblur_ssim": Metric("aligned SSIM", 4, True),
-    "lpips": Metric("LPIPS", 4, False),
-}
 
 
 class Summary(NamedTuple):
@@ -95,12 +77,14 @@ class Evaluation:
     metrics: names of the metrics, in the order of the columns; the first decides which image is
       worst. Names that METRICS lacks are printed as they are, higher taken as better.
     rows: one ImageResult per image.
+    missing: {metric: why} of those that could not be measured; they keep their column.
     """
 
     title: str
     provenance: Mapping[str, Any]
     metrics: Sequence[str]
     rows: Sequence[ImageResult]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def summarise(evaluation: Evaluation) -> dict[str, dict[str, Summary]]:
@@ -155,6 +139,7 @@ def write_json(path: str | os.PathLike, evaluation: Evaluation) -> None:
         "title": evaluation.title,
         "provenance": evaluation.provenance,
         "metrics": list(evaluation.metrics),
+        "missing": evaluation.missing,
         "confidence": CONFIDENCE,
         "summary": summary,
         "images": [
@@ -184,7 +169,10 @@ def format_table(evaluation: Evaluation) -> str:
     table = [["", "n", *(describe(name).label for name in evaluation.metrics)]]
     for method, cells in summary.items():
         count = max(cell.n for cell in cells.values())
-        texts = [_cell(cells.get(name), name, count) for name in evaluation.metrics]
+        texts = [
+            _cell(cells.get(name), name, count, absent(evaluation, name))
+            for name in evaluation.metrics
+        ]
         table.append([METHODS[method], str(count), *texts])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
@@ -203,6 +191,7 @@ def footnotes(evaluation: Evaluation) -> list[str]:
         f"[low, high]: {CONFIDENCE:.0%} bootstrap interval of the mean over the images "
         "(not over training runs)."
     ]
+    lines += [f"{describe(metric).label}: {why}." for metric, why in evaluation.missing.items()]
     for method, label in METHODS.items():
         for metric in evaluation.metrics:
             values = _values(evaluation, method, metric)
@@ -247,16 +236,6 @@ def _values(evaluation, method, metric):
     return [float(score) for score in scores if score is not None]
 
 
-def describe(name: str) -> Metric:
-    """Returns how to print a metric; an unknown one under its own name with 4 decimals."""
-    return METRICS.get(name, Metric(name, 4, True))
-
-
-def format_number(value: float | None, metric: str) -> str:
-    """A score as printed: the metric's decimals, `inf` and `nan` by name, nothing for None."""
-    return "" if value is None else f"{value:.{describe(metric).decimals}f}"
-
-
 def format_interval(cell: Summary, metric: str) -> str:
     """`[low, high]`, or an empty string for a single image, whose interval says nothing."""
     if cell.n < 2:
@@ -264,9 +243,14 @@ def format_interval(cell: Summary, metric: str) -> str:
     return f"[{format_number(cell.low, metric)}, {format_number(cell.high, metric)}]"
 
 
-def _cell(cell, metric, count):
+def absent(evaluation: Evaluation, metric: str) -> str:
+    """What stands in place of a metric's scores: "not installed", or "-"."""
+    return evaluation.missing.get(metric, "-").partition(" (")[0]
+
+
+def _cell(cell, metric, count, otherwise):
     if cell is None:
-        return "-"
+        return otherwise
     fewer = f"(n = {cell.n})" if cell.n != count else ""
     parts = (format_number(cell.mean, metric), format_interval(cell, metric), fewer)
     return " ".join(part for part in parts if part)

@@ -14,18 +14,44 @@ from tqdm import tqdm
 from restore_tf.errors import UserError
 from restore_tf.evaluation import metrics
 from restore_tf.evaluation.report import ImageResult
+from restore_tf.networks import pretrained
 from restore_tf.pictures.files import write_picture
 from restore_tf.pictures.pixels import from_float, to_float
 from restore_tf.pictures.planes import enlarged_to
 from restore_tf.system import outputs
 from restore_tf.system.log import logger
 
-METRICS = ("psnr", "ssim_matlab", "ssim", "mse")
+METRICS = ("psnr", "ssim_matlab", "ssim", "mse", "gmsd", "lpips")  # unless others are asked for
 ALIGNED = ("realblur_psnr", "realblur_ssim")
 
 # The baseline that costs nothing: what any photo program offers.
 UNSHARP_RADIUS = 2.0  # pixels
 UNSHARP_AMOUNT = 1.0
+
+
+def _lpips(sharp, restored):
+    from restore_tf.evaluation import perceptual  # which brings Keras along
+
+    return perceptual.lpips(sharp, restored)
+
+
+def _lpips_vgg(sharp, restored):
+    from restore_tf.evaluation import perceptual
+
+    return perceptual.lpips_vgg(sharp, restored)
+
+
+# Functions of (sharp, restored), see `metrics`.
+MEASURES = {
+    "psnr": metrics.psnr,
+    "ssim_matlab": metrics.ssim_matlab,
+    "ssim": metrics.ssim,
+    "mse": metrics.mse,
+    "gmsd": metrics.gmsd,
+    "lpips": _lpips,
+    "lpips_vgg": _lpips_vgg,
+}
+_PERCEPTUAL = ("lpips", "lpips_vgg")  # need weights, and pictures of some size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +69,25 @@ class Scores:
 
 def check_names(names: Sequence[str]) -> None:
     """Raises a UserError for an unknown metric, or none at all."""
-    known = ", ".join(METRICS + ALIGNED)
+    known = (*MEASURES, *ALIGNED)
     for name in names:
-        if name not in METRICS + ALIGNED:
-            raise UserError(f"--metrics {name}: expected some of {known}.")
+        if name not in known:
+            raise UserError(f"--metrics {name}: expected some of {', '.join(known)}.")
     if not names:
-        raise UserError(f"--metrics: empty; expected some of {known}.")
+        raise UserError(f"--metrics: empty; expected some of {', '.join(known)}.")
+
+
+def missing(names: Sequence[str]) -> dict[str, str]:
+    """Returns {metric: why} of those that cannot be measured on this machine."""
+    lacking = () if pretrained.is_installed() else _PERCEPTUAL
+    return {name: f"not installed ({pretrained.INSTALL})" for name in names if name in lacking}
+
+
+def too_small(name: str, size: tuple[int, int]) -> str | None:
+    """Returns why a metric does not take pictures of that (height, width); None where it does."""
+    if name in _PERCEPTUAL and min(size) < pretrained.LPIPS_SIDE:
+        return f"smaller than the {pretrained.LPIPS_SIDE} pixels that LPIPS takes"
+    return None
 
 
 def evaluate(
@@ -67,7 +106,7 @@ def evaluate(
     Args:
       restore: takes and returns a (height, width, 3) uint8 picture.
       source: pairs read by index, see `restore_tf.datasets.sources`.
-      names: metrics, from `METRICS` and `ALIGNED`.
+      names: metrics, from `MEASURES` and `ALIGNED`; those that are `missing` are left out.
       limit: only the first so many pairs.
       pictures: folder for the PNG files that the report's sliders show, or None. Gets
         degraded/NAME.png, restored/NAME.png and sharp/NAME.png.
@@ -77,6 +116,8 @@ def evaluate(
       UserError: an unknown metric, or no pair that could be scored.
     """
     check_names(names)
+    lacking = missing(names)
+    names = [name for name in names if name not in lacking]
     count = len(source) if limit is None else min(limit, len(source))
     gallery = _Gallery(Path(pictures), keep) if pictures is not None and keep else None
     results, left_out = [], {}
@@ -126,20 +167,17 @@ def unsharp(picture: np.ndarray) -> np.ndarray:
 
 def score(sharp, picture, names: Sequence[str]) -> tuple[Mapping[str, float], str | None]:
     """Returns {metric: value} of one picture, and what a reader must know about it, if anything."""
-    plain = {
-        "psnr": metrics.psnr,
-        "ssim_matlab": metrics.ssim_matlab,
-        "ssim": metrics.ssim,
-        "mse": metrics.mse,
-    }
-    values = {name: plain[name](sharp, picture) for name in names if name in plain}
-    note = None
+    size = np.shape(sharp)[:2]
+    notes = {name: too_small(name, size) for name in names if too_small(name, size)}
+    measured = [name for name in names if name in MEASURES and name not in notes]
+    values = {name: MEASURES[name](sharp, picture) for name in measured}
+    said = sorted(set(notes.values()))
     if any(name in ALIGNED for name in names):
         aligned = metrics.realblur(sharp, picture)
         both = {"realblur_psnr": aligned.psnr, "realblur_ssim": aligned.ssim}
         values |= {name: both[name] for name in names if name in ALIGNED}
-        note = None if aligned.aligned else "not aligned (ECC did not converge)"
-    return values, note
+        said += [] if aligned.aligned else ["not aligned (ECC did not converge)"]
+    return values, "; ".join(said) or None
 
 
 class _Gallery:

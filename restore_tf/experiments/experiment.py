@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,8 +33,14 @@ __all__ = [
     "write",
 ]
 
-_FIXED = ("model", "recipe", "network")  # what --set does not set as a whole
+# What the best weights may be chosen by, see `Experiment.best_metric`.
+BEST_METRICS = "psnr ssim ssim_matlab mse gmsd lpips lpips_vgg loss last".split()
+
+_ARGUMENTS = ("network", "training")  # fields that are mappings
+_FIXED = ("model", "recipe", *_ARGUMENTS)  # what --set does not set as a whole
 _MOST_STEPS = 10**12  # counted in 64 bits together with the batch
+_LARGEST_BATCH, _LARGEST_CROP = 2**20, 2**16
+_LARGEST_OPTION = 2**16  # of a network: widths, blocks, crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +52,8 @@ class Experiment:
       recipe: name of the function in `<paper>_tf.recipes` that made this.
       network: constructor arguments of the paper's model class.
       dataset, config: data set trained on, and its configuration.
-      loss: name of a function in `restore_tf.networks.losses`.
+      loss: a loss of `restore_tf.networks.losses` or a weighted sum of some, such as
+        "charbonnier + 0.05*edge".
       steps: optimizer steps in all. Steps count, not epochs.
       batch: images a step, over all devices together.
       crop: side of the square training crops, in pixels.
@@ -56,16 +64,23 @@ class Experiment:
       decay_power: exponent of the polynomial decay.
       schedule_steps: steps that the decay is laid out over, where that is not `steps`.
       warmup_steps: linear rise from 0 over so many steps, counted in `steps`.
+      constant_steps: steps at the first learning rate before a polynomial decay, counted in
+        `steps`.
       beta_1, beta_2, epsilon: Adam's.
       recurrent_clip_norm: global norm to which the gradient of the model's recurrent weights alone
         is clipped, or None.
       global_clip_norm: global norm to which the gradient of all weights is clipped, or None.
       ema_momentum: of the exponential moving average of the weights that is evaluated and exported
         in place of the last weights, or None.
-      plateau_patience: validations without a new best PSNR after which the learning rate is cut, or
-        None for never.
+      best_metric: what validation chooses the best weights by, early stopping waits for and the
+        plateau looks at: "psnr", another metric of evaluation ("ssim", "gmsd", "lpips", …), "loss"
+        for this loss on the validation pictures, or "last" for the weights validated last.
+      plateau_patience: validations without a new best score after which the learning rate is cut,
+        or None for never.
       plateau_factor: what it is then multiplied with; never below `end_learning_rate`.
       progressive: (step, crop, batch) from which on other crops and batches hold, see `phases`.
+      training: what the paper's own training takes besides, such as a discriminator's width; the
+        recipe lists all there is.
 
     Raises:
       UserError: a value out of its field's range.
@@ -78,8 +93,8 @@ class Experiment:
     config: str = ranges.text()
     loss: str = ranges.text()
     steps: int = whole(1, _MOST_STEPS)
-    batch: int = whole(1, 2**20)
-    crop: int = whole(1, 2**16)
+    batch: int = whole(1, _LARGEST_BATCH)
+    crop: int = whole(1, _LARGEST_CROP)
     learning_rate: float = real(above=0)
     end_learning_rate: float = real(least=0)
     augment: Sequence[str] = ranges.texts()
@@ -87,15 +102,20 @@ class Experiment:
     decay_power: float = real(above=0, default=1.0)
     schedule_steps: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
     warmup_steps: int = whole(0, _MOST_STEPS, default=0)
+    constant_steps: int = whole(0, _MOST_STEPS, default=0)
     beta_1: float = real(least=0, below=1, default=0.9)
     beta_2: float = real(least=0, below=1, default=0.999)
     epsilon: float = real(above=0, default=1e-8)
     recurrent_clip_norm: float | None = real(above=0, default=None, optional=True)
     global_clip_norm: float | None = real(above=0, default=None, optional=True)
     ema_momentum: float | None = real(least=0, below=1, default=None, optional=True)
+    best_metric: str = ranges.text(*BEST_METRICS, default="psnr")
     plateau_patience: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
     plateau_factor: float = real(above=0, below=1, default=0.5)
-    progressive: Sequence[Sequence[int]] = ranges.stretches()
+    progressive: Sequence[Sequence[int]] = ranges.stretches(
+        (0, _MOST_STEPS), (1, _LARGEST_CROP), (1, _LARGEST_BATCH)
+    )
+    training: Mapping[str, Any] = ranges.arguments(optional=True)
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -143,9 +163,12 @@ def construct(experiment: Experiment, **arguments):
     """
     changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
     try:
-        return papers.find(experiment.model).build(changed)
+        _check_numbers(changed.network)
+        model = papers.find(experiment.model).build(changed)
+        _check_no_truths(model, changed.network)
     except Exception as error:
-        raise _refused(experiment, error) from error
+        raise _refused(changed, error) from error
+    return model
 
 
 def build(experiment: Experiment, **arguments):
@@ -162,8 +185,24 @@ def build(experiment: Experiment, **arguments):
     try:
         model.build()
     except Exception as error:
-        raise _refused(experiment, error) from error
+        changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
+        raise _refused(changed, error) from error
     return model
+
+
+def _check_numbers(network):
+    """Loops over -1 blocks do nothing, and over 10**30 never end: constructors often miss both."""
+    for name, value in network.items():
+        if isinstance(value, int) and not 0 <= value <= _LARGEST_OPTION:
+            raise ValueError(f"{name} takes a whole number from 0 to {_LARGEST_OPTION}")
+
+
+def _check_no_truths(model, network):
+    """Python takes True for 1."""
+    parameters = inspect.signature(type(model).__init__).parameters
+    for name, value in network.items():
+        if isinstance(value, bool) and type(getattr(parameters.get(name), "default", None)) is int:
+            raise ValueError(f"{name} takes a whole number")
 
 
 def _refused(experiment, error):
@@ -179,22 +218,32 @@ def _refused(experiment, error):
 def override(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
     """Applies `field=value` texts, e.g. "batch=8", "network.width=16", "recurrent_clip_norm=None".
 
-    Values are Python literals; what is not one is taken as text.
+    Values are Python literals; what is not one is taken as text. What "network." names the model's
+    constructor checks; "training." must name what the recipe lists.
 
     Raises:
       UserError: a misspelt field, or a value that the field does not take.
     """
     changes: dict[str, Any] = {}
-    network = dict(experiment.network)
+    arguments = {name: dict(getattr(experiment, name)) for name in _ARGUMENTS}
     for assignment in assignments:
         field, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals:
             raise UserError(f"--set {assignment}: expected field=value, such as batch=8.")
-        if field.startswith("network."):
-            network[field.removeprefix("network.")] = ranges.literal(text)
+        owner, dot, name = field.partition(".")
+        if dot and owner in _ARGUMENTS:
+            if owner == "training":
+                _check_listed(experiment.training, name, assignment)
+            arguments[owner][name] = ranges.literal(text)
         else:
             changes[field] = _value(experiment, field, ranges.literal(text), assignment)
-    return dataclasses.replace(experiment, network=network, **changes)
+    return dataclasses.replace(experiment, **arguments, **changes)
+
+
+def _check_listed(values, name, assignment):
+    if name not in values:
+        there = f"there are {papers.listed(values, name)}" if values else "this recipe has none"
+        raise UserError(f"--set {assignment}: no such field; {there}.")
 
 
 def _value(experiment, field, value, assignment):
@@ -249,9 +298,16 @@ def read(workdir: str | os.PathLike) -> tuple[Experiment, Run]:
     """Returns what `write` saved; paths of a chain's links hold wherever one stands.
 
     Raises:
-      UserError: not a run directory, or its experiment.json is damaged or of another version.
+      UserError: not a run directory, or its experiment.json is damaged, of another version or of a
+        paper that is not installed.
     """
     experiment, run = run_directory.read(workdir, Experiment)
+    try:
+        papers.find(experiment.model)
+    except UserError as error:
+        raise UserError(
+            f"{os.path.join(workdir, FILE_NAME)}: is of a model that is not installed ({error})"
+        ) from None
     links = experiment.network.get("links")
     if links:
         network = {**experiment.network, "links": [_located(link, workdir) for link in links]}

@@ -1,23 +1,39 @@
-"""Losses, each one value per image.
+"""Losses over a network's stages, each one value per image, and the sums that a recipe may name.
 
 A loss takes (sharp, stages): the sharp images (batch, height, width, channels) in [0, 1] and the
 list that a `Restorer` returns. It returns (batch,) float32. The training loop reduces it once, by
 the global batch: a loss that reduced by itself would be counted once per replica under
 `tf.distribute`, so that updates come out as many times too large as there are replicas.
+
+A recipe names one of `LOSSES`, one of the terms of `loss_terms`, or a weighted sum of such:
+
+    charbonnier + 0.05*edge + 0.1*perceptual:vgg16
 """
 
 from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable
 
 from keras import ops
 
 from restore_tf.errors import UserError
 from restore_tf.networks.layers import antialiased_downsample, legacy_downsample
+from restore_tf.networks.loss_terms import (
+    PERCEPTUAL,
+    TERMS,
+    charbonnier,
+    edge,
+    frequency,
+    perceptual,
+    squared_error,
+)
 
-
-def squared_error(sharp, restored):
-    """Mean squared error over each image's pixels and channels; (batch,)."""
-    difference = ops.cast(restored, "float32") - ops.cast(sharp, "float32")
-    return ops.mean(ops.square(difference), axis=(1, 2, 3))
+_WORD = re.compile(  # of a sum
+    r"\s*(?:(?P<weight>[\d.]+(?:e[+-]?\d+)?)\s*\*)?\s*(?P<name>[a-z][\w:]*)\s*", re.IGNORECASE
+)
 
 
 def multi_scale_squared_error(sharp, stages):
@@ -28,58 +44,19 @@ def multi_scale_squared_error(sharp, stages):
       stages: coarse to fine, each twice the size of the one before, the last as large as `sharp`.
         The sharp image is brought to each scale by TF1's resize, as the network's input is.
     """
+    return _over_scales(squared_error, sharp, stages)
+
+
+def multi_scale_charbonnier(sharp, stages):
+    """Charbonnier summed over scales; otherwise as `multi_scale_squared_error`."""
+    return _over_scales(charbonnier, sharp, stages)
+
+
+def _over_scales(term, sharp, stages):
     return sum(
-        squared_error(legacy_downsample(sharp, 2**exponent), restored)
+        term(legacy_downsample(sharp, 2**exponent), restored)
         for exponent, restored in zip(reversed(range(len(stages))), stages, strict=True)
     )
-
-
-def charbonnier(sharp, restored, epsilon=1e-3):
-    """Charbonnier penalty, mean of sqrt(difference^2 + epsilon^2); (batch,).
-
-    MPRNet, equation 2, averaged over pixels and channels as its published training
-    does.
-
-    Args:
-      sharp, restored: (batch, height, width, channels) in [0, 1].
-      epsilon: in image units; 1e-3 in the paper.
-    """
-    difference = ops.cast(restored, "float32") - ops.cast(sharp, "float32")
-    return ops.mean(ops.sqrt(ops.square(difference) + epsilon**2), axis=(1, 2, 3))
-
-
-def edge(sharp, restored):
-    """Charbonnier penalty between Laplacians (MPRNet, equation 3); (batch,)."""
-    return charbonnier(
-        _laplacian(ops.cast(sharp, "float32")), _laplacian(ops.cast(restored, "float32"))
-    )
-
-
-def _laplacian(images):
-    """What a level of a Laplacian pyramid keeps: x - G(up(down(G(x))))."""
-    blurred = _gaussian(images)
-    # Taking every second row and column and putting them back among zeros is a mask.
-    rows, columns = (
-        ops.cast(ops.arange(side, dtype="int32") % 2 == 0, images.dtype)
-        for side in ops.shape(images)[1:3]
-    )
-    mask = 4.0 * rows[:, None, None] * columns[None, :, None]
-    return images - _gaussian(blurred * mask)
-
-
-def _gaussian(images):
-    """Burt and Adelson's 5-tap filter along rows and columns, edges replicated."""
-    for axis in (1, 2):
-        first, last = (
-            (images[:, :1], images[:, -1:]) if axis == 1 else (images[:, :, :1], images[:, :, -1:])
-        )
-        padded = ops.concatenate([first, first, images, last, last], axis=axis)
-        side = ops.shape(images)[axis]
-        images = sum(
-            weight * (padded[:, k : k + side] if axis == 1 else padded[:, :, k : k + side])
-            for k, weight in enumerate((0.05, 0.25, 0.4, 0.25, 0.05))
-        )
-    return images
 
 
 def charbonnier_edge(sharp, stages):
@@ -100,60 +77,106 @@ def charbonnier_frequency(sharp, stages):
       stages: pictures of the size of `sharp`, or a half or a quarter of it, in any order. The sharp
         image is brought to each scale by bilinear resize with antialiasing.
     """
-    targets, total = {1: sharp}, 0.0
-    for restored in stages:
-        factor = sharp.shape[1] // restored.shape[1]
-        if factor not in targets:
-            targets[factor] = antialiased_downsample(ops.cast(sharp, "float32"), factor)
-        target = targets[factor]
-        total = total + charbonnier(target, restored) + 0.1 * frequency(target, restored)
-    return total
+
+    def term(target, restored):
+        return charbonnier(target, restored) + 0.1 * frequency(target, restored)
+
+    return over_stages(term, antialiased_downsample)(sharp, stages)
 
 
-def frequency(sharp, restored):
-    """Mean of |Re| + |Im| of the difference's 2-D Fourier transform, channel by channel; (batch,).
+def over_stages(term: Callable, downsample: Callable) -> Callable:
+    """Returns the loss that sums a term over the stages.
 
-    MAXIM, section 3.4: the L1 norm of the difference of Fourier transforms. The paper does not
-    say over what it is averaged; here it is the unnormalised transform's mean over all elements.
+    A stage smaller than the sharp picture is compared to that at the stage's scale.
 
     Args:
-      sharp, restored: (batch, height, width, channels) in [0, 1].
+      term: function of (sharp, restored), see `loss_terms`.
+      downsample: brings (batch, height, width, channels) to 1/factor, such as
+        `layers.antialiased_downsample`.
     """
-    difference = ops.cast(restored, "float32") - ops.cast(sharp, "float32")
-    planes = ops.transpose(difference, (0, 3, 1, 2))
-    real, imaginary = ops.fft2((planes, ops.zeros_like(planes)))
-    return ops.mean(ops.abs(real) + ops.abs(imaginary), axis=(1, 2, 3))
+
+    def loss(sharp, stages):
+        targets, total = {1: sharp}, 0.0
+        for restored in stages:
+            factor = _factor(sharp, restored)
+            if factor not in targets:
+                targets[factor] = downsample(ops.cast(sharp, "float32"), factor)
+            total = total + term(targets[factor], restored)
+        return total
+
+    return loss
 
 
-def mse(sharp, stages):
-    """Mean squared error, summed over stages of the size of `sharp`."""
-    return sum(squared_error(sharp, stage) for stage in stages)
-
-
-def l1(sharp, stages):
-    """Mean absolute error, summed over stages of the size of `sharp`."""
-    target = ops.cast(sharp, "float32")
-    return sum(
-        ops.mean(ops.abs(ops.cast(stage, "float32") - target), axis=(1, 2, 3)) for stage in stages
-    )
+def _factor(sharp, restored):
+    """How many times smaller the restored picture is; 1 where its size is not known yet."""
+    large, small = sharp.shape[1], restored.shape[1]
+    return 1 if None in (large, small) else large // small
 
 
 LOSSES = {
-    "mse": mse,
-    "l1": l1,
     "multi_scale_squared_error": multi_scale_squared_error,
+    "multi_scale_charbonnier": multi_scale_charbonnier,
     "charbonnier_edge": charbonnier_edge,
     "charbonnier_clipped": charbonnier_clipped,
     "charbonnier_frequency": charbonnier_frequency,
 }
 
 
-def get(name: str):
-    """Returns the loss of that name.
+def get(text: str, downsample: Callable = antialiased_downsample) -> Callable:
+    """Returns the loss that a recipe names: a function of (sharp, stages).
+
+    Args:
+      text: a name of `LOSSES` or `TERMS`, or a sum of such, each with a weight or without:
+        "charbonnier + 0.05*edge". Terms are summed over the stages.
+      downsample: how the sharp picture is brought to the scale of a smaller stage; a network knows,
+        see `Restorer.downsample`.
 
     Raises:
-      UserError: there is none; lists those there are.
+      UserError: there is no such loss (lists those there are), it is no sum of them, or weights
+        that it needs are not on this machine.
     """
-    if name not in LOSSES:
-        raise UserError(f"loss {name}: no such loss; there are {', '.join(LOSSES)}.")
-    return LOSSES[name]
+    parts = [(weight, _named(name, downsample)) for weight, name in _parsed(text)]
+    if len(parts) == 1 and parts[0][0] == 1:
+        return parts[0][1]
+
+    def loss(sharp, stages):
+        return sum(weight * part(sharp, stages) for weight, part in parts)
+
+    return loss
+
+
+def _parsed(text):
+    """[(weight, name)] of a sum."""
+    found, place = [], -1
+    while place < len(text):  # behind a plus
+        word = _WORD.match(text, place + 1)
+        place = word.end() if word else -1
+        if word is None or text[place : place + 1] not in ("", "+"):
+            raise UserError(
+                f"loss {text}: expected a name or a sum such as charbonnier + 0.05*edge."
+            )
+        found.append((_weight(word["weight"], text), word["name"]))
+    return found
+
+
+def _weight(text, whole):
+    try:
+        weight = float(text or 1)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise UserError(f"loss {whole}: a weight is a number above 0, not {text}.")
+    return weight
+
+
+def _named(name, downsample):
+    if name in LOSSES:
+        return LOSSES[name]
+    if name in TERMS:
+        return over_stages(TERMS[name], downsample)
+    if name.partition(":")[0] in PERCEPTUAL:
+        return over_stages(perceptual(name), downsample)
+    names = [*TERMS, "perceptual:mobilenet_v3_small", "perceptual:vgg16", *LOSSES]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise UserError(f"loss {name}: no such loss; there are {', '.join(names)}{hint}.")

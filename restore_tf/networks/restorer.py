@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from restore_tf.networks import losses
+from restore_tf.networks.layers import antialiased_downsample
 from restore_tf.networks.tiler import BlendedTile
 
 COLOURS = ("rgb", "planes", "luminance")
@@ -113,6 +114,20 @@ class Restorer(keras.Model):
         """
         return self.stages_loss(sharp, self(degraded, training=True))
 
+    def downsample(self, images, factor):
+        """Brings the sharp picture to the scale of a stage that is smaller than the last.
+
+        As the network makes its own input of that scale, else the two do not lie on each other.
+
+        Args:
+          images: (batch, height, width, channels) float32.
+          factor: 2, 4, …; height and width are multiples of it.
+
+        Returns:
+          (batch, height / factor, width / factor, channels).
+        """
+        return antialiased_downsample(images, factor)
+
     def tiler(self):
         """Returns what restores a picture in tiles with the numbers of the whole, or None.
 
@@ -197,30 +212,52 @@ class Restorer(keras.Model):
         """Prepares for `fit` and `evaluate`, on any of Keras' backends.
 
         Data are batches of (degraded, sharp), both (batch, height, width, channels) float in
-        [0, 1]. `restore_tf.training.train` trains under tf.distribute and resumes exactly.
+        [0, 1], or of (degraded, sharp, seeds) as `datasets.numpy_pairs` and `datasets.pairs` make
+        them. Networks with a `training_loss` of their own need the seeds. In the seeds' place Keras
+        takes sample weights (batch,). `restore_tf.training.train` trains under tf.distribute and
+        resumes exactly.
 
         Args:
           optimizer: as Keras'.
-          loss: name of a loss of `networks.losses`, or such a function of (sharp, stages) that
-            returns one value per image.
+          loss: what `networks.losses.get` takes, such as "charbonnier + 0.05*edge", or a function
+            of (sharp, stages) that returns one value per image.
           metrics: Keras metrics of the sharp and the restored image, such as
             `restore_tf.networks.keras_metrics.PSNR()`.
           kwargs: the rest of Keras' own.
         """
-        self.stages_loss = losses.get(loss) if isinstance(loss, str) else loss
-        # Keras pairs every output with a target of its own; here all stages share one.
-        self._keras_loss = self.stages_loss and _StagesLoss(self.stages_loss)
+        named = isinstance(loss, str)
+        self.stages_loss = losses.get(loss, self.downsample) if named else loss
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The loss over all stages, the mean over the batch; Keras calls this."""
-        if self.stages_loss is None:
+        """`training_loss`, the mean over the batch; Keras calls this.
+
+        Args:
+          x, y: degraded and sharp images.
+          y_pred: what `call` made of them.
+          sample_weight: seeds (batch, 2), or a weight of each image (batch,), or None.
+          training: whether this is `fit`.
+
+        Raises:
+          ValueError: a loss that draws, without seeds.
+        """
+        seeds, sample_weight = _told_apart(sample_weight)
+        if type(self).training_loss is not Restorer.training_loss:
+            if seeds is None:
+                raise ValueError(
+                    f"the training loss of {self.name} draws noise: fit it on batches of (degraded,"
+                    " sharp, seeds), such as those of restore_tf.datasets.numpy_pairs.Batches."
+                )
+            per_image = self.training_loss(x, y, seeds)
+        elif self.stages_loss is None:
             return ops.zeros(())
-        return self._keras_loss(y, y_pred, sample_weight)
+        else:  # of the stages at hand: `training_loss` would compute them again
+            per_image = self.stages_loss(y, y_pred)
+        return _Mean()(per_image, per_image, sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Metrics of the restored image; Keras calls this."""
-        return super().compute_metrics(x, y, y_pred[-1], sample_weight)
+        return super().compute_metrics(x, y, y_pred[-1], _told_apart(sample_weight)[1])
 
     def check_size(self, images):
         """Raises a ValueError for images of a shape the network does not take."""
@@ -237,16 +274,19 @@ class Restorer(keras.Model):
             )
 
 
-class _StagesLoss(keras.losses.Loss):
-    """A loss of ours as Keras wants it: it takes the mean over the batch, and shares it out under
-    tf.distribute."""
+def _told_apart(third):
+    """(seeds, sample weights) from what stands third in Keras' batches; one of them is None."""
+    return (third, None) if third is not None and len(third.shape) == 2 else (None, third)
 
-    def __init__(self, function):
-        super().__init__(name="stages")
-        self._function = function
+
+class _Mean(keras.losses.Loss):
+    """The mean of what a loss of ours gives per image, shared out under tf.distribute."""
+
+    def __init__(self):
+        super().__init__(name="mean")
 
     def call(self, y_true, y_pred):
-        return self._function(y_true, y_pred)
+        return y_pred
 
 
 class _Answer(keras.Model):

@@ -7,6 +7,7 @@ devices.
 from __future__ import annotations
 
 from restore_tf.errors import UserError
+from restore_tf.evaluation import score
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
 from restore_tf.networks import losses
@@ -39,8 +40,31 @@ def check(experiment, source, parts: int = 1) -> None:
         _check_crop(phase.crop, network, name, smallest, _advice(experiment, "crop"))
 
 
+def check_best_metric(experiment, validation) -> None:
+    """Raises a UserError where validation could not measure the experiment's `best_metric`.
+
+    Args:
+      experiment: the `Experiment`.
+      validation: the validation pairs.
+    """
+    metric = experiment.best_metric
+    for why in score.missing([metric]).values():
+        raise UserError(f"best_metric {metric}: {why}.")
+    sizes = getattr(validation, "sizes", None) or ()
+    for name, size in zip(validation.names, sizes, strict=False):
+        if reason := score.too_small(metric, size):
+            raise UserError(
+                f"best_metric {metric}: {name} is {reason}; leave it out or choose another metric."
+            )
+
+
 def check_schedule(experiment) -> None:
-    """Raises a UserError where the warm-up does not fit into the decay."""
+    """Raises a UserError where warm-up or constant steps do not fit the decay."""
+    if experiment.constant_steps and experiment.schedule != "polynomial":
+        raise UserError(
+            f"schedule {experiment.schedule}: has no constant steps before it; pass "
+            "--set constant_steps=0, or --set schedule=polynomial."
+        )
     if not experiment.warmup_steps:
         return
     if experiment.schedule != "cosine":

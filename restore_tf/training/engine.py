@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from restore_tf.datasets.samples import check_training
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.networks import losses
 from restore_tf.networks.dtype_policy import computing_in
 from restore_tf.training.options import Options
 from restore_tf.training.phases import Phase, phases
-from restore_tf.weights.load import load_initial
+from restore_tf.weights.load import load_initial, load_model
 
 
 class Engine:
@@ -38,12 +37,14 @@ class Engine:
       checkpoints: what saves and restores it.
       writes: whether this process writes files: of several workers, the chief alone.
       alone: whether this process is the only one.
+      resumed: whether this process, one that writes, restored a checkpoint.
       write_errors: what a full or read-only disk raises.
     """
 
     replicas = 1
     writes = True
     alone = True
+    resumed = False
     write_errors: tuple[type[Exception], ...] = (OSError,)
 
     def __init__(self, experiment, options: Options):
@@ -75,12 +76,15 @@ class Engine:
             model = experiments.build(self.experiment)
         if self.options.init_from:
             load_initial(self.options.init_from, model)
+        if self.options.init_predictor:
+            # By way of a network of its own: paths of variables begin with their owner's.
+            trained = load_model(self.options.init_predictor)
+            model.predictor.set_weights(trained.get_weights())
         return model
 
     def compile(self) -> None:
         """Gives the network its loss, and the optimizer that callbacks look for."""
-        loss = losses.get(self.experiment.loss)
-        self.state.model.compile(optimizer=self.state.main.optimizer, loss=loss)
+        self.state.model.compile(self.state.main.optimizer, self.experiment.loss)
 
     def agreed(self, values: Sequence[float]) -> Sequence[float]:
         """Returns the chief's values; all workers wait for each other here."""

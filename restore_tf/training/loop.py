@@ -12,6 +12,7 @@ import numpy as np
 from restore_tf.errors import UserError
 from restore_tf.system.signals import stop_signals
 from restore_tf.training import run_log
+from restore_tf.training.checks import check_best_metric
 from restore_tf.training.messages import first_line
 from restore_tf.training.options import Options, Result
 from restore_tf.training.phases import phases
@@ -20,7 +21,6 @@ from restore_tf.training.validation import Validation
 
 _READ_EVERY = 100  # steps, at the latest, that losses stay on the device
 _AGREE_EVERY = 10  # steps, at the latest, after which several workers ask each other for an end
-_JUMP = 10  # a mean loss so many times the one before is worth a warning
 
 
 def train(
@@ -44,16 +44,18 @@ def train(
       options: `Options`.
       strategy: on TensorFlow, from `strategies.make_strategy`; one device by default.
       callbacks: Keras callbacks. What they know as an epoch is the stretch from one validation to
-        the next, with the logs "loss" (its mean), "val_psnr" (dB) and "learning_rate". A callback
-        that sets `model.stop_training` ends the training; one that sets the optimizer's learning
-        rate scales what is left of the schedule. As under Keras' `fit`, the losses of every step
-        are fetched from the device only where a callback has an `on_train_batch_end`, or the like.
-        What a callback itself remembers is not part of a checkpoint.
+        the next, with the logs "loss" (its mean), "val_psnr" (dB), "val_" and the experiment's
+        `best_metric`, and "learning_rate". A callback that sets `model.stop_training` ends the
+        training; one that sets the optimizer's learning rate scales what is left of the schedule.
+        As under Keras' `fit`, the losses of every step are fetched from the device only where a
+        callback has an `on_train_batch_end`, or the like. What a callback itself remembers is not
+        part of a checkpoint.
 
     Raises:
       UserError: pairs that cannot be trained on, a damaged picture (named), what the backend cannot
-        do, a non-finite loss (the last good checkpoint is kept), a checkpoint that cannot be
-        resumed from, a full disk, too little memory, a metrics.csv that no training wrote.
+        do, a metric that cannot be measured, a non-finite loss (the last good checkpoint is kept),
+        a checkpoint that cannot be resumed from, a full disk, too little memory, a metrics.csv that
+        no training wrote.
       WorkerLost: another worker ended.
     """
     options = options or Options()
@@ -65,21 +67,26 @@ def train(
 def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
     """`train` by an engine of one's own choice, see `restore_tf.training.engine`."""
     engine.check()
+    check_best_metric(engine.experiment, validation)
     options = engine.options
     keras.utils.set_random_seed(options.seed)
     with engine.failures():
         engine.start(workdir)
         engine.check_data(training)
         state = engine.state
-        validation = Validation(state.model, validation, options.validation_pictures)
-        log = run_log.RunLog(
-            workdir, state.step, engine.experiment.steps, engine.writes, validation.labels
-        )
+        validation = Validation(state.model, validation, engine.experiment, options)
+        if not (engine.resumed or state.step):  # so that a run that is killed early can resume
+            with _writing(engine):
+                engine.checkpoints.save()
+        steps, columns = engine.experiment.steps, validation.columns
+        with _writing(engine, state.step):
+            log = run_log.RunLog(workdir, state.step, steps, engine.writes, columns)
         try:
             finished = _Loop(engine, validation, log, callbacks).run(training)
         finally:
             log.close()
-    return Result(state.step, finished, state.best_score, validation.degraded_psnr)
+    degraded = validation.degraded.get(validation.metric)
+    return Result(state.step, finished, state.best_score, degraded, validation.metric)
 
 
 def _engine_class():
@@ -92,6 +99,23 @@ def _engine_class():
     return BackendEngine
 
 
+@contextlib.contextmanager
+def _writing(engine, saved_step: int | None = None):
+    """Turns errors of writing into one line that says which checkpoint there is."""
+    try:
+        yield
+    except engine.write_errors as error:
+        left = (
+            "nothing is trained yet. Make room, then run the same command."
+            if saved_step is None
+            else f"the checkpoint of step {saved_step} is kept. Make room, then run the same "
+            "command to resume."
+        )
+        raise UserError(
+            f"{engine.checkpoints.workdir}: cannot be written ({first_line(error)}); {left}"
+        ) from None
+
+
 class _Loop:
     """The pieces of one training, and the order they run in."""
 
@@ -102,7 +126,6 @@ class _Loop:
         self.callbacks = keras.callbacks.CallbackList(list(callbacks), model=engine.state.model)
         self.losses = RecentLosses(engine.read)
         self.saved_step = engine.state.step
-        self.logged_loss = None
         self.agree_every = 1 if engine.alone else min(self.options.log_every, _AGREE_EVERY)
         self.stop = None
 
@@ -156,7 +179,7 @@ class _Loop:
         validates = last or step % options.validate_every == 0
         logs = last or stopped or step % options.log_every == 0
         if logs or validates or self.losses.unread >= _READ_EVERY:
-            self.losses.read(step)
+            self._read_losses()
         if logs:
             self._record()
         if validates:
@@ -166,6 +189,11 @@ class _Loop:
         if ends or step % options.checkpoint_every == 0:
             self._save()
         return ends, stopped
+
+    def _read_losses(self):
+        for jump in self.losses.read(self.state.step):
+            before, loss = f"{jump.before:.3g}", f"{jump.loss:.3g}"
+            self.log.warn(f"the loss rose from {before} to {loss} by step {jump.step}.")
 
     def _is_last(self):
         return self.state.step == self.experiment.steps
@@ -178,19 +206,15 @@ class _Loop:
         patience, waited = self.options.early_stopping, self.state.validations_since_best
         if patience is None or waited < patience:
             return False
-        self.log.say(f"stopped early: {waited} validations without a new best PSNR.")
+        self.log.say(
+            f"stopped early: {waited} validations without a new best {self.validation.label}."
+        )
         return True
 
     def _record(self):
         means, rate = self.losses.since_record.values(), self.losses.since_record.rate()
         self.losses.since_record = Means()
-        loss, before = means["loss"], self.logged_loss
-        if before and loss > _JUMP * before:
-            self.log.warn(
-                f"the loss rose from {before:.3g} to {loss:.3g} by step {self.state.step}."
-            )
-        self.logged_loss = loss
-        with self._writing():
+        with _writing(self.engine, self.saved_step):
             self.log.record(
                 self.state.step, **means, learning_rate=self._rate(), steps_per_second=rate
             )
@@ -203,45 +227,43 @@ class _Loop:
         self._check_weights()
         state, experiment, rate = self.state, self.experiment, self._rate()
         with state.validated_weights():
-            psnr, restored = self.validation() if self.engine.writes else (0.0, [])
-            psnr = float(self.engine.agreed([psnr])[0])
+            scores, restored = self._scores()
             best = state.note_validation(
-                psnr, experiment.plateau_patience, experiment.plateau_factor
+                scores[experiment.best_metric],
+                experiment.plateau_patience,
+                experiment.plateau_factor,
+                self.validation.higher_is_better,
             )
-            with self._writing():
-                degraded, of_sets = self.validation.degraded_psnr, self.validation.of_sets
-                self.log.record(state.step, psnr=psnr, psnr_degraded=degraded, **of_sets)
-                if of_sets:
+            with _writing(self.engine, self.saved_step):
+                self.log.record(state.step, **self.validation.row(scores))
+                if self.validation.labels:
                     self.log.say(f"step {state.step}: {self.validation.described()}")
                 if restored:
                     self.log.pictures(state.step, self.validation.rows(restored))
                 if best:
                     self.engine.checkpoints.save_best()
         means, self.losses.since_validation = self.losses.since_validation.values(), Means()
-        logs = {"loss": means["loss"], "val_psnr": psnr, "learning_rate": rate}
+        named = {f"val_{name}": score for name, score in scores.items()}
+        logs = {"loss": means["loss"], **named, "learning_rate": rate}
         epoch = (state.step - 1) // self.options.validate_every
         self.callbacks.on_epoch_end(epoch, logs)
         if not self._is_last():
             self.callbacks.on_epoch_begin(epoch + 1)
         self.losses.since_record.restart_clock()
 
+    def _scores(self):
+        """{metric: the chief's score} and the restored pictures, for the chief alone."""
+        names = self.validation.names
+        scores, restored = self.validation(self.state.step) if self.engine.writes else ({}, [])
+        agreed = self.engine.agreed([scores.get(name, 0.0) for name in names])
+        return dict(zip(names, map(float, agreed), strict=True)), restored
+
     def _save(self):
-        self.losses.read(self.state.step)
+        self._read_losses()
         self._check_weights()
-        with self._writing():
+        with _writing(self.engine, self.saved_step):
             self.engine.checkpoints.save()
         self.saved_step = self.state.step
-
-    @contextlib.contextmanager
-    def _writing(self):
-        try:
-            yield
-        except self.engine.write_errors as error:
-            raise UserError(
-                f"{self.engine.checkpoints.workdir}: cannot be written ({first_line(error)}); the "
-                f"checkpoint of step {self.saved_step} is kept. Make room, then run the same "
-                "command to resume."
-            ) from None
 
     def _check_weights(self):
         # The loss of a step is taken before its update: weights can go bad under a good loss.

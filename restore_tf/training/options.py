@@ -24,8 +24,10 @@ class Options:
       precision: one of `PRECISIONS`: what the layers compute in. Weights, images, last layer and
         loss are float32 in all of them; "mixed_float16" scales the loss.
       accumulate: micro-batches that each device's images are cut into, to save memory.
-      early_stopping: validations without a new best PSNR after which the training ends, or None.
+      early_stopping: validations without a new best score (of the experiment's `best_metric`)
+        after which the training ends, or None.
       init_from: run directory whose best weights this one starts from, or None.
+      init_predictor: run directory whose best weights the network's `predictor` has, or None.
 
     Raises:
       UserError: an unknown precision.
@@ -41,6 +43,7 @@ class Options:
     accumulate: int = 1
     early_stopping: int | None = None
     init_from: str | None = None
+    init_predictor: str | None = None
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
@@ -56,11 +59,13 @@ class Result:
     Attributes:
       step: the last step done.
       finished: False where a signal ended it early; the run can be resumed.
-      best_psnr: highest validation PSNR, in dB.
-      degraded_psnr: PSNR of the unrestored validation pictures, in dB.
+      best_score: the best validation's, such as a PSNR in dB.
+      degraded_score: of the unrestored validation pictures; None where there is none.
+      metric: what both are of, the experiment's `best_metric`.
     """
 
     step: int
     finished: bool
-    best_psnr: float
-    degraded_psnr: float
+    best_score: float
+    degraded_score: float | None
+    metric: str = "psnr"

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
+import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from restore_tf.errors import UserError
+
+_JUMP = 10  # times the usual loss
+_USUAL, _FEWEST, _LATEST = 200, 10, 5  # steps
+
+
+class Jump(NamedTuple):
+    """A loss ten times the usual one: by `step` it was `loss`, and `before` until then."""
+
+    step: int
+    before: float
+    loss: float
+
+
+class _Jumps:
+    """Finds where the median of the last 5 losses is ten times that of the 200 before.
+
+    Medians, because single pictures can differ as much; so many steps, because a loss that runs
+    away may take a hundred. A jump counts once, until the loss is back.
+    """
+
+    def __init__(self):
+        self._usual = collections.deque(maxlen=_USUAL)
+        self._latest = collections.deque(maxlen=_LATEST)
+        self._high = False
+
+    def add(self, step, loss) -> list[Jump]:
+        """Takes a step's loss; returns the jump that begins here, if any."""
+        if len(self._latest) == _LATEST:
+            self._usual.append(self._latest[0])
+        self._latest.append(loss)
+        if len(self._usual) < _FEWEST:
+            return []
+        before, now = statistics.median(self._usual), statistics.median(self._latest)
+        was_high, self._high = self._high, now > _JUMP * before
+        return [Jump(step, before, now)] if self._high and not was_high else []
 
 
 class RecentLosses:
@@ -28,6 +67,7 @@ class RecentLosses:
         self._read = read
         self._waiting: list = []
         self.since_record, self.since_validation = Means(), Means()
+        self._jumps = _Jumps()
 
     @property
     def unread(self) -> int:
@@ -38,8 +78,8 @@ class RecentLosses:
         """Takes the losses of one more step, {name: scalar on the device}."""
         self._waiting.append(losses)
 
-    def read(self, step: int) -> None:
-        """Reads all of them.
+    def read(self, step: int) -> list[Jump]:
+        """Reads all of them; returns where the loss jumped.
 
         Args:
           step: the last step done.
@@ -47,16 +87,19 @@ class RecentLosses:
         Raises:
           UserError: one is not finite; names the first such step.
         """
-        if not self._waiting:
-            return
-        found = self._read(self._waiting)
-        first = step - len(self._waiting) + 1
-        self._waiting = []
-        for offset, values in enumerate(zip(*found.values(), strict=True)):
-            losses = dict(zip(found, map(float, values), strict=True))
-            _check_finite(losses, first + offset)
-            self.since_record.add(losses)
-            self.since_validation.add(losses)
+        jumps: list[Jump] = []
+        numbers = itertools.count(step - len(self._waiting) + 1)
+        waiting, self._waiting = self._waiting, []
+        # A step of several networks may have losses that others lack, such as those of a warm-up.
+        for _, alike in itertools.groupby(waiting, key=sorted):
+            found = self._read(list(alike))
+            for values, number in zip(zip(*found.values(), strict=True), numbers, strict=False):
+                losses = dict(zip(found, map(float, values), strict=True))
+                _check_finite(losses, number)
+                self.since_record.add(losses)
+                self.since_validation.add(losses)
+                jumps += self._jumps.add(number, losses.get("loss", 0.0))
+        return jumps
 
 
 def _check_finite(losses, step):
@@ -74,6 +117,7 @@ class Means:
 
     def __init__(self):
         self._totals: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
         self._count = 0
         self.restart_clock()
 
@@ -81,11 +125,13 @@ class Means:
         """Adds one step's losses."""
         for name, loss in losses.items():
             self._totals[name] = self._totals.get(name, 0.0) + loss
+            self._counts[name] = self._counts.get(name, 0) + 1
         self._count += 1
 
     def values(self) -> dict[str, float]:
-        """Returns {name: mean}; the loss is 0 before the first step."""
-        return {"loss": 0.0} | {name: total / self._count for name, total in self._totals.items()}
+        """Returns {name: mean over the steps that have it}; the loss is 0 before the first step."""
+        means = {name: total / self._counts[name] for name, total in self._totals.items()}
+        return {"loss": 0.0} | means
 
     def restart_clock(self) -> None:
         """Leaves out of `rate` what was counted so far."""

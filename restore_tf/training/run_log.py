@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from restore_tf.errors import UserError
+from restore_tf.experiments.experiment import BEST_METRICS
 from restore_tf.pictures.files import write_picture
 from restore_tf.pictures.pixels import before_after
 from restore_tf.system.files import atomic_path
@@ -35,23 +36,19 @@ class RunLog:
       start_step: where the training starts; rows of a broken-off run beyond it are dropped.
       steps: where it ends.
       writes: whether this process writes files.
-      sets: labels of a mixture's sets, which get columns of their own: "psnr:LABEL" and
-        "psnr_degraded:LABEL".
+      columns: of metrics.csv, beside `COLUMNS`, see `best_columns` and `set_columns`.
 
     Raises:
       UserError: `metrics.csv` is not a training's, see `check`.
     """
 
     def __init__(
-        self,
-        workdir: str | os.PathLike,
-        start_step: int,
-        steps: int,
-        writes: bool = True,
-        sets: Sequence[str] = (),
+        self, workdir: str | os.PathLike, start_step: int, steps: int, writes=True, columns=()
     ):
+        self._columns = (*COLUMNS, *columns)
+        best = [name for name in columns if ":" not in name]
+        self._watched = ("loss", "psnr", *best[:1])  # on the progress bar
         self._workdir = Path(workdir)
-        self._columns = (*COLUMNS, *(f"{name}:{label}" for label in sets for name in _OF_SETS))
         self._writes = writes
         # disable=None: shown on a terminal, silent when piped.
         self._progress = tqdm(
@@ -71,11 +68,11 @@ class RunLog:
 
         Args:
           step: the last step that it tells of.
-          values: those of `COLUMNS` and of the sets become the row, where a missing value stays
-            empty; TensorBoard shows the others too.
+          values: those with a column become the row, where a missing value stays empty; TensorBoard
+            shows the others too.
         """
         self._shown |= {
-            name: f"{value:.4g}" for name, value in values.items() if name in ("loss", "psnr")
+            name: f"{value:.4g}" for name, value in values.items() if name in self._watched
         }
         self._progress.set_postfix(self._shown, refresh=False)
         if not self._writes:
@@ -141,6 +138,25 @@ class RunLog:
             writer.writerows(rows)
 
 
+def best_columns(metric: str) -> tuple[str, ...]:
+    """Returns the columns that a `best_metric` has beside `COLUMNS`.
+
+    The metric and that of the degraded pictures, where there is one. "loss" is the column of the
+    training's, so that of the validation pictures is "val_loss".
+    """
+    if metric in ("psnr", "last"):
+        return ()
+    return ("val_loss",) if metric == "loss" else (metric, f"{metric}_degraded")
+
+
+def set_columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of a mixture's sets: "psnr:LABEL" and "psnr_degraded:LABEL"."""
+    return tuple(f"{name}:{label}" for label in labels for name in _OF_SETS)
+
+
+_LAYOUTS = [(*COLUMNS, *best_columns(metric)) for metric in BEST_METRICS]
+
+
 def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
     """Returns the rows of a run's metrics.csv as they are; none where there is no such file.
 
@@ -154,9 +170,10 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             columns = [_RENAMED.get(name, name) for name in rows.fieldnames or ()]
-            others = columns[len(COLUMNS) :]
-            sets = all(name.partition(":")[0] in _OF_SETS for name in others)
-            if not columns or (columns[: len(COLUMNS)] == list(COLUMNS) and sets):
+            plain = [name for name in columns if name.partition(":")[0] == name]
+            sets = columns[len(plain) :]
+            known = tuple(plain) in _LAYOUTS and all(n.partition(":")[0] in _OF_SETS for n in sets)
+            if not columns or known:
                 return list(rows)
     except (UnicodeDecodeError, csv.Error):
         pass  # not even text
@@ -164,6 +181,16 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
         f"{path}: not written by a training (its columns are others); move it away, or pass "
         "another --workdir."
     )
+
+
+def read(workdir: str | os.PathLike) -> list[dict[str, str]]:
+    """Returns the whole rows of a run's metrics.csv, {column: text}, under today's names.
+
+    Raises:
+      UserError: as `check`.
+    """
+    rows = check(workdir)
+    return [_renamed(row) for row in rows if (row.get("step") or "").isdigit() and None not in row]
 
 
 def _renamed(row):

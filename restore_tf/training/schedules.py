@@ -12,8 +12,8 @@ def learning_rate(experiment):
     """Returns the Keras schedule of an experiment: linear warm-up, then decay to its last step.
 
     "polynomial": end + (first - end) * (1 - t)^decay_power; "cosine": half a cosine from first to
-    end; t runs from 0 after the warm-up to 1 at `schedule_steps`, or `steps` where that is None.
-    "constant": first, for use with a plateau.
+    end; t runs from 0 after the warm-up or `constant_steps` to 1 at `schedule_steps`, or `steps`
+    where that is None. "constant": first, for use with a plateau.
 
     Raises:
       UserError: an unknown schedule name.
@@ -34,9 +34,31 @@ def learning_rate(experiment):
         raise UserError(f"schedule {experiment.schedule}: has no warm-up; set warmup_steps=0.")
     if experiment.schedule == "constant":
         last = first
-    return keras.optimizers.schedules.PolynomialDecay(
-        first, steps, end_learning_rate=last, power=experiment.decay_power
+    held = experiment.constant_steps
+    decay = keras.optimizers.schedules.PolynomialDecay(
+        first, max(steps - held, 1), end_learning_rate=last, power=experiment.decay_power
     )
+    return Delayed(decay, held) if held else decay
+
+
+class Delayed(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins late: before, its first rate holds.
+
+    Args:
+      schedule: the Keras schedule.
+      steps: after so many it begins.
+    """
+
+    def __init__(self, schedule, steps: int):
+        self.schedule, self.steps = schedule, steps
+
+    def __call__(self, step):
+        """Returns the learning rate of the update that follows `step` updates."""
+        return self.schedule(ops.maximum(step - self.steps, 0))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"schedule": self.schedule, "steps": self.steps}
 
 
 class Scaled(keras.optimizers.schedules.LearningRateSchedule):

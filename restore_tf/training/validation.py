@@ -1,59 +1,93 @@
-"""Validation while a network trains: PSNR of a fixed handful of pictures."""
+"""Validation while a network trains: scores of a fixed handful of pictures."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from restore_tf.evaluation import metrics
+from restore_tf.evaluation import metric_names
+from restore_tf.evaluation.score import MEASURES
 from restore_tf.inference.restore import restore
 from restore_tf.pictures.planes import enlarged_to
+from restore_tf.training.run_log import best_columns, set_columns
+from restore_tf.training.validation_loss import ValidationLoss
 
 
 class Validation:
-    """Mean PSNR of a fixed handful of validation pictures.
+    """Mean scores of a fixed handful of validation pictures: PSNR, and what chooses the best.
 
     Of a mixture every set has as many pictures, and the mean is that of the sets' means.
 
     Args:
-      model: the network being trained.
+      model: the network being trained, compiled with its loss.
       source: pairs read by index.
-      count: at most so many pictures, spread evenly over each set; at least one of each.
+      experiment: the `Experiment`, with its `best_metric`.
+      options: the `Options`: at most `validation_pictures`, spread evenly over each set; at least
+        one of each.
 
     Attributes:
-      degraded_psnr: mean PSNR of the unrestored pictures, in dB; of bicubic ones where the network
-        enlarges.
+      metric: the experiment's `best_metric`.
+      names: what a validation measures: "psnr", and the metric where that is another.
+      higher_is_better: of the metric.
+      degraded: {name: mean score} of the unrestored pictures, of bicubic ones where the network
+        enlarges; without "loss" and "last".
       labels: of a mixture's sets; empty where there is one set.
-      of_sets: {"psnr:LABEL", "psnr_degraded:LABEL": mean PSNR in dB} of each of these, as last
-        restored.
     """
 
-    def __init__(self, model, source, count: int):
-        self._model, self.labels, self.of_sets = model, tuple(source.parts), {}
-        sets = source.parts or {None: source}
+    def __init__(self, model, source, experiment, options):
+        self._model, self.labels = model, tuple(source.parts)
         self._pairs, self._sets = [], {}
-        for label, pairs in sets.items():
-            share = min(max(1, count // len(sets)), len(pairs))
-            positions = np.unique(np.linspace(0, len(pairs) - 1, share).astype(int))
+        for label, pairs in (source.parts or {None: source}).items():
+            positions = _spread(len(pairs), options.validation_pictures // max(1, len(self.labels)))
             first = len(self._pairs)
-            self._pairs += [pairs.read(int(position)) for position in positions]
+            self._pairs += [pairs.read(position) for position in positions]
             self._sets[label] = slice(first, len(self._pairs))
         self._shown = [enlarged_to(degraded, sharp.shape[:2]) for degraded, sharp in self._pairs]
-        self.degraded_psnr, self._degraded = self._means(self._shown)
+        self.metric = experiment.best_metric
+        self.names = tuple(dict.fromkeys(["psnr", self.metric]))
+        self.higher_is_better = self.metric != "loss" and (
+            metric_names.describe(self.metric).higher_is_better
+        )
+        self.degraded, self._degraded_of_sets = self._means(self._shown)
+        self._of_sets = {}
+        self._loss = None
+        if self.metric == "loss":
+            self._loss = ValidationLoss(model, self._pairs, experiment, options.seed)
 
-    def __call__(self) -> tuple[float, list[np.ndarray]]:
-        """Returns the mean PSNR in dB and the restored pictures."""
+    @property
+    def label(self) -> str:
+        """The metric's name in messages."""
+        return metric_names.describe(self.metric).label.removesuffix(" (dB)")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What `row` has beside the columns of every run."""
+        return best_columns(self.metric) + set_columns(self.labels)
+
+    def __call__(self, step: int) -> tuple[dict[str, float], list[np.ndarray]]:
+        """Returns {name: mean score} after a step, and the restored pictures."""
         restored = [restore(self._model, degraded) for degraded, _ in self._pairs]
-        mean, means = self._means(restored)
-        for label in self.labels:
-            self.of_sets[f"psnr:{label}"] = means[label]
-            self.of_sets[f"psnr_degraded:{label}"] = self._degraded[label]
-        return mean, restored
+        scores, self._of_sets = self._means(restored)
+        if self._loss is not None:
+            scores["loss"] = self._loss()
+        if self.metric == "last":
+            scores["last"] = float(step)
+        return scores, restored
+
+    def row(self, scores) -> dict[str, float]:
+        """Returns scores, and those of the degraded pictures, by their names in metrics.csv."""
+        found = {"psnr_degraded": self.degraded["psnr"], "psnr": scores["psnr"]}
+        values = [scores[self.metric], self.degraded.get(self.metric)]
+        found |= dict(zip(best_columns(self.metric), values, strict=False))
+        for label, psnr in self._of_sets.items() if self.labels else ():
+            each = psnr, self._degraded_of_sets[label]
+            found |= dict(zip(set_columns([label]), each, strict=True))
+        return found
 
     def described(self) -> str:
-        """The sets' PSNRs in words."""
+        """The sets' PSNRs of the last validation in words."""
         sets = [
-            f"{label} {self.of_sets[f'psnr:{label}']:.2f} dB (degraded {self._degraded[label]:.2f})"
-            for label in self.labels
+            f"{label} {psnr:.2f} dB (degraded {self._degraded_of_sets[label]:.2f})"
+            for label, psnr in self._of_sets.items()
         ]
         return f"validation PSNR {', '.join(sets)}"
 
@@ -64,9 +98,19 @@ class Validation:
         return [row for where in self._sets.values() for row in rows[where][:each]]
 
     def _means(self, pictures):
-        scores = [
-            metrics.psnr(sharp, picture)
-            for (_, sharp), picture in zip(self._pairs, pictures, strict=True)
-        ]
-        means = {label: float(np.mean(scores[where])) for label, where in self._sets.items()}
-        return float(np.mean(list(means.values()))), means
+        """{metric: mean of the sets' means} and {set: mean PSNR}."""
+        found = {}
+        for name in [name for name in self.names if name in MEASURES]:
+            scores = [
+                MEASURES[name](sharp, picture)
+                for (_, sharp), picture in zip(self._pairs, pictures, strict=True)
+            ]
+            found[name] = {set_: float(np.mean(scores[at])) for set_, at in self._sets.items()}
+        means = {name: float(np.mean(list(of_sets.values()))) for name, of_sets in found.items()}
+        return means, found["psnr"]
+
+
+def _spread(length, count):
+    """At most `count` positions, and at least one, spread evenly."""
+    count = min(max(1, count), length)
+    return [int(at) for at in np.unique(np.linspace(0, length - 1, count).astype(int))]

@@ -6,22 +6,19 @@ A pickle is a program. `pickle.Unpickler` runs it, with three guards:
   stand-ins of this file: calling one makes a dict or describes a tensor.
 - The stand-ins, and all they make, are tuples without attributes or dicts that ignore BUILD, so
   that nothing a file brings can change them.
-- `_check` reads the program first, by `pickletools`, without running it. Only the operations that
-  `torch.save` uses pass. Python's unpickler is written in C: it reserves memory for whatever memo
-  index it is told (68 GB for the largest), it takes extension codes from a cache without asking
-  `find_class`, and it hashes whatever is a dict's key (tuples of tuples can take for ever).
-
-The pure-Python unpickler has a dict for a memo, but the other two faults too, and no public name.
+- `pickle_program.check` reads the program first, without running it. Only the operations that
+  `torch.save` uses pass.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from restore_tf.system.pickle_program import Refused, check, shown
 
 # torch's name of a dtype: NumPy's of what the file holds.
 DTYPES = {
@@ -71,11 +68,6 @@ _OPERATIONS = frozenset(
     "EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
     "APPEND APPENDS SETITEM SETITEMS BUILD GLOBAL STACK_GLOBAL BINPERSID REDUCE".split()
 )
-_KEYS = [getattr(pickletools, f"py{kind}") for kind in "unicode int float bool none".split()]
-
-
-class Refused(Exception):
-    """The pickle asks for more than tensors and plain data; the text says for what."""
 
 
 class Storage(NamedTuple):
@@ -96,11 +88,6 @@ class Tensor(NamedTuple):
     stride: tuple
 
 
-def shown(text: Any) -> str:
-    """Returns words of a file as one short printable line."""
-    return str(text).encode("unicode_escape").decode()[:120]
-
-
 def load(program: bytes) -> Any:
     """Returns what a pickle describes: dicts, lists, tuples, numbers, str and `Tensor`.
 
@@ -108,7 +95,7 @@ def load(program: bytes) -> Any:
       Refused: it asks for more than that.
       ValueError, LookupError: it is damaged.
     """
-    _check(program)
+    check(program, _OPERATIONS, "torch.save")
     try:
         return _Unpickler(io.BytesIO(program)).load()
     except (AttributeError, TypeError, pickle.UnpicklingError) as error:
@@ -164,45 +151,3 @@ class _OrderedDict(dict):
 
     def __setstate__(self, state):
         pass
-
-
-def _check(program):
-    """Follows the program by the kinds of what is on its stack, computing nothing.
-
-    Raises:
-      Refused: an operation, a memo index or a dict's key that `torch.save` does not write.
-      ValueError, LookupError: damaged.
-    """
-    stack, marks, memo = [], [], []
-    for operation, argument, _ in pickletools.genops(program):
-        name = operation.name
-        if name not in _OPERATIONS:
-            raise Refused(f"its pickle uses {name}")
-        if name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            if argument not in (None, len(memo)):
-                raise Refused("its pickle numbers its memo out of order")
-            memo.append(stack[-1])
-        elif name == "MARK":
-            marks.append(len(stack))
-        else:
-            operands = _pop(stack, marks, operation.stack_before)
-            pairs = operands[1:]
-            if name.startswith("SETITEM") and not (
-                len(pairs) % 2 == 0 and all(kind in _KEYS for kind in pairs[::2])
-            ):
-                raise Refused("its pickle has a dict whose keys are no str or number")
-            get = name in ("BINGET", "LONG_BINGET")
-            stack += [memo[argument]] if get else operation.stack_after
-
-
-def _pop(stack, marks, before):
-    """Removes an operation's operands, `before` as `pickletools` has them, and returns them."""
-    if pickletools.markobject in before:
-        start = marks.pop() - before.index(pickletools.markobject)
-    else:
-        start = len(stack) - len(before)
-    if start < (marks[-1] if marks else 0):  # what lies below a mark is not the operation's
-        raise ValueError("the pickle's stack is empty")
-    operands = stack[start:]
-    del stack[start:]
-    return operands

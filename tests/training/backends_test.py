@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pretrained_files
 import pytest
 from tiny_training import rows, weights
 
+from restore_tf.networks import losses, pretrained
 from restore_tf.weights.run import FIT_STATE
 
 pytestmark = pytest.mark.slow
@@ -26,6 +28,14 @@ SRN_STAGES = ("scale3", "scale2", "scale1")
 MPRNET_STAGES = ("stage1", "stage2", "stage3")
 MAXIM_STAGES = tuple(f"stage{stage}_scale{scale}" for stage in (1, 2) for scale in (3, 2, 1))
 MPRNET = {"n_feat": 12, "scale_unetfeats": 4, "scale_orsnetfeats": 8, "num_cab": 3}
+LOSSES = [
+    "l1 + 2*mse",
+    "sobel",
+    "charbonnier + 0.05*edge + 0.1*frequency",
+    "multi_scale_charbonnier",
+    "perceptual:mobilenet_v3_small",
+    *(["perceptual_l1:vgg16"] if pretrained.is_installed() else []),
+]
 # {numbers: (class, arguments, checkpoint, names of the stages)}; see tests/parity/README.md.
 CASES = {
     "srn_lstm_small_io": (
@@ -112,17 +122,23 @@ def done(request, tmp_path_factory):
     numbers = np.load(PARITY / "mprnet_losses_io.npz")
     for name in ("sharp", "restored"):
         np.save(folder / f"{name}.npy", numbers[name])
+    pretrained_files.mobilenet(folder / "mobilenet.weights.h5")
     program = (
         "import sys; sys.modules['tensorflow'] = None  # importing it fails\n"
         "import worker_backend; worker_backend.main(*sys.argv[1:])"
     )
     cases = json.dumps({name: case[:2] for name, case in CASES.items()})
     child = subprocess.run(
-        [sys.executable, "-c", program, str(folder), cases],
+        [sys.executable, "-c", program, str(folder), cases, json.dumps(LOSSES)],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+            pretrained.MOBILENET_VARIABLE: str(folder / "mobilenet.weights.h5"),
+        },
     )
     assert child.returncode == 0, child.stderr
     said = json.loads((folder / "done.json").read_text())
@@ -143,6 +159,15 @@ def test_outputs_equal_the_published_behaviour(done):
             np.testing.assert_allclose(
                 result, expected, rtol=0, atol=tolerance, err_msg=f"{name}, {stage}"
             )
+
+
+def test_losses_equal_those_on_tensorflow(done, monkeypatch):
+    folder, said = done
+    monkeypatch.setenv(pretrained.MOBILENET_VARIABLE, str(folder / "mobilenet.weights.h5"))
+    sharp, restored = (np.load(folder / f"{name}.npy") for name in ("sharp", "restored"))
+    for text in LOSSES:
+        expected = losses.get(text)(sharp, [restored])
+        np.testing.assert_allclose(said["losses"][text], expected, rtol=1e-5, err_msg=text)
 
 
 def test_the_command(done):

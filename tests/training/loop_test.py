@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_training import At, rows, run, simple, source, stop_at
-from tiny_training import toys as toys
 
 from restore_tf.errors import UserError
 from restore_tf.networks import losses
@@ -17,8 +16,6 @@ from restore_tf.training.messages import first_line
 from restore_tf.training.recent_losses import RecentLosses
 from restore_tf.training.run_log import COLUMNS, RunLog
 from restore_tf.training.tensorflow_engine import TensorFlowEngine
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 
 def arrays(found):
@@ -62,6 +59,18 @@ def test_means_are_of_the_steps_since():
     assert recent.unread == 0
 
 
+def test_steps_may_have_losses_of_their_own():
+    recent = RecentLosses(arrays)
+    for step in ({"loss": 1.0}, {"loss": 2.0}, {"loss": 3.0, "critic": 0.5}, {"loss": 4.0}):
+        recent.add(step)
+    recent.read(4)
+    assert recent.since_record.values() == {"loss": 2.5, "critic": 0.5}
+    recent.add({"loss": 1.0, "critic": 1.0})
+    recent.add({"loss": float("nan")})
+    with pytest.raises(UserError, match="the loss is nan at step 6"):
+        recent.read(6)
+
+
 def test_a_callback_with_a_say_at_every_step_gets_every_loss(tmp_path):
     seen = []
 
@@ -103,11 +112,37 @@ def test_a_rise_of_the_loss_is_said_once(tmp_path, monkeypatch, caplog):
         "charbonnier_edge",
         lambda sharp, stages: factor * losses.charbonnier_edge(sharp, stages),
     )
-    rise = At(5, lambda: factor.assign(50.0))
-    run(tmp_path, simple(steps=8, learning_rate=1e-6, end_learning_rate=1e-6), callbacks=[rise])
+    rise = At(21, lambda: factor.assign(50.0))
+    recipe = simple(steps=30, learning_rate=1e-6, end_learning_rate=1e-6)
+    run(tmp_path, recipe, callbacks=[rise], log_every=4, validate_every=30, checkpoint_every=30)
     said = [r.message for r in caplog.records if "the loss rose from" in r.message]
     assert len(said) == 1
-    assert "by step 6." in said[0]
+    assert "by step 23." in said[0]  # three of five
+
+
+def jumps(losses):
+    recent, found = RecentLosses(arrays), []
+    for step, loss in enumerate(losses, 1):
+        recent.add({"loss": loss})
+        if step % 7 == 0:
+            found += recent.read(step)
+    return found + recent.read(len(losses))
+
+
+def test_a_jump_of_the_loss_is_found_once():
+    """A loss that runs away within a hundred steps and comes back, as in a real training."""
+    calm, rise = [0.014] * 100, list(np.geomspace(0.014, 0.22, 100))
+    (jump,) = jumps(calm + rise + rise[::-1] + calm)
+    assert jump.before == pytest.approx(0.014, rel=0.1)
+    assert 0.14 < jump.loss < 0.17
+    assert 180 < jump.step < 200
+    again = jumps((calm * 3 + [0.22] * 20) * 2)
+    assert [jump.step for jump in again] == [303, 623]
+
+
+def test_single_hard_pictures_are_no_jump():
+    assert jumps(([0.01] * 9 + [0.2, 0.2]) * 20) == []
+    assert jumps([0.01] * 4 + [1.0] * 50) == []  # too few to know what is usual
 
 
 def test_a_pair_that_is_found_too_small_is_named(tmp_path):

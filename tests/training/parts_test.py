@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_training import kill_at, run, some_batch, stop_at, toy, weights
+from tiny_training import kill_at, run, saved, some_batch, stop_at, toy, weights
 from tiny_training import toys as toys
 
 from restore_tf.errors import UserError
@@ -12,18 +12,9 @@ from restore_tf.experiments import experiment, papers
 from restore_tf.training.backend_engine import BackendEngine
 from restore_tf.training.state import State
 
-pytestmark = pytest.mark.usefixtures("toys")
-
 
 def recipe(**changes):
     return toy("adversary", **({"steps": 6, "batch": 2} | changes))
-
-
-def saved(workdir):
-    """{name: array} of every variable in the newest checkpoint but TensorFlow's own counter."""
-    reader = tf.train.load_checkpoint(str(workdir / "checkpoints"))
-    names = [name for name in reader.get_variable_to_shape_map() if "/.ATTRIBUTES/" in name]
-    return {name: reader.get_tensor(name) for name in names if not name.startswith("save_")}
 
 
 @pytest.fixture(scope="module")

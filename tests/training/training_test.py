@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from tiny_training import (
     assert_equal_weights,
+    kill_at,
     rows,
     run,
     simple,
@@ -14,18 +15,15 @@ from tiny_training import (
     tiny,
     weights,
 )
-from tiny_training import toys as toys
 
 from restore_tf.datasets import sources
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment
+from restore_tf.experiments import experiment, run_directory
 from restore_tf.networks import losses
-from restore_tf.training import schedules, strategies
+from restore_tf.training import checks, schedules, strategies
 from restore_tf.training.options import Result
 from restore_tf.training.state import State
 from restore_tf.training.step import make_step
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def deterministic():
 
 def test_a_run_leaves_what_the_commands_need(tmp_path):
     result = run(tmp_path, simple(steps=4))
-    assert result == Result(4, True, result.best_psnr, result.degraded_psnr)
+    assert result == Result(4, True, result.best_score, result.degraded_score, "psnr")
     found = {path.name for path in tmp_path.iterdir()}
     assert found >= {"experiment.json", "best.weights.h5", "metrics.csv", "checkpoints"}
     assert {path.name for path in (tmp_path / "samples").iterdir()} == {
@@ -66,6 +64,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
     ]
 
 
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_run_killed_before_its_first_checkpoint_resumes(tmp_path, deterministic, step):
+    options = {"validate_every": 1, "checkpoint_every": 4}
+    run(tmp_path / "whole", simple(), **options)
+    parts = tmp_path / "parts"
+    kill_at(parts, step, simple(), **options)
+    assert run_directory.checkpoint_step(parts) == 0
+    assert (parts / "best.weights.h5").exists() == (step > 1)
+    run_directory.check_for_training(parts)
+    assert run(parts, simple(), **options).finished
+    for which in ("latest", "best"):
+        assert_equal_weights(weights(tmp_path / "whole", which), weights(parts, which))
+
+
 @pytest.mark.slow
 def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     stop_at(tmp_path, 3, simple())
@@ -77,14 +89,13 @@ def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     assert steps.count(4) == 1
 
 
-@pytest.mark.slow
 def test_a_truncated_newest_checkpoint_falls_back(tmp_path, deterministic, caplog):
-    run(tmp_path / "whole")
+    run(tmp_path / "whole", simple())
     parts = tmp_path / "parts"
-    stop_at(parts, 5)
+    stop_at(parts, 5, simple())
     data = next((parts / "checkpoints").glob("ckpt-5.data*"))
-    data.write_bytes(data.read_bytes()[:1000])
-    run(parts)
+    data.write_bytes(data.read_bytes()[:100])
+    run(parts, simple())
     assert "ckpt-5: damaged checkpoint, trying an older one" in caplog.text
     assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
 
@@ -228,6 +239,18 @@ def test_polynomial_schedule_is_the_papers():
         share = min(step / steps, 1)
         expected = 1e-6 + (1e-4 - 1e-6) * (1 - share) ** 0.3
         assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_polynomial_schedule_after_constant_steps():
+    linear = {"schedule": "polynomial", "decay_power": 1.0, "constant_steps": 30, "steps": 100}
+    recipe = tiny(**linear, learning_rate=2e-4, end_learning_rate=1e-6)
+    schedule = schedules.learning_rate(recipe)
+    for step in (0, 29, 30, 65, 100, 200):
+        share = min(max(step - 30, 0) / 70, 1)
+        expected = 2e-4 + (1e-6 - 2e-4) * share
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(UserError, match="schedule cosine: has no constant steps"):
+        checks.check_schedule(tiny(schedule="cosine", constant_steps=30))
 
 
 def test_cosine_schedule_with_warm_up():

@@ -16,13 +16,13 @@ import jinja2
 from markupsafe import Markup
 
 from restore_tf.errors import UserError
+from restore_tf.evaluation.metric_names import describe, format_number
 from restore_tf.evaluation.report import (
     METHODS,
     Evaluation,
-    describe,
+    absent,
     footnotes,
     format_interval,
-    format_number,
     one_line,
     ranking_metric,
     summarise,
@@ -89,9 +89,11 @@ def _summary(evaluation):
         columns = []
         for name in evaluation.metrics:
             cell = cells.get(name)
+            if cell is None:
+                columns.append({"missing": absent(evaluation, name).replace("-", _NONE)})
+                continue
             columns.append(
-                cell
-                and {
+                {
                     "mean": format_number(cell.mean, name),
                     "interval": format_interval(cell, name),
                     "fewer": f" n = {cell.n}" if cell.n != count else "",

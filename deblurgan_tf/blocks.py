@@ -1,0 +1,174 @@
+"""What generators and discriminators are made of: convolutions, norms and residual blocks.
+
+Conventions that cause most bugs:
+- A strided convolution pads all four sides alike, as PyTorch does. Keras' "same" pads bottom and
+  right alone: shifted by a pixel.
+- A norm takes each picture's own statistics, in training and at inference alike.
+"""
+
+from __future__ import annotations
+
+from keras import initializers, layers, ops
+
+from restore_tf.networks.layers import Block
+
+EPSILON = 1e-5  # of the norms' variances, PyTorch's
+
+
+def drawn(deviation):
+    """Returns an initializer of normal numbers: a new one, which follows the training's seed."""
+    return initializers.RandomNormal(stddev=deviation)
+
+
+class PictureNorm(layers.Layer):
+    """Norm by each picture's and channel's own mean and population variance.
+
+    Without `affine` this is instance norm. With it, it is batch norm as the authors run it: with
+    batches of one picture, and never by running statistics. Computed in float32.
+
+    Args:
+      affine: whether a scale and a shift for each channel follow.
+      epsilon: added to the variance.
+    """
+
+    def __init__(self, affine=False, epsilon=EPSILON, **kwargs):
+        super().__init__(**kwargs)
+        self._affine, self._epsilon = affine, epsilon
+
+    def build(self, input_shape):
+        """Makes the scale and the shift."""
+        if self._affine:
+            shape = (input_shape[-1],)
+            self.gamma = self.add_weight(shape, "ones", name="gamma", autocast=False)
+            self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
+
+    def call(self, x):
+        """(batch, height, width, channels) to the same."""
+        values = ops.cast(x, "float32")  # 16 bits would round the sums
+        centred = values - _mean(values)
+        variance = _mean(ops.square(centred))
+        scale = ops.rsqrt(variance + self._epsilon)
+        if not self._affine:
+            return ops.cast(centred * scale, x.dtype)
+        return ops.cast(centred * (scale * self.gamma) + self.beta, x.dtype)
+
+
+def _mean(x):
+    """Mean over height and width: rows, then their means.
+
+    All at once TensorFlow adds the pixels up one after another, and the sum's rounding is ten times
+    as large: 6e-5 of the range in DeblurGAN-v2's picture.
+    """
+    return ops.mean(ops.mean(x, axis=2, keepdims=True), axis=1, keepdims=True)
+
+
+class PaddedConv(Block):
+    """Convolution after zeros on all four sides.
+
+    Args:
+      filters: output channels.
+      kernel_size, strides: in pixels.
+      padding: pixels of zeros at each side; None for half the kernel.
+      ends: "all" pads every side alike, as PyTorch's `padding` does; "late" is Keras' "same".
+      kwargs: Conv2D's.
+    """
+
+    def __init__(self, filters, kernel_size, strides=1, padding=None, ends="all", name=None, **kw):
+        super().__init__(name=name)
+        self._padding = kernel_size // 2 if padding is None else padding
+        kept = strides == 1 and 2 * self._padding + 1 == kernel_size
+        self._ours = ends == "all" and not kept
+        how = "valid" if self._ours else "same"
+        self.conv = layers.Conv2D(filters, kernel_size, strides, how, name="conv", **kw)
+
+    def call(self, x):
+        """(batch, height, width, channels) to (batch, height', width', filters)."""
+        return self.conv(pad_zeros(x, self._padding) if self._ours else x)
+
+
+def pad_zeros(images, pixels):
+    """Zeros around images: (b, h, w, c) -> (b, h + 2 pixels, w + 2 pixels, c)."""
+    return ops.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
+
+
+def reflect(images, pixels):
+    """Mirrors images at their outermost pixels: (b, h, w, c) -> (b, h + 2 pixels, …, c).
+
+    As `numpy.pad` has it, so that an axis of one pixel repeats it; TensorFlow's own padding refuses
+    such an axis.
+    """
+    if pixels > 1:  # where pictures are known to be large enough
+        sides = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+        return ops.pad(images, sides, mode="reflect")
+    images = ops.concatenate([images[:, :2][:, -1:], images, images[:, -2:][:, :1]], axis=1)
+    first, last = images[:, :, :2][:, :, -1:], images[:, :, -2:][:, :, :1]
+    return ops.concatenate([first, images, last], axis=2)
+
+
+def nearest(images, factor):
+    """Enlarges by repeating pixels: (b, h, w, c) -> (b, factor h, factor w, c)."""
+    return ops.repeat(ops.repeat(images, factor, axis=1), factor, axis=2)
+
+
+class ResBlock(Block):
+    """Two reflected 3x3 convolutions with instance norms around a ReLU, plus the input.
+
+    Args:
+      filters: channels in and out.
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.conv1 = layers.Conv2D(filters, 3, name="conv1")
+        self.norm1 = PictureNorm(name="norm1")
+        self.conv2 = layers.Conv2D(filters, 3, name="conv2")
+        self.norm2 = PictureNorm(name="norm2")
+
+    def call(self, x, dropout=None):
+        """(batch, height, width, filters) to the same.
+
+        Args:
+          x: the features.
+          dropout: function of features that drops some, or None.
+        """
+        inner = ops.relu(self.norm1(self.conv1(reflect(x, 1))))
+        if dropout is not None:
+            inner = dropout(inner)
+        return x + self.norm2(self.conv2(reflect(inner, 1)))
+
+
+class ConvNormReLU(Block):
+    """3x3 convolution, instance norm, ReLU.
+
+    Args:
+      filters: output channels.
+      strides: in pixels.
+    """
+
+    def __init__(self, filters, strides=1, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = PaddedConv(filters, 3, strides, name="padded")
+        self.norm = PictureNorm(name="norm")
+
+    def call(self, x):
+        """(batch, height, width, channels) to (batch, height / strides, …, filters)."""
+        return ops.relu(self.norm(self.conv(x)))
+
+
+class UpNormReLU(Block):
+    """Transposed 3x3 convolution to twice the size, instance norm, ReLU.
+
+    PyTorch's `padding=1, output_padding=1` is Keras' "valid" without the first row and column.
+
+    Args:
+      filters: output channels.
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = layers.Conv2DTranspose(filters, 3, 2, "valid", name="conv")
+        self.norm = PictureNorm(name="norm")
+
+    def call(self, x):
+        """(batch, height, width, channels) to (batch, 2 height, 2 width, filters)."""
+        return ops.relu(self.norm(self.conv(x)[:, 1:, 1:]))

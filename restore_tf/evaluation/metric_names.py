@@ -1,0 +1,36 @@
+"""What metrics are called in tables, and which end of their scale is good."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """How a metric is printed: its column head, decimals, and which end of the scale is good."""
+
+    label: str
+    decimals: int
+    higher_is_better: bool
+
+
+METRICS = {
+    "psnr": Metric("PSNR (dB)", 2, True),
+    "ssim_matlab": Metric("SSIM (MATLAB)", 4, True),
+    "ssim": Metric("SSIM (per channel)", 4, True),
+    "mse": Metric("MSE", 1, False),
+    "realblur_psnr": Metric("aligned PSNR (dB)", 2, True),
+    "realblur_ssim": Metric("aligned SSIM", 4, True),
+    "gmsd": Metric("GMSD", 4, False),
+    "lpips": Metric("LPIPS (alex)", 4, False),
+    "lpips_vgg": Metric("LPIPS (VGG)", 4, False),
+}
+
+
+def describe(name: str) -> Metric:
+    """Returns how to print a metric; an unknown one under its own name with 4 decimals."""
+    return METRICS.get(name, Metric(name, 4, True))
+
+
+def format_number(value: float | None, metric: str) -> str:
+    """A score as printed: the metric's decimals, `inf` and `nan` by name, nothing for None."""
+    return "" if value is None else f"{value:.{describe(metric).decimals}f}"
