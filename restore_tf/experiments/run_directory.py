@@ -203,7 +203,8 @@ def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> N
         else f"no {FILE_NAME} says that a training made it"
     )
     for name in _WRITTEN:
-        if recorded and name == FOLDER:  # a training was killed while it saved its first one
+        # A training was killed while it saved its first one, or computed what it trains on.
+        if recorded and name in (FOLDER, AFTER_CHAIN):
             continue
         if os.path.lexists(workdir / name):
             raise UserError(f"{workdir / name}: is in the way, and {why}; pass another --workdir.")
