@@ -107,7 +107,13 @@ def reflect(images, pixels):
 
 def nearest(images, factor):
     """Enlarges by repeating pixels: (b, h, w, c) -> (b, factor h, factor w, c)."""
-    return ops.repeat(ops.repeat(images, factor, axis=1), factor, axis=2)
+    _, height, width, channels = ops.shape(images)
+    # `ops.repeat` would leave the channels unknown where sizes are, and TFLite needs them.
+    images = ops.reshape(
+        ops.stack([images] * factor, axis=3), (-1, height, factor * width, channels)
+    )
+    images = ops.stack([images] * factor, axis=2)
+    return ops.reshape(images, (-1, factor * height, factor * width, channels))
 
 
 class ResBlock(Block):

@@ -30,8 +30,11 @@ def imported(module):
         ("restore_tf.datasets.gopro.layout", {"tensorflow", "tensorflow_datasets"}),
         ("restore_tf.commands.train", {"tensorflow", "keras"}),
         ("restore_tf.datasets.sources", {"tensorflow", "keras", "tensorflow_datasets"}),
-        ("srn_tf.model, mprnet_tf.model, maxim_tf.model", {"tensorflow_datasets"}),
-        ("baselines_tf.dncnn, baselines_tf.edsr", {"tensorflow_datasets"}),
+        (
+            "srn_tf.model, mprnet_tf.model, maxim_tf.model, deblurgan_tf.model",
+            {"tensorflow_datasets"},
+        ),
+        ("baselines_tf.dncnn, baselines_tf.edsr, diffusion_tf.model", {"tensorflow_datasets"}),
     ],
 )
 def test_imports_stay_light(module, absent):
@@ -47,7 +50,7 @@ def hook(event, arguments):
     if event.split(".")[0] in ("socket", "subprocess", "os", "shutil", "open"):
         seen.append((event, str(arguments[0]) if arguments else "", arguments[1:]))
 sys.addaudithook(hook)
-import srn_tf, mprnet_tf, maxim_tf, baselines_tf, restore_tf
+import srn_tf, mprnet_tf, maxim_tf, baselines_tf, deblurgan_tf, diffusion_tf, restore_tf
 for event, path, rest in seen:
     harmless = event in ("os.listdir", "os.scandir") or path.endswith((".py", ".pyc", ".so"))
     if not harmless or (event == "open" and rest[0] not in (None, "r", "rb")):
@@ -57,17 +60,18 @@ for event, path, rest in seen:
 
 
 def test_papers_import_nothing_above_them():
-    for paper in ("srn_tf", "mprnet_tf", "maxim_tf"):
+    for paper in ("srn_tf", "mprnet_tf", "maxim_tf", "deblurgan_tf"):
         source = (ROOT / paper / "model.py").read_text()
         lines = [line for line in source.splitlines() if line.startswith(("import", "from"))]
         allowed = (
             "keras",
             "math",
             "restore_tf.networks.layers",
+            "restore_tf.networks.noise",
             "restore_tf.networks.restorer",
             "__future__",
         )
-        allowed += (f"{paper}.blocks", f"{paper}.parts", f"{paper}.tiles")
+        allowed += tuple(f"{paper}.{name}" for name in "blocks parts tiles mobilenet seed".split())
         allowed += ("restore_tf.networks.tiler",)
         assert all(line.split()[1] in allowed for line in lines), lines
 

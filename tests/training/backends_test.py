@@ -95,6 +95,18 @@ CASES = {
         "edsr_small_x4.pth",
         ("output",),
     ),
+    "deblurgan_fpn_small_io": (
+        "deblurgan_tf.model.DeblurGANv2",
+        {"stem": 4, "channels": [2, 3, 4, 8, 12, 20], "pyramid": 16, "heads": 8},
+        "deblurgan_fpn_small.pth",
+        ("output",),
+    ),
+    "deblurgan_resnet_small_io": (
+        "deblurgan_tf.model.DeblurGAN",
+        {"width": 8, "blocks": 3},
+        "deblurgan_resnet_small.pth",
+        ("output",),
+    ),
 }
 
 
