@@ -81,6 +81,7 @@ def _spread(size, tile, overlap, step) -> list[tuple[slice, np.ndarray]]:
     room = size - tile
     starts = [room * index // (count - 1) // step * step for index in range(count)]
     starts[-1] = room
+    starts = list(dict.fromkeys(starts))  # the step can bring two to one place
     shared = [start + tile - following for start, following in itertools.pairwise(starts)]
     return [
         (slice(start, start + tile), _ramps(tile, before, after))

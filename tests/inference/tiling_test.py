@@ -140,7 +140,7 @@ def test_blending_does_not_change_what_tiles_agree_on(size):
 
 
 def test_tiles_begin_at_multiples_of_the_networks_step(monkeypatch):
-    """Not of its size multiple, where it asks for less: 5 x 5 tiles here in place of 9 x 9."""
+    """Not of its size multiple, where it asks for less: 6 tiles here in place of 7."""
     origins = []
 
     def restore_padded(model, images, seed, places):
@@ -149,15 +149,24 @@ def test_tiles_begin_at_multiples_of_the_networks_step(monkeypatch):
 
     monkeypatch.setattr(Local, "restore_padded", restore_padded)
     monkeypatch.setattr(Local, "size_multiple", 32)
-    image = noise(192, 192, 3)
-    for step, count in ((8, 25), (None, 81)):
-        cut = BlendedTile(side=64, overlap=16, smallest=32, step=step)
+    image = noise(128, 512, 3)
+    for step, count in ((8, 6), (None, 7)):
+        cut = BlendedTile(side=128, overlap=32, smallest=32, step=step)
         monkeypatch.setattr(Local, "blended_tile", cut)
         restored = restore.restore(Local(), image)
         np.testing.assert_allclose(restored, image / 2, atol=1e-6)
         assert len(origins) == len(set(origins)) == count
         assert all(place % (step or 32) == 0 for origin in origins for place in origin)
         origins.clear()
+
+
+def test_no_tile_is_restored_twice():
+    """Starts that the step brings together are one tile."""
+    model, places = Local(), []
+    model.size_multiple = 32
+    model.restore_padded = lambda images, seed, origins: places.append(tuple(origins[0])) or images
+    blended_tiles.restore_blended(model, noise(1, 192, 192, 3), (64, 64), (16, 16))
+    assert len(places) == len(set(places)) == 25
 
 
 @pytest.mark.slow
