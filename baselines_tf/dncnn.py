@@ -156,8 +156,7 @@ def seed(model: str = "dncnn_color") -> Experiment:
     Both took pictures of half the size; GoPro's pairs of two sizes are for the user to make.
     """
     last = model == "dncnn_sr"
-    own = {} if last else {"bias": "none", "residual": False}
-    epochs, batch = (50, 64) if last else (48, 8)
+    epochs, batch, own = (50, 64, {}) if last else (48, 8, {"bias": "none", "residual": False})
     return _recipe(
         model,
         "seed",
@@ -167,7 +166,7 @@ def seed(model: str = "dncnn_color") -> Experiment:
         loss="l1" if last else "mse",  # project: and a tenth of a loss of features
         steps=epochs * 2103 // batch,
         batch=batch,
-        crop=256,  # project: the first took whole frames of 640x360
+        crop=256,  # project: whole frames of 640x360
         augment=(),
         learning_rate=1e-3 if last else 1e-4,
         end_learning_rate=1e-7,
@@ -179,8 +178,10 @@ def seed(model: str = "dncnn_color") -> Experiment:
 
 def quick(model: str = "dncnn") -> Experiment:
     """A light DnCNN for sigma 25, for five minutes on two CPU cores. Not the paper's."""
-    ours = {"network": {**VARIANTS[model], "depth": 7, "width": 32}, "loss": "l1", "steps": 4000}
-    return _recipe(model, "quick", "noise25", **ours, batch=8, crop=48, end_learning_rate=1e-5)
+    sr = model == "dncnn_sr"  # which an L1 loss, or batch norm, keeps at the bilinear picture
+    ours = {"network": {**VARIANTS[model], "depth": 7, "width": 32, "batch_norm": not sr}}
+    ours |= {"steps": 4000, "batch": 8, "crop": 48, "end_learning_rate": 1e-5}
+    return _recipe(model, "quick", "noise25", loss="mse" if sr else "l1", **ours)
 
 
 RECIPES = {
@@ -209,8 +210,7 @@ PUBLISHED = (
         shipped=Path(__file__).parent / "weights" / "dncnn_gray_25",
     ),
 )
-# SHA-256 of all weights of KAIR's dncnn_25.
-_GRAY_25 = "c343014966e49e55f8d5266bfed6fca4aae399f1c3420fc6300cee37c8562ffc"
+_GRAY_25_SHA256 = "c343014966e49e55f8d5266bfed6fca4aae399f1c3420fc6300cee37c8562ffc"
 
 
 def name_map(model: DnCNN) -> dict[str, keras.Variable]:
@@ -244,6 +244,6 @@ def load_checkpoint(model: DnCNN, path: str) -> None:
 
 def identify(model: DnCNN) -> str:
     """Says whether a loaded network is KAIR's `dncnn_25`."""
-    if state_dicts.checksum(model.weights) == _GRAY_25:
+    if state_dicts.checksum(model.weights) == _GRAY_25_SHA256:
         return "KAIR's dncnn_25: the checksum of all weights agrees"
     return "not one of the published networks that we know"
