@@ -93,7 +93,8 @@ class UNet(Restorer):
         skips = []  # finest first
         for down in self.downs:
             skips.append(x)
-            x = down(ops.max_pool(x, 2, strides=2), training=training)
+            # Strides are said: left out, Keras on JAX gets them wrong outside of a compiled call.
+            x = down(ops.max_pool(x, 2, 2, padding="valid"), training=training)
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             x = up(self.join(skip, x), training=training)
         x = self.outc(x)
