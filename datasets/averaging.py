@@ -35,12 +35,12 @@ import collections
 import itertools
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
+from restore_tf.datasets.exposure import average, curve
 from restore_tf.datasets.frames import Frame, FrameSequence, find_sequences
 from restore_tf.datasets.pairing import pictures
 from restore_tf.errors import UserError
@@ -50,44 +50,6 @@ from restore_tf.system.log import logger
 
 # Folder of the published layout that each mode writes; the module's docstring says why.
 FOLDERS = {"linear": "blur_gamma", "gamma": "blur_gamma", "encoded": "blur"}
-MODES = tuple(FOLDERS)
-
-
-def average(frames: Iterable[np.ndarray], mode: str = "linear") -> np.ndarray:
-    """Averages frames as a long exposure would have, as far as `mode` models it.
-
-    Args:
-      frames: uint8 sRGB frames (height, width, 3), all of one size. Read one at a time; none is
-        kept.
-      mode: "linear": average of light, by the sRGB curve of IEC 61966-2-1. "gamma": average of
-        light, by the gamma of 2.2 of Nah et al. 2017. "encoded": average of the stored values.
-
-    Returns:
-      uint8 (height, width, 3), rounded to the nearest value, halves upwards.
-
-    Raises:
-      UserError: no frame, a frame of another type or size, an unknown mode.
-    """
-    light, to_value = _curve(mode)
-    total, count = None, 0
-    for frame in frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise UserError(
-                f"frame {count} has shape {frame.shape} and type {frame.dtype}; expected uint8 "
-                "(height, width, 3)."
-            )
-        if total is None:
-            total = np.zeros(frame.shape, np.float32)
-        if frame.shape != total.shape:
-            raise UserError(
-                f"frame {count} has shape {frame.shape}, the frames before it {total.shape}; "
-                "average frames of one size."
-            )
-        total += light[frame]
-        count += 1
-    if total is None:
-        raise UserError("no frames to average; expected at least one.")
-    return np.floor(to_value(total / count) + 0.5).astype(np.uint8)
 
 
 def make_pairs(
@@ -138,27 +100,30 @@ def make_pairs(
     """
     smallest, largest = _window_range(window)
     _check_arguments(smallest, largest, stride, mode, limit)
-    if overwrite and resume:
-        raise UserError("overwrite and resume: choose one; the first replaces, the second keeps.")
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     sequences = find_sequences(sources)
-    train = Path(output_dir) / "train"
-    if not overwrite and not resume:
-        for sequence in sequences:
-            _refuse_existing(train / sequence.name / FOLDERS[mode])
-            _refuse_existing(train / sequence.name / "sharp")
+    _check_pictures(output_dir, sequences, mode, overwrite, resume)
     outputs.check_folder(output_dir)
-    counts, failed = {}, {}
-    for sequence in sequences:
+
+    def write(sequence):
         windows = _windows(sequence, _sizes(smallest, largest, f"{seed} {sequence.name}"), stride)
         writer = _PairWriter(Path(output_dir), sequence.name, mode, resume)
+        return writer.write(itertools.islice(windows, limit))
+
+    return _each(sequences, write)
+
+
+def _each(sequences, write) -> dict[str, int]:
+    """What `write` returns for each sequence; at the end a `SomeFailed` where some failed."""
+    counts, failed = {}, []
+    for sequence in sequences:
         try:
-            counts[sequence.name] = writer.write(itertools.islice(windows, limit))
+            counts[sequence.name] = write(sequence)
         except UserError as error:
             if len(sequences) == 1:
                 raise
             logger.warning("%s: not averaged to its end (%s)", sequence.name, error)
-            failed[sequence.name] = error
+            failed.append(sequence.name)
     if failed:
         names = ", ".join(failed)
         raise SomeFailed(f"{len(failed)} of {len(sequences)} sequences failed: {names}.", counts)
@@ -179,32 +144,6 @@ class SomeFailed(UserError):
         self.counts = counts
 
 
-def _curve(mode: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Returns the light of each value 0 to 255 as a table, and the way back from light to value.
-
-    Light is in [0, 1], except for `encoded`, where it is the value itself: sums and halves of
-    whole numbers are exact.
-    """
-    values = np.arange(256)
-    if mode == "linear":
-        light, to_value = _srgb_to_light(values / 255), lambda y: 255 * _light_to_srgb(y)
-    elif mode == "gamma":
-        light, to_value = (values / 255) ** 2.2, lambda y: 255 * y ** (1 / 2.2)
-    elif mode == "encoded":
-        light, to_value = values, lambda y: y
-    else:
-        raise UserError(f"mode {mode!r}: expected one of {', '.join(MODES)}.")
-    return light.astype(np.float32), to_value
-
-
-def _srgb_to_light(x: np.ndarray) -> np.ndarray:
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-
-
-def _light_to_srgb(y: np.ndarray) -> np.ndarray:
-    return np.where(y <= 0.0031308, 12.92 * y, 1.055 * y ** (1 / 2.4) - 0.055)
-
-
 def _window_range(window: int | Sequence[int]) -> tuple[int, int]:
     smallest, largest = (window, window) if isinstance(window, int) else window
     if not 1 <= smallest <= largest or smallest % 2 == 0 or largest % 2 == 0:
@@ -218,7 +157,7 @@ def _window_range(window: int | Sequence[int]) -> tuple[int, int]:
 def _check_arguments(
     smallest: int, largest: int, stride: int | None, mode: str, limit: int | None
 ) -> None:
-    _curve(mode)
+    curve(mode)
     for name, value in (("stride", stride), ("limit", limit)):
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: expected 1 or more, or nothing.")
@@ -231,12 +170,19 @@ def _check_arguments(
         )
 
 
-def _refuse_existing(folder: Path) -> None:
-    if folder.is_dir() and (present := pictures(folder)):
-        raise UserError(
-            f"{next(iter(present.values()))}: already exists; overwrite it, resume, or choose "
-            "another output folder."
-        )
+def _check_pictures(output_dir, sequences, mode: str, overwrite: bool, resume: bool) -> None:
+    if overwrite and resume:
+        raise UserError("overwrite and resume: choose one; the first replaces, the second keeps.")
+    if overwrite or resume:
+        return
+    for sequence in sequences:
+        for side in (FOLDERS[mode], "sharp"):
+            folder = Path(output_dir) / "train" / sequence.name / side
+            if folder.is_dir() and (present := pictures(folder)):
+                raise UserError(
+                    f"{next(iter(present.values()))}: already exists; overwrite it, resume, or "
+                    "choose another output folder."
+                )
 
 
 def _sizes(smallest: int, largest: int, seed: str) -> Iterator[int]:

@@ -23,6 +23,8 @@ from restore_tf.pictures.kinds import CLIPS, PICTURES, is_clip, is_picture
 from restore_tf.system.folders import walk
 from restore_tf.system.log import logger
 from restore_tf.video import clip as video_clip
+from restore_tf.video.colours import ColourConverter, pixels_of
+from restore_tf.video.container import open_clip, video_stream
 
 # Below this, a hand-held camera moves several pixels between frames and an average shows copies
 # of an edge instead of a smear. GoPro: 240.
@@ -135,9 +137,9 @@ def _folder_frames(folder: Path) -> Iterator[Frame]:
 
 def _video_frames(path: Path) -> Iterator[Frame]:
     clip = video_clip.probe(path)
-    to_rgb = partial(_to_rgb, video_clip.ColourConverter(clip), clip.orientation)
-    with video_clip.open_clip(path) as container:
-        stream = video_clip.video_stream(container, path)
+    to_rgb = partial(_to_rgb, ColourConverter(clip), clip.orientation)
+    with open_clip(path) as container:
+        stream = video_stream(container, path)
         _warn_if_slow(path, stream.average_rate)
         check_time = _SpacingCheck(path, float(stream.time_base))
         number = -1
@@ -169,7 +171,7 @@ def _warn_if_slow(path: Path, rate: Fraction | None) -> None:
 
 def _to_rgb(converter, orientation, frame) -> np.ndarray:
     """An av.VideoFrame as it is to be seen; phones film sideways and note the angle."""
-    pixels = video_clip.pixels_of(converter.to_rgb(frame))
+    pixels = pixels_of(converter.to_rgb(frame))
     return np.ascontiguousarray(orientation.upright(pixels))
 
 

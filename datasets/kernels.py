@@ -17,7 +17,7 @@ from scipy import fft, ndimage, special
 
 from restore_tf.errors import UserError
 
-_DENSITY = 512  # samples of one exposure: about 1 pixel apart at most, on the longest paths
+SAMPLES = 512  # samples of one exposure: about 1 pixel apart at most, on the longest paths
 
 
 def srgb_to_linear(image: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ def shake_path(rng: np.random.Generator, length: float) -> np.ndarray:
     """
     from scipy import signal, spatial  # a second to import, and defocus needs neither
 
-    count, burn_in = _DENSITY, _DENSITY // 2
+    count, burn_in = SAMPLES, SAMPLES // 2
     push = rng.standard_normal((count + burn_in, 2))
     for _ in range(rng.poisson(2.0)):
         push[rng.integers(count + burn_in)] += 25.0 * rng.standard_normal(2)
@@ -200,14 +200,14 @@ def degrade(
             f"kernel's {len(kernel)} pixels."
         )
     planes = np.moveaxis(sharp, -1, 0).astype(np.float32, order="C")
-    light = _brighten(srgb_to_linear(planes), highlights)
+    light = brighten(srgb_to_linear(planes), highlights)
     blurred = _convolve(light, kernel.astype(np.float32))
     np.maximum(blurred, 0.0, out=blurred)
     noise = rng.standard_normal(blurred.shape, dtype=np.float32)
     blurred += noise * np.sqrt(np.float32(shot) * blurred + np.float32(read**2))
     radius = len(kernel) // 2
     inside = slice(radius, sharp.shape[0] - radius), slice(radius, sharp.shape[1] - radius)
-    return _encode(blurred), sharp[inside] if highlights == 1.0 else _encode(light[:, *inside])
+    return encode(blurred), sharp[inside] if highlights == 1.0 else encode(light[:, *inside])
 
 
 def _convolve(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -219,13 +219,14 @@ def _convolve(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return fft.irfft2(spectrum, sides)[:, margin:height, margin:width]
 
 
-def _brighten(light: np.ndarray, highlights: float) -> np.ndarray:
+def brighten(light: np.ndarray, highlights: float) -> np.ndarray:
+    """Makes white so many times as bright in linear planes (3, height, width), see `degrade`."""
     if highlights == 1.0:
         return light
     white = np.clip((light.min(axis=0) - 0.7) / 0.3, 0.0, 1.0)
     return light * (1.0 + np.float32(highlights - 1.0) * white * white)
 
 
-def _encode(light: np.ndarray) -> np.ndarray:
-    """Linear planes (3, height, width), clipped, as a float32 sRGB picture (height, width, 3)."""
+def encode(light: np.ndarray) -> np.ndarray:
+    """Returns linear planes (3, height, width), clipped, as float32 sRGB (height, width, 3)."""
     return np.moveaxis(linear_to_srgb(np.clip(light, 0.0, 1.0)), 0, -1).astype(np.float32)

@@ -5,8 +5,6 @@ The samples are those of `pairs.training_batches`, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import keras
 import numpy as np
 
@@ -22,30 +20,9 @@ class Batches(keras.utils.PyDataset):
       UserError: see `Samples`; from indexing, a pair that cannot be read.
     """
 
-    def __init__(
-        self,
-        source,
-        *,
-        crop: int,
-        batch: int,
-        steps: int,
-        seed: int,
-        first_sample: int = 0,
-        augment: Sequence[str] = (),
-        channels: int = 3,
-        output_scale: int = 1,
-        size_multiple: int | None = None,
-    ):
+    def __init__(self, source, *, batch: int, steps: int, first_sample: int = 0, **settings):
         super().__init__()
-        self._samples = Samples(
-            source,
-            crop=crop,
-            seed=seed,
-            augment=augment,
-            channels=channels,
-            output_scale=output_scale,
-            size_multiple=size_multiple,
-        )
+        self._samples = Samples(source, **settings)
         self._batch, self._steps, self._first = batch, steps, first_sample
 
     def __len__(self):

@@ -105,6 +105,19 @@ def match(
     return [Pair(f"{prefix}{key}", degraded[key], sharp[key]) for key in sorted(degraded)]
 
 
+def scale_of(pairs: Sequence[Pair]) -> int:
+    """Returns how many times larger the sharp picture of the first pair is; 1 if it is no multiple.
+
+    Raises:
+      UserError: a file of the first pair cannot be read.
+    """
+    for _, degraded, sharp in pairs[:1]:
+        (height, width), size = (headers.check_file(path).size for path in (degraded, sharp))
+        scale = size[0] // height
+        return scale if scale > 0 and size == (scale * height, scale * width) else 1
+    return 1
+
+
 def check(pairs: Sequence[Pair], output_scale: int = 1) -> list[tuple[int, int]]:
     """Checks cheaply that both pictures of every pair can be read and that their sizes fit.
 

@@ -108,7 +108,7 @@ class RawRecords:
                 known = ", ".join(splits)
                 raise UserError(f"{self._folder}: no split {self._split!r}; use one of: {known}.")
             return splits[self._split]
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (OSError, KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
             raise UserError(f"{path}: cannot be read ({error}); {self._again}") from None
 
     def _map(self):

@@ -70,10 +70,16 @@ class Records:
 
         Read from metadata.json. Records written by other builders have none there: then the names
         are made of split and index.
+
+        Raises:
+          UserError: metadata.json is damaged.
         """
         path = self._folder / "metadata.json"
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        names = stored.get("names", {}).get(self._split)
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            names = stored.get("names", {}).get(self._split)
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); {self._again}") from None
         if names is None:
             return [f"{self._split}/{index:08d}" for index in range(len(self))]
         return names[: len(self)]

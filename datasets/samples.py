@@ -19,7 +19,7 @@ from restore_tf.datasets.augmentation import AUGMENTATIONS, as_float, gray
 from restore_tf.errors import UserError
 
 # What a generator's numbers are for: the second word of its seed.
-_ORDER, _SAMPLE = 0, 1
+_ORDER, _SAMPLE, _NOISE, MIXTURE = 0, 1, 2, 3
 
 
 class Samples:
@@ -62,7 +62,7 @@ class Samples:
         """Returns sample `number`.
 
         Returns:
-          degraded: (crop, crop, channels) float32 in [0, 1].
+          degraded: (crop, crop, channels) float32 in [0, 1], or beyond where noise was added.
           sharp: the same place of the sharp picture, (crop * output_scale, …) likewise.
           seeds: (seed, number) as int32, each modulo 2^32: what a network draws noise from.
 
@@ -70,7 +70,7 @@ class Samples:
           UserError: names the pair that cannot be read or is smaller than the crop.
         """
         number = int(number)
-        index = pair_index(number, len(self._source), self._seed)
+        index = self._source.pair_of(number, self._seed)
         random = np.random.default_rng([self._seed, _SAMPLE, number])
 
         def place(size):
@@ -91,6 +91,9 @@ class Samples:
         degraded, sharp = (as_float(picture) for picture in pictures)
         if self._channels == 1:
             degraded, sharp = gray(degraded), gray(sharp)
+        noise = self._source.noise(index)
+        if noise is not None:  # after gray, which would weaken it
+            degraded = noise.add(degraded, np.random.default_rng([self._seed, _NOISE, number]))
         return degraded, sharp, seeds(self._seed, number)
 
 
@@ -132,17 +135,3 @@ def check_training(
             f"the sharp pictures are {scale} times as large as the degraded ones, but the network "
             f"makes them {output_scale} times as large; choose pairs or a network that fit."
         )
-
-
-def name_damage(source, samples: range, seed: int) -> str | None:
-    """Returns which of these samples' pairs cannot be read, or None when all can.
-
-    For use after a pipeline failed: an error inside tf.data is wrapped in TensorFlow's words.
-    """
-    for number in samples:
-        index = pair_index(number, len(source), seed)
-        try:
-            source.read(index)
-        except UserError:
-            return source.names[index]
-    return None

@@ -8,19 +8,15 @@ Imports no TensorFlow.
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from restore_tf.datasets import cropping, pairing
+from restore_tf.datasets import cropping, names, pairing
+from restore_tf.datasets.augmentation import Noise
+from restore_tf.datasets.samples import pair_index
 from restore_tf.errors import UserError
-
-# Data sets read from their published folder layout: datasets/<name>/layout.py.
-FOLDER_LAYOUTS = ("gopro", "reds", "hide", "realblur", "blur_dataset")
-NAMES = (*FOLDER_LAYOUTS, "folder", "synthetic")
-
 
 # From the (height, width) of a degraded picture, where its crop lies: (top, left), in pixels.
 Place = Callable[[tuple[int, int]], tuple[int, int]]
@@ -34,12 +30,45 @@ class Source:
       sizes: (height, width) of each degraded picture, or None where they are known only after
         decoding.
       output_scale: how many times larger than these the sharp pictures are.
+      parts: {label: source} of what a mixture is made of; of a single set nothing.
     """
 
     output_scale = 1
+    parts: Mapping[str, Source] = {}
 
     def __len__(self):
         return len(self.names)
+
+    def read_sharp_crop(self, index: int, corner: Sequence[int], crop: int) -> np.ndarray:
+        """Returns a square of a pair's sharp picture alone, (crop, crop, 3) uint8.
+
+        Args:
+          index: of the pair.
+          corner, crop: its (top, left) and side, in pixels of the sharp picture.
+        """
+        return cropping.cut(self.read(index)[1], corner, crop)
+
+    def pair_of(self, number: int, seed: int) -> int:
+        """Returns the index of the pair that training sample `number` shows."""
+        return pair_index(number, len(self), seed)
+
+    def noise(self, index: int) -> Noise | None:
+        """Returns what every training crop of this pair gets anew; None for nothing."""
+        return None
+
+    def changed(self, change: Callable[[str | None, Source], Source]) -> Source:
+        """Returns what `change` makes of this source, of a mixture part by part.
+
+        Args:
+          change: takes a part's label, None for a single set, and its source.
+        """
+        return change(None, self)
+
+    def cached(self) -> Source:
+        """Returns a source with every pair decoded in RAM."""
+        # Copies: what raw records hand out is a piece of their file.
+        pairs = (tuple(map(np.array, self.read(index))) for index in range(len(self)))
+        return MemorySource(self.names, pairs, self.output_scale)
 
 
 class FileSource(Source):
@@ -80,6 +109,10 @@ class FileSource(Source):
         return cropping.cut_pair(
             cropping.cut_file, degraded, sharp, corner, crop, self.output_scale
         )
+
+    def read_sharp_crop(self, index: int, corner: Sequence[int], crop: int) -> np.ndarray:
+        """See `Source.read_sharp_crop`; of a PNG no more is decoded than needed."""
+        return cropping.cut_file(self.pairs[index].sharp, corner, crop)
 
 
 class RecordSource(Source):
@@ -145,7 +178,8 @@ class SyntheticSource(Source):
 
     def __init__(self, pictures):
         self.names = pictures.names
-        self.sizes = [pictures.size] * len(pictures)
+        self.output_scale = pictures.scale
+        self.sizes = [tuple(side // pictures.scale for side in pictures.size)] * len(pictures)
         self._pictures = pictures
         self._pairs = [None] * len(pictures)
 
@@ -158,33 +192,27 @@ class SyntheticSource(Source):
         return pair
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `FileSource.read_crop`."""
+        """See `FileSource.read_crop`; without the noise that `noise` adds."""
         corner = place(self.sizes[index])
-        return cropping.cut_pair(cropping.cut, *self.read(index), corner, crop)
+        degraded, sharp = self.read(index)
+        if self._pictures.noise is not None:
+            degraded = sharp
+        return cropping.cut_pair(cropping.cut, degraded, sharp, corner, crop, self.output_scale)
+
+    def noise(self, index: int) -> Noise | None:
+        """See `Source.noise`."""
+        return self._pictures.noise
+
+    def cached(self) -> SyntheticSource:
+        """Makes every pair now; returns itself."""
+        for index in range(len(self)):
+            self.read(index)
+        return self
 
 
-def cached(source) -> MemorySource:
-    """Decodes every pair of a source into RAM."""
-    # Copies: what raw records hand out is a piece of their file.
-    pairs = (tuple(map(np.array, source.read(index))) for index in range(len(source)))
-    return MemorySource(source.names, pairs, source.output_scale)
-
-
-def default_config(name: str) -> str:
-    """Returns the configuration a data set has when none is named."""
-    if name == "synthetic":
-        from restore_tf.datasets.synthetic import CONFIGS
-
-        return CONFIGS[0]
-    if name == "folder":
-        return "pairs"
-    return _layout(name).CONFIGS[0]
-
-
-def _layout(name):
-    if name not in FOLDER_LAYOUTS:
-        raise UserError(f"--dataset {name}: no such data set; there are {', '.join(NAMES)}.")
-    return importlib.import_module(f"restore_tf.datasets.{name}.layout")
+def cached(source: Source) -> Source:
+    """Returns a source with every pair decoded in RAM."""
+    return source.cached()
 
 
 def open_source(
@@ -196,35 +224,38 @@ def open_source(
     degraded_dir: str | os.PathLike | None = None,
     sharp_dir: str | os.PathLike | None = None,
     seed: int = 0,
-    output_scale: int = 1,
+    output_scale: int | None = 1,
 ):
     """Opens one split of a data set.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `names.NAMES`.
       config: the set's configuration, None for its default.
       split: "train", "validation" or "test".
       data_dir: the published folder layout, or a TensorFlow Datasets directory with prepared
-        records of the set, which are then read instead.
+        records of the set, which are then read instead; for `synthetic` a folder of sharp photos in
+        place of the embedded ones, or None.
       degraded_dir, sharp_dir: the two folders of `folder`.
       seed: draws the training pictures of `synthetic`.
-      output_scale: how many times larger than the degraded pictures the sharp ones are.
+      output_scale: how many times larger than the degraded pictures the sharp ones are to be; None
+        for as large as they are.
 
     Raises:
       UserError: no such set, config or split; a missing folder or partner; a damaged file; two
         pictures of a pair whose sizes do not fit.
     """
-    if output_scale != 1 and name != "folder":
+    if name == "synthetic":
+        return _synthetic(config, split, data_dir, seed, output_scale)
+    if output_scale not in (1, None) and name != "folder":
         raise UserError(
             f"--dataset {name}: its two pictures of a pair have one size, but the network makes "
-            f"pictures {output_scale} times as large; use --dataset folder."
+            f"pictures {output_scale} times as large; use --dataset folder, or synthetic with "
+            f"--config bicubic{output_scale}."
         )
-    if name == "synthetic":
-        return _synthetic(config, split, seed)
     if name == "folder":
         pairs = _folder_pairs(split, data_dir, degraded_dir, sharp_dir)
-        return FileSource(pairs, output_scale)
-    layout = _layout(name)
+        return FileSource(pairs, output_scale or pairing.scale_of(pairs))
+    layout = names.layout(name)
     if data_dir is None:
         raise UserError(f"--dataset {name}: needs --data_dir, the folder that holds it.")
     from restore_tf.datasets import records
@@ -235,13 +266,20 @@ def open_source(
     return FileSource(layout.find_pairs(data_dir, config, split))
 
 
-def _synthetic(config, split, seed):
+def _synthetic(config, split, data_dir, seed, output_scale):
     from restore_tf.datasets.synthetic import CONFIGS, Synthetic
 
     # Held-out pictures are the same for every training seed, so that results can be compared.
-    return SyntheticSource(
-        Synthetic(config or CONFIGS[0], split, seed=seed if split == "train" else 0)
-    )
+    seed = seed if split == "train" else 0
+    pictures = Synthetic(config or CONFIGS[0], split, seed=seed, folder=data_dir)
+    if output_scale not in (pictures.scale, None):
+        advice = f"bicubic{output_scale}" if output_scale > 1 else CONFIGS[0]
+        raise UserError(
+            f"--config {pictures.config}: its sharp pictures are {pictures.scale} times as large "
+            f"as the degraded ones, but the network makes them {output_scale} times as large; use "
+            f"a configuration that fits, such as {advice}."
+        )
+    return SyntheticSource(pictures)
 
 
 def _folder_pairs(split, data_dir, degraded_dir, sharp_dir):

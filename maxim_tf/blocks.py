@@ -58,7 +58,7 @@ class GatingUnit(Block):
 
 
 class GMLP(Block):
-    """Gated MLP over the grid or over blocks (figure 2).
+    """Gated MLP over the grid or over blocks, one of the two in a `MAB` (figure 3).
 
     Args:
       channels: width.
@@ -82,7 +82,7 @@ class GMLP(Block):
 
 
 class MAB(Block):
-    """Multi-axis gated MLP block (figure 2): half the channels over the grid, half over blocks.
+    """Multi-axis gated MLP block (figure 3): half the channels over the grid, half over blocks.
 
     The grid's half mixes pixels far apart, the blocks' half those close together.
     """
@@ -172,7 +172,7 @@ class Gate(Block):
 
 
 class CrossGatingBlock(Block):
-    """Cross gating block (figure 2): two features gate each other.
+    """Cross gating block (figure 2c): two features gate each other.
 
     Args:
       channels: width of what comes out.
@@ -243,7 +243,7 @@ class SAM(Block):
 
 
 class UNetBlock(Block):
-    """Encoder block (figure 2): 1x1 convolution, then pairs of MAB and RCAB, plus the shortcut.
+    """Encoder block (figure 2b): 1x1 convolution, then pairs of MAB and RCAB, plus the shortcut.
 
     Args:
       channels: width of what comes out.
@@ -288,7 +288,7 @@ class UNetBlock(Block):
 
 
 class BottleneckBlock(Block):
-    """Bottleneck block (figure 2): 1x1 convolution, then pairs of MAB and RDCAB, plus shortcut."""
+    """Bottleneck block (figure 2b): 1x1 convolution, pairs of MAB and RDCAB, plus shortcut."""
 
     def __init__(self, channels, size, num_groups, **kwargs):
         super().__init__(**kwargs)

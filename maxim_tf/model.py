@@ -28,16 +28,12 @@ import math
 import keras
 from keras import ops
 
-from maxim_tf.blocks import SAM, BottleneckBlock, CrossGatingBlock, Skips, UNetBlock
-from maxim_tf.parts import Conv, ConvTranspose, Layout, Resize
-from restore_tf.networks.layers import Block
+from maxim_tf.parts import Layout
+from maxim_tf.stage import LEVELS, Stage, block_sizes
 from restore_tf.networks.restorer import Restorer
 from restore_tf.networks.tiler import BlendedTile
 
-LEVELS = 3  # "depth" in the authors' code; every published model has 3
-_HIGH_LEVELS = 2  # levels that have the larger blocks; the rest and the bottleneck the smaller
-
-# Names as in the paper's table 8: S or M for the width, then the number of stages.
+# Named as in the authors' code: S or M for the width, then the number of stages.
 VARIANTS = {
     "maxim": {"features": 32, "num_stages": 3},
     "maxim_s1": {"features": 32, "num_stages": 1},
@@ -49,175 +45,11 @@ VARIANTS = {
 }
 
 
-class Decoder(Block):
-    """Decoder block: a transposed convolution and the skip features, then as the encoder block."""
-
-    def __init__(self, channels, size, inputs, num_groups, skips, **kwargs):
-        super().__init__(**kwargs)
-        self.skips = skips
-        with keras.name_scope(self.name):
-            self.up = ConvTranspose(inputs, channels, name="ConvTranspose_0")
-            widths = [channels] * (1 + LEVELS)
-            self.block = UNetBlock(channels, size, widths, num_groups, name="UNetEncoderBlock_0")
-
-    def call(self, x, features, layout):
-        """Takes features at half the size, and the skips of all levels, finest first."""
-        kernel, bias = self.block.conv.matrix()
-        above, beside = ops.split(kernel, [kernel.shape[-1]])
-        shortcut = self.up.then(x, above, bias) + self.skips.then(features, beside)
-        return self.block(shortcut, layout=layout)
-
-
-class Stage(Block):
-    """One stage: an encoder-decoder with cross gating on its skips (figure 2).
-
-    Args:
-      number: which stage, from 0.
-      last: whether the network was trained to end here.
-      runs_on: whether another stage follows that is run.
-      config: the network's, see `MAXIM`.
-    """
-
-    def __init__(self, number, last, runs_on, config, channels, **kwargs):
-        super().__init__(**kwargs)
-        self.scales = config["num_supervision_scales"]
-        self.runs_on = runs_on
-        groups = config["num_groups"]
-        later = number > 0
-        widths = [config["features"] * 2**level for level in range(LEVELS)]
-        sizes = _sizes(config)
-        prefix = f"stage_{number}_"
-        levels = range(LEVELS)
-        supervised = range(self.scales)
-
-        self.inputs = [
-            Conv(channels, widths[i], 3, name=f"{prefix}input_conv_{i}") for i in supervised
-        ]
-        self.fusions, self.encoders, self.downs = [], [], []
-        if later:
-            self.fusions = [
-                CrossGatingBlock(widths[i], sizes[i], name=f"{prefix}input_fuse_sam_{i}")
-                for i in supervised
-            ]
-        for i in levels:
-            name = f"{prefix}encoder_block_{i}"
-            inputs = [widths[max(i - 1, 0)]] + [widths[i]] * (i in supervised)
-            self.encoders.append(
-                UNetBlock(widths[i], sizes[i], inputs, groups, cross_gating=later, name=name)
-            )
-            with keras.name_scope(name):
-                self.downs.append(Conv(widths[i], widths[i], 4, strides=2, name="Conv_1"))
-        self.bottleneck = [
-            BottleneckBlock(widths[-1], sizes[-1], groups, name=f"{prefix}global_block_{b}")
-            for b in range(config["num_bottleneck_blocks"])
-        ]
-        self.skip_gates, self.skips, self.decoders = [], [], []
-        for i in levels:
-            below = widths[min(i + 1, LEVELS - 1)]
-            self.skip_gates.append(
-                CrossGatingBlock(
-                    widths[i],
-                    sizes[i],
-                    x_channels=LEVELS * widths[i],
-                    y_channels=below,
-                    up=True,
-                    name=f"{prefix}cross_gating_block_{i}",
-                )
-            )
-            first = 2 * LEVELS**2 * number + LEVELS * (LEVELS - 1 - i)
-            self.skips.append(_skips(widths, i, levels, first))
-            self.decoders.append(
-                Decoder(
-                    widths[i],
-                    sizes[i],
-                    below,
-                    groups,
-                    _skips(widths, i, levels[::-1], first + LEVELS**2),
-                    name=f"{prefix}decoder_block_{i}",
-                )
-            )
-        self.sams, self.outputs = [], []
-        for i in supervised:
-            if last:
-                name = f"{prefix}output_conv_{i}"
-                self.outputs.append(Conv(widths[i], channels, 3, dtype="float32", name=name))
-            else:
-                name = f"{prefix}supervised_attention_module_{i}"
-                self.sams.append(SAM(widths[i], channels, image_only=not runs_on, name=name))
-
-    def call(self, images, layouts, previous=None):
-        """Computes the stage's features; `restore` makes pictures of them.
-
-        Args:
-          images: finest first, (batch, h / 2^i, w / 2^i, channels).
-          layouts: of the levels, finest first, then of the bottleneck.
-          previous: of the stage before, None in the first stage: the features that its SAMs gated,
-            and the sums of its encoder's and its decoder's features, finest first.
-
-        Returns:
-          The encoder's and the decoder's features, finest first.
-        """
-        gated, carried = previous or ([None] * self.scales, [None] * LEVELS)
-        fused = [conv(image) for conv, image in zip(self.inputs, images, strict=True)]
-        for i, fusion in enumerate(self.fusions):
-            fused[i], _ = fusion(fusion.conv_x(fused[i]), gated[i], layout=layouts[i])
-
-        encoded, x = [], fused[0]
-        for i, (encoder, down) in enumerate(zip(self.encoders, self.downs, strict=True)):
-            shortcut = encoder.shortcut(x, fused[i] if i < len(fused) else None)
-            encoded.append(encoder(shortcut, previous=carried[i], layout=layouts[i]))
-            x = down(encoded[i])
-        for block in self.bottleneck:
-            x = block(x, layout=layouts[-1])
-
-        skips, y = [None] * LEVELS, x
-        for i in reversed(range(LEVELS)):
-            gate = self.skip_gates[i]
-            x0 = self.skips[i].then(encoded, *gate.conv_x.matrix())
-            skips[i], y = gate(x0, y, layout=layouts[i])
-        decoded = [None] * LEVELS
-        for i in reversed(range(LEVELS)):
-            x = decoded[i] = self.decoders[i](x, skips, layout=layouts[i])
-        return encoded, decoded
-
-    def restore(self, images, decoded):
-        """The restored images, and the features that the SAMs gated where another stage follows.
-
-        Not a part of `call`, which under mixed precision would round the images.
-
-        Args:
-          images: as `call`'s.
-          decoded: the decoder's features.
-        """
-        if self.outputs:
-            ends = zip(self.outputs, decoded, images, strict=False)
-            return [conv(x) + image for conv, x, image in ends], None
-        ends = list(zip(self.sams, decoded, images, strict=False))
-        if not self.runs_on:
-            return [sam.restore(x, image) for sam, x, image in ends], None
-        gated, restored = zip(*(sam(x, image) for sam, x, image in ends), strict=True)
-        return list(restored), gated
-
-
+# Named as in the authors' code: S or M for the width, then the number of stages.
 def subsample(images, level):
     """Nearest-neighbour resize to 1 / 2^level with half-pixel centres: pixels 1, 3, … or 2, 6, …"""
     step = 2**level
     return images[:, step // 2 :: step, step // 2 :: step] if level else images
-
-
-def _skips(widths, own, levels, first):
-    """`Resize` layers to the level `own`, numbered from `first` over the whole network."""
-    resizes = []
-    for number, level in enumerate(levels, first):
-        name = f"UpSampleRatio_{number}"
-        resizes.append(Resize(widths[level], widths[own], level - own, name=name))
-    return Skips(resizes, list(levels), own)
-
-
-def _sizes(config):
-    """Block and grid sizes of the levels, finest first, then of the bottleneck."""
-    high, low = config["block_size_hr"], config["block_size_lr"]
-    return [high if level < _HIGH_LEVELS else low for level in range(LEVELS)] + [low]
 
 
 @keras.saving.register_keras_serializable(package="maxim_tf")
@@ -240,7 +72,9 @@ class MAXIM(Restorer):
     padding = "reflect"
     # Trained on 256x256: on larger pictures a grid cell and the pooling of the attention cover more
     # than they ever saw, and tiles of that size come out better than the whole.
-    blended_tile = BlendedTile(side=256, overlap=64, smallest=128)
+    # They begin where the bottleneck's pixels do: multiples of 64 would take 45 tiles of a frame of
+    # 1280x720 in place of 28.
+    blended_tile = BlendedTile(side=256, overlap=64, smallest=128, step=2**LEVELS)
 
     def __init__(
         self,
@@ -271,7 +105,7 @@ class MAXIM(Restorer):
             "stages": stages,
         }
         self.stages = stages or num_stages
-        sizes = _sizes(self._config)
+        sizes = block_sizes(self._config)
         self.size_multiple = math.lcm(*(size * 2**level for level, size in enumerate(sizes)))
         with keras.name_scope(self.name):
             self.parts = [
@@ -310,7 +144,7 @@ class MAXIM(Restorer):
     def _layouts(self, images):
         _, height, width, _ = ops.shape(images)
         features, layouts = self._config["features"], []
-        for level, size in enumerate(_sizes(self._config)):
+        for level, size in enumerate(block_sizes(self._config)):
             channels = features * 2 ** min(level, LEVELS - 1)
             layouts.append(Layout(size, height // 2**level, width // 2**level, channels))
         return layouts

@@ -1,7 +1,8 @@
 """Trainings of MAXIM: the paper's tasks, deblurring first, and a light one for minutes on a CPU.
 
 The authors never published their training code. Every number has its source beside it: "paper" is
-Tu et al. 2022, section 4.1; "ours" is a choice of ours where the paper's number is not known to us.
+Tu et al. 2022 as we know it, not looked up again there; "ours" is a choice of ours where the
+paper's number is not known to us.
 
 Not built: MixUp. The paper mixes each pair with another one with probability 0.5; augmentations
 here take one pair and a seed, so that sample n never depends on which others are in its batch.
@@ -12,6 +13,7 @@ from __future__ import annotations
 from maxim_tf.model import MAXIM, VARIANTS
 from maxim_tf.published import PUBLISHED
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.experiments.quick import quick_training
 
 __all__ = ["PUBLISHED", "RECIPES", "VARIANTS", "build"]
 
@@ -32,7 +34,7 @@ def _recipe(model, recipe, stages, dataset, config):
         network=network,
         dataset=dataset,
         config=config,
-        loss="charbonnier_frequency",  # paper, equation of section 3.4
+        loss="charbonnier_frequency",  # paper
         steps=500_000,  # ours
         batch=16,  # ours
         crop=256,  # paper
@@ -105,28 +107,15 @@ def fivek(model: str = "maxim") -> Experiment:
 
 def quick(model: str = "maxim") -> Experiment:
     """A light MAXIM on out-of-focus blur, for some minutes on two CPU cores. Not the paper's."""
-    return Experiment(
-        model=model,
-        recipe="quick",
-        network={
-            "features": 8,
-            "num_stages": 1,
-            "num_groups": 1,
-            "num_bottleneck_blocks": 1,
-            "block_size_hr": 8,
-            "block_size_lr": 4,
-        },
-        dataset="synthetic",
-        config="defocus",
-        loss="charbonnier_frequency",
-        steps=2000,
-        batch=4,
-        crop=64,
-        augment=("flip_rotate",),
-        learning_rate=1e-3,
-        end_learning_rate=1e-5,
-        schedule="cosine",
-    )
+    network = {
+        "features": 8,
+        "num_stages": 1,
+        "num_groups": 1,
+        "num_bottleneck_blocks": 1,
+        "block_size_hr": 8,
+        "block_size_lr": 4,
+    }
+    return quick_training(model, network, "charbonnier_frequency", crop=64)
 
 
 RECIPES = {

@@ -24,15 +24,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from mprnet_tf.blocks import (
-    SAM,
-    Decoder,
-    Encoder,
-    ORSNet,
-    ShallowFeatures,
-    SharedPReLU,
-    convolution,
-)
+from mprnet_tf.attention import SharedPReLU, convolution
+from mprnet_tf.blocks import SAM, Decoder, Encoder, ORSNet, ShallowFeatures
 from restore_tf.networks.restorer import Restorer
 from restore_tf.networks.tiler import BlendedTile
 

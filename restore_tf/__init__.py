@@ -8,6 +8,7 @@ Importing this imports neither TensorFlow nor Keras; using it does.
 """
 
 import importlib
+import importlib.metadata
 
 _HOMES = {
     "load_model": "weights.load",
@@ -19,6 +20,8 @@ __all__ = ["load_model", "metrics", "restore"]
 
 
 def __getattr__(name):
+    if name == "__version__":
+        return importlib.metadata.version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = importlib.import_module(f"{__name__}.{_HOMES[name]}")

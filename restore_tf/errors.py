@@ -1,5 +1,21 @@
 """The one exception for everything a user can put right."""
 
+import unicodedata
+
+_BREAKING = ("Cc", "Zl", "Zp")  # Unicode's controls and ends of lines and paragraphs
+
+
+def one_line(text: str) -> str:
+    """Returns a text with what would end its line, or steer a terminal, as escapes: "a\\n.jpg"."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _BREAKING
+        else character
+        for character in text
+    )
+
 
 class UserError(ValueError):
     """Bad input: a missing folder, an unpaired file, a truncated picture, an unknown value.
@@ -9,3 +25,6 @@ class UserError(ValueError):
     """
 
     exit_code = 2
+
+    def __init__(self, message: str = ""):
+        super().__init__(one_line(str(message)))

@@ -10,6 +10,7 @@ import itertools
 
 from restore_tf.experiments.candidate import Candidate
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.experiments.quick import quick_training
 from srn_tf.model import SRN, VARIANTS
 
 _GOPRO_TRAINING_PAIRS = 2103
@@ -46,26 +47,10 @@ def gopro(model: str = "srn") -> Experiment:
 
 
 def quick(model: str = "srn") -> Experiment:
-    """A light SRN on out-of-focus blur, for ten minutes on two CPU cores. Not the paper's.
-
-    Free camera shake takes hours to learn; blur of a fixed, round shape takes minutes.
-    """
-    return Experiment(
-        model=model,
-        recipe="quick",
-        network={**VARIANTS[model], "width": 8, "res_blocks": 2, "global_skip": True},
-        dataset="synthetic",
-        config="defocus",
-        loss="multi_scale_squared_error",
-        steps=2000,
-        batch=4,
-        crop=96,
-        augment=("flip_rotate",),
-        learning_rate=1e-3,
-        end_learning_rate=1e-5,
-        schedule="cosine",
-        recurrent_clip_norm=3.0,
-    )
+    """A light SRN on out-of-focus blur, for ten minutes on two CPU cores. Not the paper's."""
+    network = {**VARIANTS[model], "width": 8, "res_blocks": 2, "global_skip": True}
+    loss = "multi_scale_squared_error"
+    return quick_training(model, network, loss, crop=96, recurrent_clip_norm=3.0)
 
 
 RECIPES = {"gopro": gopro, "quick": quick}

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -165,6 +166,18 @@ def test_evaluate_does_not_delete_what_it_scores(run, data, tmp_path, capsys):
     assert tree(output) == before
 
 
+@pytest.mark.parametrize("place", ["input", "target", "input/deep/out", "link"])
+def test_results_do_not_come_among_the_pictures(run, tmp_path, capsys, place):
+    """There they would be pictures without a partner, or pairs of the next evaluation."""
+    data = pairs(tmp_path / "data", count=2)
+    (data / "link").symlink_to("target")
+    before = tree(data)
+    line = one_line(capsys, evaluate.main(evaluation(run, data, data / place)))
+    assert f"{data / place}: lies among the pictures to be scored" in line
+    assert tree(data) == before
+    assert evaluate.main(evaluation(run, data, data, "--metrics=psnr")) == 0  # beside them
+
+
 def test_evaluate_replaces_its_own_results_alone(run, data, tmp_path, capsys):
     output = tmp_path / "out"
     assert evaluate.main(evaluation(run, data, output, "--metrics=psnr")) == 0
@@ -249,17 +262,19 @@ def test_export_replaces_its_own_files_alone(run, data, tmp_path, capsys):
     assert recorded.count("saved_model/1") == recorded.count("saved_model/2") == 1
 
 
-def test_an_interrupted_evaluation_changes_nothing(run, data, tmp_path, monkeypatch):
-    output = tmp_path / "out"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_evaluation_changes_nothing(run, data, tmp_path, monkeypatch, number):
+    output, handler = tmp_path / "out", signal.getsignal(number)
     assert evaluate.main(evaluation(run, data, output, "--metrics=psnr")) == 0
     before = tree(output)
 
     def interrupt(*arguments):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr("restore_tf.evaluation.score.score", interrupt)
-    assert evaluate.main(evaluation(run, data, output)) == cli.INTERRUPTED
+    assert evaluate.main(evaluation(run, data, output)) == 128 + number  # as shells report it
     assert tree(output) == before
+    assert signal.getsignal(number) == handler
 
 
 # --- Finished weights are not trained over; the record is true.
@@ -286,6 +301,14 @@ def _without_list(run):
     (run / "checkpoints" / "checkpoint").unlink()
 
 
+def _metrics_without_checkpoint(run):
+    """As `_converted`, with the table of a training whose checkpoints and weights are gone."""
+    rows = (run / "metrics.csv").read_bytes()
+    _converted(run)
+    (run / "best.weights.h5").unlink()
+    (run / "metrics.csv").write_bytes(rows)
+
+
 def _weights_alone(run):
     _converted(run)
     (run / "experiment.json").unlink()
@@ -310,6 +333,24 @@ def _linked_weights(run):
 
 
 @pytest.mark.parametrize(
+    "name", ["best.weights.h5", "metrics.csv", "samples", "tensorboard", "checkpoints"]
+)
+def test_what_a_resumed_training_cannot_write_is_found_before_it(run, data, capsys, name):
+    """A folder where a file goes, or the other way round."""
+    path = run / name
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.write_bytes(b"mine")
+    else:
+        path.unlink()
+        (path / "mine").mkdir(parents=True)
+    before = tree(run)
+    line = one_line(capsys, train.main(training(data, run, "--steps=3")))
+    assert f"{path}: is in the way, expected a " in line
+    assert tree(run) == before
+
+
+@pytest.mark.parametrize(
     ("prepare", "said"),
     [
         (_without_checkpoints, "has weights (best.weights.h5) but no checkpoint"),
@@ -317,6 +358,7 @@ def _linked_weights(run):
         (_without_list, "has weights (best.weights.h5) but no checkpoint"),
         (_of_another_backend, "was trained on another Keras backend"),
         (_weights_alone, "has weights (best.weights.h5) but no checkpoint"),
+        (_metrics_without_checkpoint, "metrics.csv: is in the way, and there is no checkpoint"),
         (_foreign_metrics, "metrics.csv: is in the way"),
         (_foreign_samples, "samples: is in the way"),
         (_linked_weights, "best.weights.h5: is a link"),
@@ -328,20 +370,43 @@ def test_training_refuses_what_it_would_replace(run, data, capsys, prepare, said
     for more in ([], ["--noresume"], ["--steps=9"]):
         line = one_line(capsys, train.main(training(data, run, "--steps=2", *more)))
         assert said in line
-    if (run / "experiment.json").exists() and prepare is not _linked_weights:
+    if (run / "experiment.json").exists() and "has weights" in said:
         assert f"--init_from {run}" in line  # which works, with another --workdir
     assert tree(run.parent) == before
 
 
-def test_a_training_killed_before_its_first_checkpoint_begins_anew(run, data, capsys):
-    _without_checkpoints(run)
-    (run / "checkpoints").mkdir()
-    one_line(capsys, train.main(training(data, run, "--steps=2")))  # emptied by hand
-    run_directory.begin(run)  # as the command leaves it until there is a checkpoint
-    assert train.main(training(data, run, "--steps=2")) == 0
+def test_a_training_killed_before_its_first_checkpoint_is_resumed(data, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+
+    class Killed(BaseException):
+        """Ends a run as abruptly as a process' end would."""
+
+    def kill(*arguments, **options):
+        raise Killed
+
+    from restore_tf.training.run_log import RunLog
+
+    words = training(data, run, "--steps=4", "--validate_every=1", "--checkpoint_every=4")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLog, "advance", kill)  # within the first step
+        with pytest.raises(Killed):
+            train.main(words)
+    assert run_directory.checkpoint_step(run) == 0
+    drawn = (run / "checkpoints" / "ckpt-0.index").read_bytes()
+    assert train.main([*words, "--steps=2"]) == 0
+    assert (run / "checkpoints" / "ckpt-0.index").read_bytes() == drawn  # not begun anew
     assert run_directory.checkpoint_step(run) == 2
-    _without_list(run)
-    one_line(capsys, train.main(training(data, run, "--steps=2")))
+
+
+def test_a_record_alone_is_trained(run, data, capsys):
+    """Of a training that was killed before it wrote anything else."""
+    (run / "checkpoints" / "notes").write_text("")
+    for name in os.listdir(run):
+        if name not in ("experiment.json", "checkpoints"):
+            shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    assert train.main(training(data, run, "--steps=2")) == 0
 
 
 def test_fewer_steps_train_nothing_and_the_record_stays(run, data, capsys):

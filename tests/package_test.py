@@ -34,6 +34,7 @@ def imported(module):
             "srn_tf.model, mprnet_tf.model, maxim_tf.model, deblurgan_tf.model",
             {"tensorflow_datasets"},
         ),
+        ("baselines_tf.dncnn, baselines_tf.edsr", {"tensorflow_datasets"}),
     ],
 )
 def test_imports_stay_light(module, absent):
@@ -49,7 +50,7 @@ def hook(event, arguments):
     if event.split(".")[0] in ("socket", "subprocess", "os", "shutil", "open"):
         seen.append((event, str(arguments[0]) if arguments else "", arguments[1:]))
 sys.addaudithook(hook)
-import srn_tf, mprnet_tf, maxim_tf, deblurgan_tf, restore_tf
+import srn_tf, mprnet_tf, maxim_tf, baselines_tf, deblurgan_tf, restore_tf
 for event, path, rest in seen:
     harmless = event in ("os.listdir", "os.scandir") or path.endswith((".py", ".pyc", ".so"))
     if not harmless or (event == "open" and rest[0] not in (None, "r", "rb")):
@@ -80,6 +81,10 @@ def test_papers_networks_by_name():
     assert python(f"{code}; print(SRN.__name__, MPRNet.__name__, MAXIM.__name__)") == (
         "SRN MPRNet MAXIM\n"
     )
+    code = "from baselines_tf import EDSR, SRCNN, DnCNN, UNet"
+    assert python(
+        f"{code}; print(SRCNN.__name__, DnCNN.__name__, UNet.__name__, EDSR.__name__)"
+    ) == ("SRCNN DnCNN UNet EDSR\n")
 
 
 def test_public_api():
@@ -119,7 +124,9 @@ def test_the_wheel_owns_only_our_names(wheel):
         "srn_tf",
         "mprnet_tf",
         "maxim_tf",
+        "baselines_tf",
         "deblurgan_tf",
+        "diffusion_tf",
     }
     assert "restore_tf/datasets/__init__.py" not in names  # the checkout's bridge
     assert "restore_tf/datasets/gopro/layout.py" in names
@@ -128,6 +135,8 @@ def test_the_wheel_owns_only_our_names(wheel):
     assert "restore_tf/evaluation/page/templates/report.html" in names
     shipped = {"LICENSE", "MODEL_CARD.md", "NOTICE", "best.weights.npz", "experiment.json"}
     assert {f"maxim_tf/weights/maxim_deblurring_stage1/{name}" for name in shipped} <= set(names)
+    shipped = shipped - {"best.weights.npz"} | {"best.weights.h5"}
+    assert {f"baselines_tf/weights/dncnn_gray_25/{name}" for name in shipped} <= set(names)
     assert not [name for name in names if "dummy_data" in name]
 
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restore_tf.commands import cli
+
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))]
 PAGES += sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("*_tf/README.md"))
-VERBS = "train evaluate restore export convert weights average serve client stream".split()
+PAGES += ["datasets/README.md"]
 
 # The README's commands that the slow test runs, and what is put in the place of their words.
 TINY = "--steps=1 --validate_every=1 --validation_pictures=1 --set=batch=1 --set=crop=32".split()
@@ -46,7 +48,7 @@ def commands(page):
             line = line.strip()
             found = re.match(r"(?:\S*python3? )?(?:(\w+)\.py|restore-tf (\w+))(?: |$)", line)
             verb = found and (found[1] or found[2])
-            if verb in VERBS:
+            if verb in cli.VERBS:
                 rest = re.sub(r"\s#\s.*", "", line[found.end() :]).replace("…", "")
                 if rest.count("'") % 2:  # the end of a command that another one quotes
                     rest = rest.replace("'", "")
@@ -56,7 +58,7 @@ def commands(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_flag_exists(page):
     for verb, words, line in commands(page):
-        values = importlib.import_module(f"restore_tf.commands.{verb}")._flags()
+        values = importlib.import_module(f"restore_tf.commands.{verb}").define_flags()
         words = [word for word in words if not word.startswith("[")]
         try:
             values([verb, *words])

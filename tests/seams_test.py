@@ -1,38 +1,25 @@
 """What a paper may decide, proven by papers that no shared code knows (tests/toys)."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 import skimage.color
 import tensorflow as tf
 from PIL import Image
+from tiny_training import toys as toys
 
 import restore_tf
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
 from restore_tf.export import checked, fresh_process, samples, saved_model
-from restore_tf.export.tflite import make
-from restore_tf.inference.tflite_model import LiteModel
 from restore_tf.networks import noise
 
 TOYS = ["enlarger", "onlyluma", "sampler"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def announced():
-    """The toys' folder on the path, their entry points beside them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).with_name("toys")))
-        papers.refresh()
-        yield
-    papers.refresh()
-
-
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, toys):
     """{toy: run directory with drawn weights}."""
     folder, made = tmp_path_factory.mktemp("runs"), {}
     for name in TOYS:
@@ -166,27 +153,12 @@ def test_saved_models_give_keras_numbers(runs, name, tmp_path):
 
 
 @pytest.mark.slow
-def test_saved_models_run_without_this_package_or_the_paper(runs, tmp_path):
-    pictures = samples.load(count=1)
-    for name in TOYS:
-        model = restore_tf.load_model(runs[name])
-        entry = checked.export_saved_model(model, tmp_path / name, pictures)
-        assert entry["parameters"] == model.count_params()
+def test_an_enlargers_saved_model_is_checked_and_written(runs, tmp_path):
+    model = restore_tf.load_model(runs["enlarger"])
+    entry = checked.export_saved_model(model, tmp_path, samples.load(count=1))
+    assert entry["parameters"] == model.count_params()
+
+
+def test_saved_models_run_without_the_papers_package():
+    """`conformance_test` runs the toys' so."""
     assert "toy_papers" in fresh_process.packages()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TOYS)
-def test_tflite_files_restore_any_size(runs, name, tmp_path):
-    pictures = samples.Samples((photo(48, 48, np.uint8),), None, "here")
-    (row,) = make.export(
-        runs[name], {}, tmp_path, sizes=[(32, 32)], kinds=["float32"], samples=pictures
-    )
-    assert row["written"], row["reason"]
-    lite, model = LiteModel(tmp_path / row["file"]), restore_tf.load_model(runs[name])
-    image = photo(32, 32)
-    np.testing.assert_allclose(
-        restore_tf.restore(lite, image), restore_tf.restore(model, image, whole=True), atol=1e-5
-    )
-    scale = model.output_scale
-    assert restore_tf.restore(lite, photo(45, 50)).shape == (45 * scale, 50 * scale, 3)

@@ -18,9 +18,9 @@ from restore_tf.training.options import Options
 from restore_tf.weights.load import load_model
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def toys():
-    """Announces the papers of tests/toys."""
+    """Announces the papers of tests/toys to the tests of a module that imports this."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(__file__).with_name("toys")))
         papers.refresh()
@@ -41,7 +41,7 @@ def simple(**changes):
 def tiny(**changes):
     """A recipe of a small SRN."""
     recipe = experiment.load_recipe("srn", "quick")
-    network = {**recipe.network, "width": 4, "res_blocks": 1, "scales": 2}
+    network = {**recipe.network, "width": 4, "res_blocks": 0, "scales": 2}
     changes = {"network": network, "steps": 6, "batch": 2, "crop": 16} | changes
     return dataclasses.replace(recipe, **changes)
 

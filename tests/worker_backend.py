@@ -20,7 +20,7 @@ from restore_tf.networks import losses
 from restore_tf.training.options import Options
 
 COMMAND = (
-    "train.py --model=srn --set=network.width=4 --set=network.res_blocks=1 --set=network.scales=2 "
+    "train.py --model=srn --set=network.width=4 --set=network.res_blocks=0 --set=network.scales=2 "
     "--set=batch=2 --set=crop=32 --steps=4 --checkpoint_every=2 --validate_every=4 "
     "--log_every=2 --validation_pictures=1"
 ).split()
@@ -50,7 +50,7 @@ def trainings(folder):
     sys.path.insert(0, str(Path(__file__).with_name("toys")))
     papers.refresh()
     done = {"exit code": command.main([*COMMAND, f"--workdir={folder / 'command'}"])}
-    recipe = simple(ema_momentum=0.9, plateau_patience=1, global_clip_norm=1e-2)
+    recipe = simple(ema_momentum=0.9, plateau_patience=1, global_clip_norm=1e-2, best_metric="loss")
     train(folder / "whole", recipe)
     done["broken off at"] = train(folder / "parts", recipe, [StopAt(3)])
     train(folder / "parts", recipe)

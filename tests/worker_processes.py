@@ -1,4 +1,4 @@
-"""Trainings as processes of their own: one, or two workers on this machine."""
+"""Trainings as processes of their own: two workers on this machine."""
 
 import json
 import os
@@ -12,18 +12,13 @@ from restore_tf.commands import local_workers
 
 # Enough for a few steps of a light network.
 FLAGS = (
-    "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=1 "
+    "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=0 "
     "--set=network.scales=2 "
     "--set=batch=4 --set=crop=32 --set=ema_momentum=0.9 --set=global_clip_norm=1.0 "
     "--checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
 ).split()
 
 COMMAND = [sys.executable, "-m", "restore_tf.commands.train", *FLAGS]
-
-
-def start(workdir, *flags):
-    """Starts a training of one process."""
-    return _begin([*COMMAND, f"--workdir={workdir}", *flags])
 
 
 def start_two(workdir, *flags):

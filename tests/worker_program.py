@@ -1,6 +1,7 @@
 """What every worker does in `multiworker_options_test.py`, by the Python API: python … FOLDER.
 
-Writes down what it saw as FOLDER/INDEX.json; who starts it sets TF_CONFIG.
+One pair of processes trains every case, one after another: starting them takes longer than a case.
+Each writes down what it saw as FOLDER/INDEX.json; who starts them sets TF_CONFIG.
 """
 
 import json
@@ -19,6 +20,27 @@ from restore_tf.experiments import experiment
 from restore_tf.training import strategies
 from restore_tf.training.state import State
 from restore_tf.training.step import make_step
+
+# {what: (changes of `tiny`, options of a training, micro-batches of one device, of each of two
+# workers)}. In 16 bits all go image by image: rounding is then the same, and only sums in float32
+# are taken in another order.
+CASES = {
+    "micro-batches": ({"recurrent_clip_norm": 1e-3}, {}, 1, 2),
+    "progressive patches": ({"progressive": ((4, 24, 4),)}, {"seed": 5}, 1, 1),
+    "mixed_bfloat16": ({"steps": 1}, {"precision": "mixed_bfloat16"}, 4, 2),
+    "mixed_float16": ({"steps": 1}, {"precision": "mixed_float16"}, 4, 2),
+}  # in 16 bits a weight that differs in its last bit rounds otherwise from the second step on
+
+
+def train_case(name, folder, workers=1, strategy="one"):
+    """Trains a case into a folder of its name; returns that."""
+    changes, options, *parts = CASES[name]
+    recipe = tiny(
+        **{"steps": 8, "batch": 4, "ema_momentum": 0.9, "global_clip_norm": 1.0} | changes
+    )
+    options = options | {"validate_every": 5, "log_every": 1, "accumulate": parts[workers - 1]}
+    run(folder / name, recipe, strategy=strategy, **options)
+    return folder / name
 
 
 def recording(calls, validations):
@@ -66,17 +88,42 @@ def overflow(strategy, index):
     return {"after the overflow": do(bad), "after a good step": do(images)}
 
 
+def fine_tune(folder, strategy):
+    """Starts from another run; its rate falls on plateaus, and it ends early."""
+    frozen = tiny(
+        steps=40,
+        batch=4,
+        schedule="constant",
+        learning_rate=1e-12,
+        end_learning_rate=3e-13,
+        plateau_patience=1,
+        plateau_factor=0.5,
+    )
+    run(
+        folder / "fine-tuned",
+        frozen,
+        strategy=strategy,
+        init_from=str(folder / "micro-batches"),
+        validate_every=2,
+        log_every=1,
+        early_stopping=3,
+    )
+
+
 def main(folder):
     """Does it all and writes it down."""
     strategy = strategies.make_strategy("multiworker")
     index = strategy.cluster_resolver.task_id
     seen = overflow(strategy, index)
+    for name in CASES:
+        train_case(name, folder, workers=2, strategy=strategy)
+    fine_tune(folder, strategy)
     seen |= {"calls": [], "validations": []}
     recorder = recording(seen["calls"], seen["validations"])
-    run(folder / "record", tiny(steps=5), strategy=strategy, callbacks=[recorder])
     frozen = tiny(steps=40, learning_rate=1e-12, end_learning_rate=1e-12)
     stopper = keras.callbacks.EarlyStopping(monitor="val_psnr", mode="max", patience=2)
-    result = run(folder / "stopped", frozen, strategy=strategy, callbacks=[stopper])
+    callbacks = [recorder, stopper]
+    result = run(folder / "stopped", frozen, strategy=strategy, callbacks=callbacks)
     seen["stopped at"] = result.step
     (folder / f"{index}.json").write_text(json.dumps(seen))
 

@@ -20,11 +20,12 @@ From a folder of frames, or a folder of such folders, of any strength of blur:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(average, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(average, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
-    from restore_tf.datasets.averaging import MODES
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
+    from restore_tf.datasets.exposure import MODES
 
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731

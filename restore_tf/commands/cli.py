@@ -11,12 +11,17 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from restore_tf.errors import UserError
-from restore_tf.system import log, outputs
+from restore_tf.errors import UserError, one_line
+from restore_tf.system import log, outputs, signals
+from restore_tf.system.version import version
 
-VERBS = "train evaluate restore export convert weights average serve client stream".split()
+VERBS = (
+    "train sweep evaluate restore export convert weights chain average samples serve client stream "
+    "doctor"
+).split()
 USER_ERROR = 2
-INTERRUPTED = 130  # what shells report for SIGINT
+_MAY_BE_EMPTY = ("suffix", "tpu")
+INTERRUPTED, TERMINATED = 130, 143  # what shells report for SIGINT and SIGTERM
 
 # A disk or a folder that does not let itself be written or read: nothing that we did wrong.
 _OF_THE_DISK = frozenset(
@@ -30,9 +35,14 @@ _OF_THE_DISK = frozenset(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `restore-tf <verb> …`."""
     argv = list(sys.argv if argv is None else argv)
+    if argv[1:] in (["--version"], ["version"]):
+        print(f"restore-tf {version()}")
+        return 0
     if len(argv) < 2 or argv[1] not in VERBS:
         asked = argv[1:] in (["--help"], ["-h"], ["help"])
-        print(f"usage: restore-tf {{{','.join(VERBS)}}} [--help]", file=_output(asked))
+        print(
+            f"usage: restore-tf {{{','.join(VERBS)}}} [--help]  (or --version)", file=_output(asked)
+        )
         return 0 if asked else USER_ERROR
     command = importlib.import_module(f"restore_tf.commands.{argv[1]}")
     return command.main([f"restore-tf {argv[1]}", *argv[2:]])
@@ -55,15 +65,19 @@ def run(
     """
     warnings.showwarning = _show_warning
     log.show()
+    if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     try:
         positional = values(list(argv))[1:]
         if values.help:
             print(f"{usage}\n{values.get_help()}")
             return 0
-        return body(positional, values) or 0
+        _check_not_empty(positional, values)
+        with signals.interruptible():
+            return body(positional, values) or 0
     except flags.Error as error:
-        print(f"error: {error} (see --help)", file=sys.stderr)
+        print(one_line(f"error: {error} (see --help)"), file=sys.stderr)
         return USER_ERROR
     except UserError as error:
         print(f"error: {_without_nodes(str(error))}", file=sys.stderr)
@@ -72,11 +86,20 @@ def run(
         if error.errno not in _OF_THE_DISK:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{outputs.reason(error)}.", file=sys.stderr)
+        print(one_line(f"error: {where}{outputs.reason(error)}."), file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as reason:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(reason, signals.Terminated) else INTERRUPTED
+
+
+def _check_not_empty(positional, values):
+    """An empty path would be the folder one is in; shells make one of a variable without value."""
+    if "" in positional:
+        raise UserError("an argument is empty; expected a path, or leave it out.")
+    for flag in {id(values[name]): values[name] for name in values}.values():  # short names aside
+        if flag.present and flag.value == "" and flag.name not in _MAY_BE_EMPTY:
+            raise UserError(f"--{flag.name}: is empty; expected a value, or leave it out.")
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -29,10 +29,11 @@ USAGE = """Restores pictures on TensorFlow Serving or restore-tf serve: files, f
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_client, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_client, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
 
     def text(name, default, meaning):

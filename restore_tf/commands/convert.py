@@ -21,10 +21,11 @@ USAGE = """Converts published weights into a run directory, which evaluate and r
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_convert, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_convert, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
     string("model", None, "the paper's model, such as srn_lstm or mprnet")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import flags
 
 from restore_tf.commands import cli
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.commands.flags import model as model_flags
+from restore_tf.commands.flags import pixels as pixels_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
@@ -20,7 +23,8 @@ from restore_tf.system import outputs, quiet
 from restore_tf.system.log import logger
 
 USAGE = """Scores a trained run, beside the degraded input and unsharp masking.
-  python evaluate.py --workdir RUN --dataset gopro --data_dir DIR/GOPRO_Large"""
+  python evaluate.py --workdir RUN --dataset gopro --data_dir DIR/GOPRO_Large
+A run that was trained on several data sets is scored on each of them."""
 
 PROTOCOL = (
     "PSNR, SSIM and MSE of 8-bit RGB pictures, clipped and rounded; SSIM (MATLAB) is the 3-D "
@@ -44,12 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
     body = functools.partial(_evaluate, argv=argv)
-    return cli.run(body, _flags(), argv, USAGE)
+    return cli.run(body, define_flags(), argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     model_flags.define(values)
+    pixels_flags.define_seed(values)
     data_flags.define(values, "what the run was trained on")
     flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
     flags.DEFINE_list(
@@ -78,71 +84,109 @@ def _flags():
     return values
 
 
+class _Job(NamedTuple):
+    """One data set to score on, and where the results go."""
+
+    dataset: str
+    config: str
+    folders: dict[str, str | None]
+    metrics: Sequence[str]
+    output: Path
+
+
 def _evaluate(positional, values, argv):
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
     workdir = model_flags.workdir(values)
     experiment, run = experiments.read(workdir)
     model_flags.arguments(values)  # its errors come before the work
-    from restore_tf.datasets import sources
-    from restore_tf.evaluation import score
-
-    dataset, config = _dataset(values, experiment)
-    names = values.metrics
-    if names is None:
-        names = score.METRICS + (score.ALIGNED if dataset == "realblur" else ())
-    score.check_names(names)
-    missing = score.missing(names)
-    for name, why in missing.items() if values.metrics else ():
-        raise UserError(f"--metrics {name}: {why}.")
-    output = Path(values.output or _default_output(values, dataset, config))
-    paths = _paths(values, experiment, run, dataset)
-    _check_output(output, paths)
+    jobs = _jobs(values, experiment, run)
     quiet.import_tensorflow()
     network = experiments.construct(experiment, **_options(values, experiment))
-    source = sources.open_source(
-        dataset,
-        config,
-        values.split,
-        **paths,
-        seed=run.seed,
-        output_scale=network.output_scale,
-    )
+    from restore_tf.datasets import sources
+
+    opened = [
+        sources.open_source(
+            job.dataset,
+            job.config,
+            values.split,
+            **job.folders,
+            seed=run.seed,
+            output_scale=network.output_scale,
+        )
+        for job in jobs
+    ]
+    for job, source in zip(jobs, opened, strict=True):
+        _check_not_among(source, job.output)
+    model = model_flags.load(values, workdir)
+    codes = [
+        _score(values, experiment, run, model, source, job, argv)
+        for job, source in zip(jobs, opened, strict=True)
+    ]
+    return max(codes)
+
+
+def _jobs(values, experiment, run):
+    """What is to be scored; of a mixture every part."""
+    from restore_tf.evaluation import score
+
+    several = data_flags.each(values, experiment, run)
+    jobs = []
+    for dataset, config, folders in several:
+        names = values.metrics
+        if names is None:
+            names = score.METRICS + (score.ALIGNED if dataset == "realblur" else ())
+        score.check_names(names)
+        for name, why in score.missing(names).items() if values.metrics else ():
+            raise UserError(f"--metrics {name}: {why}.")
+        output = Path(values.output or _default_output(values, dataset, config))
+        if values.output and len(several) > 1:
+            output /= f"{dataset}_{config}"
+        _check_output(output, folders)
+        jobs.append(_Job(dataset, config, folders, names, output))
+    return jobs
+
+
+def _score(values, experiment, run, model, source, job, argv):
+    """Scores one data set; returns the exit code."""
+    from restore_tf.evaluation import score
     from restore_tf.inference import restore
 
-    with outputs.staged(output, _FILES, cleared=[_PICTURES]) as staging:
-        model = model_flags.load(values, workdir)
+    with outputs.staged(job.output, _FILES, cleared=[_PICTURES]) as staging:
         scores = score.evaluate(
-            functools.partial(restore.restore, model, whole=values.whole),
+            functools.partial(restore.restore, model, whole=values.whole, seed=values.seed),
             source,
-            names,
+            job.metrics,
             values.limit,
             staging / _PICTURES,
             values.pictures,
         )
+        missing = score.missing(job.metrics)
         provenance = {
             "run": model_flags.name(values),
             "weights": f"{experiment.model}, {_origin(experiment, run)}; "
             f"{model_flags.describe(values)}{', whole pictures' if values.whole else ''}",
-            "dataset": dataset,
-            "config": config,
+            "dataset": job.dataset,
+            "config": job.config,
             "split": f"{values.split} ({len(scores.rows)} of {len(source)} pictures)",
             **({"left out": scores.left_out} if scores.left_out else {}),
-            "protocol": _protocol(names, missing),
+            "protocol": _protocol(job.metrics, missing),
             "command": shlex.join(argv),
             **_flat(experiments.environment()),
         }
-        title = f"{experiment.model} on {dataset}"
-        table = _report(staging, title, provenance, names, scores.rows, missing)
+        title = f"{experiment.model} on {job.dataset}"
+        table = _report(staging, title, provenance, job.metrics, scores.rows, missing)
     print(table)
-    page = output / "index.html"
-    print(f"Pictures and every score: {page} (scores.csv and scores.json beside)")
-    if scores.left_out:
-        count = len(scores.left_out)
-        few = ", ".join(list(scores.left_out)[:3]) + (", …" if count > 3 else "")
-        logger.warning("%d of %d pictures left out: %s", count, count + len(scores.rows), few)
-        return SOME_LEFT_OUT
-    return 0
+    page = job.output / "index.html"
+    print(f"Pictures and every score: {page} (scores.csv and scores.json beside)", flush=True)
+    if experiment.network.get("links"):
+        print(f"What each link adds: restore-tf chain --table {model_flags.name(values)}")
+    if not scores.left_out:
+        return 0
+    count = len(scores.left_out)
+    few = ", ".join(list(scores.left_out)[:3]) + (", …" if count > 3 else "")
+    logger.warning("%d of %d pictures left out: %s", count, count + len(scores.rows), few)
+    return SOME_LEFT_OUT
 
 
 def _protocol(names, missing):
@@ -154,25 +198,6 @@ def _protocol(names, missing):
 def _options(values, experiment):
     """Constructor arguments of the network, as the flags say."""
     return papers.inference_options(experiment, model_flags.network(values))
-
-
-def _dataset(values, experiment):
-    """(data set, configuration), the run's own by default."""
-    from restore_tf.datasets import sources
-
-    dataset = values.dataset or experiment.dataset
-    same = dataset == experiment.dataset
-    default = experiment.config if same else sources.default_config(dataset)
-    return dataset, values.config or default
-
-
-def _paths(values, experiment, run, dataset):
-    """Where the pairs are: as the flags say, else where the run was trained on them."""
-    same = dataset == experiment.dataset
-    return {
-        name: getattr(values, name) or (getattr(run, name) if same else None)
-        for name in ("data_dir", "degraded_dir", "sharp_dir")
-    }
 
 
 def _check_output(output, paths):
@@ -187,9 +212,21 @@ def _check_output(output, paths):
                 )
 
 
+def _check_not_among(source, output):
+    """Refuses results below a folder of the pictures, where the next evaluation would find them."""
+    pairs = getattr(source, "pairs", ())
+    for paths in zip(*[(pair.degraded, pair.sharp) for pair in pairs], strict=True):
+        folder = os.path.commonpath([os.path.realpath(path.parent) for path in paths])
+        if Path(os.path.realpath(output)).is_relative_to(folder):
+            raise UserError(
+                f"{output}: lies among the pictures to be scored, in {folder}; pass another "
+                "--output."
+            )
+
+
 def _origin(experiment, run):
-    trained = f"recipe {experiment.recipe} on {experiment.dataset}/{experiment.config}"
-    return run.origin or trained
+    data = data_flags.described(experiment.dataset, experiment.config)
+    return run.origin or f"recipe {experiment.recipe} on {data}"
 
 
 def _default_output(values, dataset, config):

@@ -24,7 +24,7 @@ USAGE = """Exports a run; every file is run in a process of its own and compared
   python export.py --plan --size 720x1280 --fps 30 [--tops 4]"""
 
 FORMATS = ("saved_model", "tflite")
-KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "int16x8")
+KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "mixed_int8", "int16x8")
 SOME_REFUSED = 1
 _TFLITE = "tflite"  # folder of its files
 _SERVING = "serving"  # of the files around the SavedModel
@@ -33,10 +33,11 @@ _LEAST_PIXELS = 64 * 96  # exporting.LEAST_MAX_PIXELS, which takes TensorFlow to
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_export, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_export, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     model_flags.define(values)
 
@@ -48,7 +49,7 @@ def _flags():
     define("string", "name", None, "the model's name for TF Serving; the network's by default")
     define("integer", "max_pixels", None, "SavedModel: larger pictures are refused", _LEAST_PIXELS)
     define("list", "size", ["256x256"], "TFLite: HEIGHTxWIDTH of the files of fixed shape")
-    define("list", "kinds", list(KINDS[:-1]), f"TFLite: of {', '.join(KINDS)}")
+    define("list", "kinds", list(KINDS[:-2]), f"TFLite: of {', '.join(KINDS)}")
     define("string", "calibrate", None, "degraded pictures to calibrate and compare on; embedded")
     define("string", "sharp", None, "their sharp partners, to score against")
     define("float", "max_psnr_drop", 0.3, "TFLite: refuse files that lose more, in dB", 0)

@@ -15,6 +15,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from restore_tf.commands.words import without_flags
+
 # A worker whose partner is gone ends by itself after some ten seconds.
 _PATIENCE = 60.0  # seconds
 
@@ -26,7 +28,7 @@ def run(argv: Sequence[str], count: int) -> int:
       argv: the flags of train.py; --local_workers is left out.
       count: how many processes.
     """
-    arguments = _without(argv, "local_workers")
+    arguments = without_flags(argv, ["local_workers"])
     if not any(flag.lstrip("-").startswith("strategy") for flag in arguments):
         arguments.append("--strategy=multiworker")
     hosts = [f"127.0.0.1:{port}" for port in _free_ports(count)]
@@ -63,20 +65,6 @@ def _wait(workers):
             signal.signal(number, handler)
     failed = failed or next((w.returncode for w in workers if w.returncode), 0)
     return 128 - failed if failed < 0 else failed  # a signal, as shells report it
-
-
-def _without(argv, name):
-    """Drops a flag, written --name=value or --name value."""
-    kept, skip = [], False
-    for word in argv:
-        flag, equals, _ = word.partition("=")
-        if skip:
-            skip = False
-        elif flag.lstrip("-") == name and word.startswith("-"):
-            skip = not equals
-        else:
-            kept.append(word)
-    return kept
 
 
 def _free_ports(count):

@@ -28,10 +28,11 @@ USAGE = """Restores pictures of any size: files, folders, patterns ("photos/**/*
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_restore, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_restore, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     model_flags.define(values)
     model_flags.define_tflite(values)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from restore_tf.commands import restore_inputs
@@ -28,14 +29,16 @@ class Job:
       picture: its file; None for standard input.
       output: the restored one's file; None for standard output.
       strip: the file of the before/after strip, or None.
-      record: of what was written into the output folder; None for a file of its own name, standard
-        output, and outputs beside the inputs.
+      record: of what was written into the output folder, or beside the inputs; None for standard
+        output.
+      named: whether --output names the restored picture's file itself.
     """
 
     picture: Path | None
     output: Path | None
     strip: Path | None = None
     record: Record | None = dataclasses.field(default=None, compare=False)
+    named: bool = False
 
     @property
     def name(self) -> str:
@@ -51,6 +54,11 @@ class Job:
     def outputs(self) -> list[Path]:
         """The files to write."""
         return [path for path in (self.output, self.strip) if path is not None]
+
+    @property
+    def recorded(self) -> list[Path]:
+        """Those of the outputs that are recorded, and replaced only if they were."""
+        return self.outputs[1:] if self.named else self.outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +92,8 @@ def plan(found: Sequence[Entry], inputs: Sequence[str], naming: Naming) -> list[
     """
     _check(inputs, naming)
     if list(inputs) == [STREAM]:
-        return [Job(None, None if naming.output == STREAM else _output_file(naming))]
+        output = None if naming.output == STREAM else _output_file(naming)
+        return [Job(None, output, named=True)]
     pictures = restore_inputs.select(found, inputs, kinds.is_picture, "pictures")
     single = len(inputs) == 1 and pictures[0].named
     if naming.output == STREAM:
@@ -92,14 +101,17 @@ def plan(found: Sequence[Entry], inputs: Sequence[str], naming: Naming) -> list[
             raise UserError("--output -: takes a single picture; expected a folder for several.")
         return [Job(pictures[0].path, None)]
     if single and naming.output is not None and _is_file_name(naming.output):
-        jobs = [_with_strip(pictures[0].path, _output_file(naming), naming)]
+        output = _output_file(naming)
+        job = _with_strip(pictures[0].path, output, naming, Record(output.parent))
+        jobs = [dataclasses.replace(job, named=True)]
     else:
         folder = _output_folder(naming)
         kept = without_results(pictures, folder, naming.suffix)
-        jobs = [_job(e.path, folder / e.below if folder else e.path.parent, naming) for e in kept]
-        if folder is not None:
-            record = Record(folder)
-            jobs = [dataclasses.replace(job, record=record) for job in jobs]
+        record_of = records(folder)
+        jobs = []
+        for entry in kept:
+            place = folder / entry.below if folder else entry.path.parent
+            jobs.append(_job(entry.path, place, naming, record_of(place)))
     jobs = _once(jobs)
     check_outputs([(job.picture, job.outputs) for job in jobs])
     return jobs
@@ -153,14 +165,24 @@ def _output_folder(naming):
     return folder
 
 
-def _job(picture, folder, naming):
+def records(folder: Path | None) -> Callable[[Path], Record]:
+    """Returns what gives the record for a folder that results go to.
+
+    Args:
+      folder: the output folder, which has one record for all below it; None for beside the inputs,
+        where each folder has its own.
+    """
+    return functools.cache(lambda place: Record(folder or place))
+
+
+def _job(picture, folder, naming, record):
     ending = f".{naming.format}" if naming.format else picture.suffix
-    return _with_strip(picture, folder / f"{picture.stem}{naming.suffix}{ending}", naming)
+    return _with_strip(picture, folder / f"{picture.stem}{naming.suffix}{ending}", naming, record)
 
 
-def _with_strip(picture, output, naming):
+def _with_strip(picture, output, naming, record):
     strip = output.with_name(f"{picture.stem}{STRIP}.png") if naming.strip else None
-    return Job(picture, output, strip)
+    return Job(picture, output, strip, record)
 
 
 def _once(jobs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from restore_tf.commands.restore_inputs import Entry
 from restore_tf.errors import UserError
 from restore_tf.pictures import kinds
 from restore_tf.system import disk
+from restore_tf.system.record import Record
 
 _FOR_CLIPS = ("frames", "as_images", "fps_report", "video_quality")
 _FOR_PICTURES = ("strip", "max_pixels", "verify_tiles")
@@ -76,18 +78,20 @@ def run(
     _check_flags(values)
     frames = video.parse_frames(values.frames) if values.frames else None
     if values.fps_report:
-        work = [(clip, None) for clip in clips]
+        work = [(clip, None, None) for clip in clips]
     elif values.as_images:
-        work = [(clip, _folder(values.output) / clip.below) for clip in clips]
+        output = _folder(values.output)
+        work = [(clip, output / clip.below, Record(output)) for clip in clips]
         _check_stills(work)
     else:
         work = _targets(clips, inputs, values)
     failed = []
     restore = restorer(values)
-    for clip, target in work:
+    for clip, target, record in work:
         try:
             with pictures_flags.naming_errors(str(clip.path)):
-                print(_restore_one(clip.path, target, restore, frames, values), flush=True)
+                line = _restore_one(clip.path, target, record, restore, frames, values)
+                print(line, flush=True)
         except UserError as error:
             if len(work) == 1:
                 raise
@@ -95,7 +99,7 @@ def run(
     return _report(failed, len(work))
 
 
-def _restore_one(path, target, restore, frames, values) -> str:
+def _restore_one(path, target, record, restore, frames, values) -> str:
     """Returns the line to print."""
     from restore_tf.video import restore as video
     from restore_tf.video import speed
@@ -113,12 +117,15 @@ def _restore_one(path, target, restore, frames, values) -> str:
             suffix=f".{values.format or 'png'}",
             jpeg_quality=values.jpeg_quality,
             overwrite=values.overwrite,
+            record=record,
         )
         return f"{path}: {len(stills)} stills into {target}"
     disk.make_folder(target.parent)
     done = video.restore_video(
         path, target, restore, frames=frames, quality=values.video_quality, scale=scale
     )
+    if record is not None:
+        record.add(target)
     return f"{target}: {done.frames} frames, {done.frames_per_second:.2f} frames/s"
 
 
@@ -147,7 +154,7 @@ def _folder(output):
 def _check_stills(work):
     """Raises a UserError where two clips' stills would have the same names."""
     taken: dict[tuple[Path, str], Path] = {}
-    for clip, folder in work:
+    for clip, folder, _ in work:
         disk.check_folder(folder)
         other = taken.setdefault((folder, clip.path.stem), clip.path)
         if other != clip.path:
@@ -157,8 +164,8 @@ def _check_stills(work):
             )
 
 
-def _targets(clips, inputs, values) -> list[tuple[Entry, Path]]:
-    """Returns each clip and the file that it becomes."""
+def _targets(clips, inputs, values) -> list[tuple[Entry, Path, Record | None]]:
+    """Returns each clip, the file that it becomes and its record; None where --output names it."""
     from restore_tf.video.writer import CONTAINERS
 
     restore_jobs.check_suffix(values.suffix)
@@ -172,23 +179,26 @@ def _targets(clips, inputs, values) -> list[tuple[Entry, Path]]:
             raise UserError(
                 f"--suffix: --output {target} names the file; expected a folder, or no suffix."
             )
-        return _checked([(clips[0], target)], values)
+        return _checked([(clips[0], target, None)], values)
     if is_file:
         raise UserError(
             f"{target}: expected a folder, or one file ending in {', '.join(CONTAINERS)}."
         )
     kept = restore_jobs.without_results(clips, target, values.suffix)
-    work = []
+    work, record_of = [], restore_jobs.records(target)
     for clip in kept:
         folder = clip.path.parent if target is None else target / clip.below
         ending = clip.path.suffix if clip.path.suffix.lower() in CONTAINERS else ".mkv"
-        work.append((clip, folder / f"{clip.path.stem}{values.suffix}{ending}"))
+        name = f"{clip.path.stem}{values.suffix}{ending}"
+        work.append((clip, folder / name, record_of(folder)))
     return _checked(work, values)
 
 
 def _checked(work, values):
-    restore_jobs.check_outputs([(clip.path, [target]) for clip, target in work])
-    for _, target in work:
-        if target.exists() and not values.overwrite:
+    restore_jobs.check_outputs([(clip.path, [target]) for clip, target, _ in work])
+    for _, target, record in work:
+        if os.path.lexists(target) and not values.overwrite:
             raise UserError(f"{target}: exists; pass --overwrite or another --output.")
+        if record is not None:
+            record.check_overwrite(target, values.overwrite)
     return work

@@ -23,10 +23,11 @@ _WAIT = 0.1  # seconds between looks at whether to stop
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_serve, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_serve, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
 
     def text(name, default, meaning):

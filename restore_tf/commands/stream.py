@@ -30,10 +30,11 @@ _SIGNAL = 128  # what shells add to a signal's number
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_stream, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_stream, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
 
     def text(name, default, meaning):

@@ -7,6 +7,7 @@ import functools
 import math
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -23,7 +24,10 @@ from restore_tf.training.options import Options
 USAGE = """Trains a model. As typed, on data that it makes itself:
   python train.py --model srn
 On GoPro, by the paper's recipe:
-  python train.py --model srn --dataset gopro --data_dir DIR/GOPRO_Large"""
+  python train.py --model srn --dataset gopro --data_dir DIR/GOPRO_Large
+As the next link of a chain, on what the runs before it give; and a chain's links together:
+  python train.py --model srn --chain RUN,RUN --workdir NEW_RUN
+  python train.py --model chain --init_from CHAIN --workdir NEW_RUN"""
 
 
 _LIMITS = {  # of the flags that do not take every number from 1
@@ -36,10 +40,11 @@ _LIMITS = {  # of the flags that do not take every number from 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
-    return cli.run(functools.partial(_train, argv[1:]), _flags(), argv, USAGE)
+    return cli.run(functools.partial(_train, argv[1:]), define_flags(), argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
     string("model", None, "the model, such as srn, srn_lstm or mprnet")
@@ -70,6 +75,13 @@ def _flags():
     string("tpu", "", "name or address of the TPU; by default this virtual machine's own")
     string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16")
     string("init_from", None, "run directory, or published weights, to start from: fine-tunes them")
+    string("init_predictor", None, "run directory, or published weights: the frozen first pass")
+    flags.DEFINE_list(
+        "chain",
+        None,
+        "runs and steps, RUN,RUN,…: trains on what these make of the data, as the next link",
+        flag_values=values,
+    )
     for name, value, text in [
         ("resume", True, "continue where the run directory has a checkpoint"),
         ("cache", False, "keep all decoded pictures in RAM"),
@@ -105,9 +117,8 @@ def _train(argv, positional, values):
     if chief and not plan.nothing_to_do:
         _announce(plan, strategy)
     with training_plan.recorded(plan, chief, alone) as callbacks:
-        result = training.train(
-            plan.experiment, plan.workdir, *plan.sources, options, strategy, callbacks
-        )
+        pairs = training_plan.prepared(plan, values)
+        result = training.train(plan.experiment, plan.workdir, *pairs, options, strategy, callbacks)
     if chief:
         _say_finished(plan) if plan.nothing_to_do else _summarise(result, plan)
 
@@ -141,9 +152,8 @@ def _train_by_fit(values):
         return _say_finished(plan)
     _announce(plan)
     with training_plan.recorded(plan) as callbacks:
-        result = training.train(
-            plan.experiment, plan.workdir, *plan.sources, options, callbacks=callbacks
-        )
+        pairs = training_plan.prepared(plan, values)
+        result = training.train(plan.experiment, plan.workdir, *pairs, options, callbacks=callbacks)
     _summarise(result, plan)
 
 
@@ -165,9 +175,12 @@ def _strategy(values):
 def _options(values):
     names = [field.name for field in dataclasses.fields(Options)]
     options = Options(**{name: getattr(values, name) for name in names})
-    if options.init_from is None:
-        return options
-    return dataclasses.replace(options, init_from=str(training_plan.initial_run(values)))
+    if options.init_from is not None:
+        options = dataclasses.replace(options, init_from=str(training_plan.initial_run(values)))
+    if options.init_predictor is not None:
+        run = str(training_plan.predictor_run(values))
+        options = dataclasses.replace(options, init_predictor=run)
+    return options
 
 
 def _say_finished(plan):
@@ -177,23 +190,34 @@ def _say_finished(plan):
         f"{plan.workdir}: is at step {plan.step} already; --steps {steps} trains nothing{kept}. "
         f"To go on, pass --steps above {plan.step}."
     )
-    print(f"Next: python evaluate.py --workdir {plan.workdir}")
+    _say_next(plan)
+
+
+def _say_next(plan):
+    if plan.run.after:
+        links = " ".join(map(shlex.quote, [*plan.run.after["links"], str(plan.workdir)]))
+        print(f"Next: restore-tf chain {links} --output {plan.workdir}_chain")
+    else:
+        print(f"Next: python evaluate.py --workdir {plan.workdir}")
 
 
 def _announce(plan, strategy=None):
     experiment, (training, validation) = plan.experiment, plan.sources
     print(
-        f"Training {experiment.model} by recipe {experiment.recipe} on {experiment.dataset}/"
-        f"{experiment.config}: {len(training)} pairs, {len(validation)} held out, "
+        f"Training {experiment.model} by recipe {experiment.recipe} on "
+        f"{data_flags.described(experiment.dataset, experiment.config)}: "
+        f"{len(training)} pairs, {len(validation)} held out, "
         f"{experiment.steps} steps of {experiment.batch} crops of {experiment.crop} pixels."
     )
-    if experiment.dataset == "synthetic":
+    if experiment.dataset == "synthetic" and plan.run.data_dir is None:
         print("The pairs are generated here; nothing is downloaded.")
-    if experiment.recipe == "quick":
+    if experiment.recipe == "quick" and experiment.config == "defocus":
         print(
             "quick is a light network for out-of-focus blur, which ten CPU minutes can learn; "
             "camera shake takes hours: --dataset gopro --data_dir …, or --dataset synthetic."
         )
+    if plan.run.after:
+        print(f"It follows {' -> '.join(plan.run.after['links'])}, whose pictures are kept.")
     if strategy is not None and strategy.num_replicas_in_sync > 1:
         from restore_tf.training.strategies import worker_count
 
@@ -209,7 +233,7 @@ def _summarise(result, plan):
     if not result.finished:
         return
     print(f"Done: {result.step} steps. {_best(result)}")
-    print(f"Next: python evaluate.py --workdir {plan.workdir}")
+    _say_next(plan)
 
 
 def _best(result):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 from pathlib import Path
 
+from restore_tf.commands import training_after
+from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.experiments import run_directory
+from restore_tf.experiments import papers, run_directory
 from restore_tf.system.log import logger
 
 # What a resumed run must agree on with the command that started it, besides the recipe.
-_FOLDERS = ("data_dir", "degraded_dir", "sharp_dir")
-_RUN_FIELDS = (*_FOLDERS, "seed", "precision", "init_from")
+_RUN_FIELDS = (*data_flags.FOLDERS, "seed", "precision", "init_from", "init_predictor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,8 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
     """
     from restore_tf.training import checks
 
+    if values.chain and not alone:
+        raise UserError("--chain: its pictures are computed by one process; leave workers out.")
     experiment, run = experiment_of(values)
     workdir = Path(values.workdir or _default_workdir(experiment))
     tensorflow = not other_backend()
@@ -68,7 +70,7 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
     made = Plan(experiment, run, workdir, steps, step)
     if made.nothing_to_do and alone:
         return made
-    sources = _sources(experiment, run, values)
+    sources = _sources(experiment, run, values, workdir)
     checks.check(experiment, sources[0], parts)
     checks.check_best_metric(experiment, sources[1])
     return dataclasses.replace(made, sources=sources)
@@ -95,8 +97,6 @@ def recorded(plan: Plan, chief: bool = True, alone: bool = True):
     made = [path for path in (plan.workdir, *plan.workdir.parents) if not path.exists()]
     if plan.steps is None:
         experiments.write(plan.workdir, plan.experiment, plan.run)
-    if plan.step == 0:
-        run_directory.begin(plan.workdir)
     try:
         yield callbacks
     except UserError:
@@ -105,8 +105,6 @@ def recorded(plan: Plan, chief: bool = True, alone: bool = True):
                 for path in made:
                     path.rmdir()
         raise
-    finally:
-        run_directory.end(plan.workdir, not other_backend())
 
 
 def _record_at_start(plan, writes):
@@ -129,47 +127,71 @@ def _record_at_start(plan, writes):
 
 def _provenance(workdir):
     """What is known of the weights a run starts from: their hash, and where they came from."""
-    files = (run_directory.BEST, run_directory.HALF)
-    path = next((Path(workdir) / name for name in files if (Path(workdir) / name).is_file()), None)
-    if path is None:
-        raise UserError(f"--init_from {workdir}: has no {run_directory.BEST} yet; train it longer.")
+    from restore_tf.weights import chains
+
     _, run = experiments.read(workdir)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "converted": run.converted}
+    return {"sha256": chains.digests([str(workdir)])[str(workdir)], "converted": run.converted}
 
 
 def experiment_of(values):
     """The recipe with every override, and what the command decided beside it."""
-    recipes = experiments.recipes_of(values.model)
-    recipe = values.recipe
-    if recipe is None:
-        recipe = "quick" if values.dataset is None else next(iter(recipes))
-        recipe = values.dataset if values.dataset in recipes else recipe
-    experiment = experiments.load_recipe(values.model, recipe)
+    experiment = experiments.load_recipe(values.model, recipe_name(values))
     if values.init_from:
         experiment = _with_network_of(experiment, initial_run(values))
+    if values.init_predictor:
+        experiment = _with_predictor(experiment, predictor_run(values))
+    links_data, after = _of_links(values, experiment)
+    if links_data:
+        names = {name: links_data[name] for name in ("dataset", "config")}
+        experiment = dataclasses.replace(experiment, **names)
     experiment = experiments.override(experiment, values.set)
-    dataset = values.dataset or experiment.dataset
-    config = values.config or (experiment.config if dataset == experiment.dataset else None)
-    from restore_tf.datasets.sources import default_config
-
-    config = config or default_config(dataset)
+    dataset, config = data_flags.dataset_of(values, experiment)
     experiment = dataclasses.replace(
         experiment, dataset=dataset, config=config, steps=values.steps or experiment.steps
     )
-    paths = {name: getattr(values, name) for name in (*_FOLDERS, "init_from")}
+    paths = {
+        name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from", "init_predictor")
+    }
+    if links_data and not any(paths[name] for name in data_flags.FOLDERS):
+        paths |= {name: links_data[name] for name in data_flags.FOLDERS}
     run = experiments.Run(
-        # What is no path is the name of published weights.
+        # What is no path is the name of published weights, or a mixture's folders.
         **{
             name: str(Path(path).absolute()) if path and Path(path).exists() else path
             for name, path in paths.items()
-        },
+        }
+        | data_flags.mixtures_folders(values, dataset),
         seed=values.seed,
         precision=values.precision,
         overrides=tuple(values.set),
+        after=after,
     )
     return experiment, run
+
+
+def _of_links(values, experiment):
+    """The data of the links that a training follows or has, unless the flags name another set.
+
+    Beside it what is recorded of the links that it follows; None where it follows none.
+    """
+    data, after = {}, None
+    if values.chain:
+        data, after = training_after.of(values.chain)
+    elif values.init_from and "links" in experiment.network:
+        data = training_after.data_of(*experiments.read(initial_run(values)))
+    return data if values.dataset is None else {}, after
+
+
+def recipe_name(values) -> str:
+    """Returns the recipe that the flags name, else the one that suits the data set."""
+    if values.recipe is not None:
+        return values.recipe
+    recipes = experiments.recipes_of(values.model)
+    alone = (values.dataset or "").partition(":")[0]  # of "gopro:blur", which names its config
+    if alone in recipes and "," not in values.dataset:
+        return alone
+    quick = values.dataset is None and "quick" in recipes
+    return "quick" if quick else next(iter(recipes))
 
 
 def initial_run(values) -> Path:
@@ -179,6 +201,25 @@ def initial_run(values) -> Path:
     return published.resolve(values.init_from)
 
 
+def predictor_run(values) -> Path:
+    """Returns the run directory that --init_predictor names, in the same way."""
+    from restore_tf.weights import published
+
+    return published.resolve(values.init_predictor)
+
+
+def _with_predictor(experiment, workdir):
+    """The experiment with another run's network as its first pass, where its paper takes one."""
+    take = getattr(experiments.papers.find(experiment.model), "with_predictor", None)
+    if take is None:
+        raise UserError(
+            f"--init_predictor: {experiment.model} has no first pass of another network; leave it "
+            "out."
+        )
+    _provenance(workdir)  # names a run without weights
+    return take(experiment, experiments.read(workdir)[0])
+
+
 def _with_network_of(experiment, workdir):
     """Fine-tuning keeps the network; all else is the recipe's."""
     source, _ = experiments.read(workdir)
@@ -186,12 +227,16 @@ def _with_network_of(experiment, workdir):
         raise UserError(
             f"--init_from {workdir}: holds {source.model}; pass --model {source.model}."
         )
+    take = getattr(papers.find(source.model), "fine_tuning", None)
+    if take is not None:
+        return take(experiment, source)
     return dataclasses.replace(experiment, model=source.model, network=source.network)
 
 
 def _default_workdir(experiment):
     recipe = experiments.load_recipe(experiment.model, experiment.recipe)
-    other = f"_{experiment.dataset}" if experiment.dataset != recipe.dataset else ""
+    other = "_mixture" if "," in experiment.dataset else f"_{experiment.dataset}"
+    other = other if experiment.dataset != recipe.dataset else ""
     return f"runs/{experiment.model}_{experiment.recipe}{other}"
 
 
@@ -216,6 +261,7 @@ def _check_resume(workdir, experiment, run, resume):
                 f"{workdir}: was started with {name}={before}, not {now}; "
                 "repeat its flags to resume it, or pass another --workdir."
             )
+    training_after.check_same(workdir, old_run.after, run.after)
     return old, old_run
 
 
@@ -223,16 +269,34 @@ def _plain(value):
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _sources(experiment, run, values):
+def _sources(experiment, run, values, workdir):
     """The training and the validation pairs."""
+    from restore_tf.datasets import mixture, sources
+
+    network = experiments.construct(experiment)
+    scale = network.output_scale
+    if run.after:
+        scale *= training_after.scale(run.after, network)
+    where = {name: getattr(run, name) for name in (*data_flags.FOLDERS, "seed")}
+    found = {
+        split: mixture.open_pairs(
+            experiment.dataset, experiment.config, split, **where, output_scale=scale
+        )
+        for split in ("train", "validation")
+    }
+    if run.after:
+        return training_after.sources_of(found, experiment, run, workdir)
+    training, validation = found.values()
+    return sources.cached(training) if values.cache else training, validation
+
+
+def prepared(plan: Plan, values) -> tuple:
+    """Returns the training and the validation pairs, once all that they need is computed."""
+    if plan.run.after is None or not plan.sources:
+        return plan.sources
     from restore_tf.datasets import sources
 
-    where = {name: getattr(run, name) for name in (*_FOLDERS, "seed")}
-    where["output_scale"] = experiments.construct(experiment).output_scale
-    training, validation = (
-        sources.open_source(experiment.dataset, experiment.config, split, **where)
-        for split in ("train", "validation")
-    )
+    training, validation = training_after.prepare(plan)
     return sources.cached(training) if values.cache else training, validation
 
 

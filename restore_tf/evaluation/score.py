@@ -116,7 +116,8 @@ def evaluate(
       UserError: an unknown metric, or no pair that could be scored.
     """
     check_names(names)
-    names = [name for name in names if name not in missing(names)]
+    lacking = missing(names)
+    names = [name for name in names if name not in lacking]
     count = len(source) if limit is None else min(limit, len(source))
     gallery = _Gallery(Path(pictures), keep) if pictures is not None and keep else None
     results, left_out = [], {}

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from restore_tf.errors import UserError
@@ -37,6 +39,8 @@ BEST_METRICS = "psnr ssim ssim_matlab mse gmsd lpips lpips_vgg loss last".split(
 _ARGUMENTS = ("network", "training")  # fields that are mappings
 _FIXED = ("model", "recipe", *_ARGUMENTS)  # what --set does not set as a whole
 _MOST_STEPS = 10**12  # counted in 64 bits together with the batch
+_LARGEST_BATCH, _LARGEST_CROP = 2**20, 2**16
+_LARGEST_OPTION = 2**16  # of a network: widths, blocks, crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +93,8 @@ class Experiment:
     config: str = ranges.text()
     loss: str = ranges.text()
     steps: int = whole(1, _MOST_STEPS)
-    batch: int = whole(1, 2**20)
-    crop: int = whole(1, 2**16)
+    batch: int = whole(1, _LARGEST_BATCH)
+    crop: int = whole(1, _LARGEST_CROP)
     learning_rate: float = real(above=0)
     end_learning_rate: float = real(least=0)
     augment: Sequence[str] = ranges.texts()
@@ -108,7 +112,9 @@ class Experiment:
     best_metric: str = ranges.text(*BEST_METRICS, default="psnr")
     plateau_patience: int | None = whole(1, _MOST_STEPS, default=None, optional=True)
     plateau_factor: float = real(above=0, below=1, default=0.5)
-    progressive: Sequence[Sequence[int]] = ranges.stretches()
+    progressive: Sequence[Sequence[int]] = ranges.stretches(
+        (0, _MOST_STEPS), (1, _LARGEST_CROP), (1, _LARGEST_BATCH)
+    )
     training: Mapping[str, Any] = ranges.arguments(optional=True)
 
     def __post_init__(self):
@@ -157,9 +163,12 @@ def construct(experiment: Experiment, **arguments):
     """
     changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
     try:
-        return papers.find(experiment.model).build(changed)
+        _check_numbers(changed.network)
+        model = papers.find(experiment.model).build(changed)
+        _check_no_truths(model, changed.network)
     except Exception as error:
-        raise _refused(experiment, error) from error
+        raise _refused(changed, error) from error
+    return model
 
 
 def build(experiment: Experiment, **arguments):
@@ -176,8 +185,24 @@ def build(experiment: Experiment, **arguments):
     try:
         model.build()
     except Exception as error:
-        raise _refused(experiment, error) from error
+        changed = dataclasses.replace(experiment, network={**experiment.network, **arguments})
+        raise _refused(changed, error) from error
     return model
+
+
+def _check_numbers(network):
+    """Loops over -1 blocks do nothing, and over 10**30 never end: constructors often miss both."""
+    for name, value in network.items():
+        if isinstance(value, int) and not 0 <= value <= _LARGEST_OPTION:
+            raise ValueError(f"{name} takes a whole number from 0 to {_LARGEST_OPTION}")
+
+
+def _check_no_truths(model, network):
+    """Python takes True for 1."""
+    parameters = inspect.signature(type(model).__init__).parameters
+    for name, value in network.items():
+        if isinstance(value, bool) and type(getattr(parameters.get(name), "default", None)) is int:
+            raise ValueError(f"{name} takes a whole number")
 
 
 def _refused(experiment, error):
@@ -270,9 +295,32 @@ def write(workdir: str | os.PathLike, experiment: Experiment, run: Run | Mapping
 
 
 def read(workdir: str | os.PathLike) -> tuple[Experiment, Run]:
-    """Returns what `write` saved.
+    """Returns what `write` saved; paths of a chain's links hold wherever one stands.
 
     Raises:
-      UserError: not a run directory, or its experiment.json is damaged or of another version.
+      UserError: not a run directory, or its experiment.json is damaged, of another version or of a
+        paper that is not installed.
     """
-    return run_directory.read(workdir, Experiment)
+    experiment, run = run_directory.read(workdir, Experiment)
+    try:
+        papers.find(experiment.model)
+    except UserError as error:
+        raise UserError(
+            f"{os.path.join(workdir, FILE_NAME)}: is of a model that is not installed ({error})"
+        ) from None
+    links = experiment.network.get("links")
+    if links:
+        network = {**experiment.network, "links": [_located(link, workdir) for link in links]}
+        experiment = dataclasses.replace(experiment, network=network)
+    if run.links:
+        located = {_located(link, workdir): digest for link, digest in run.links.items()}
+        run = dataclasses.replace(run, links=located)
+    return experiment, run
+
+
+def _located(link, workdir):
+    """A link's path, absolute; what is no path, a name or a step, as it is."""
+    if not isinstance(link, str):
+        return link
+    place = os.path.abspath(os.path.join(workdir, link))
+    return place if os.path.exists(place) or len(Path(link).parts) > 1 else link

@@ -29,6 +29,8 @@ from typing import Any
 from restore_tf.errors import UserError
 
 GROUP = "restore_tf.papers"
+CHAINS = "restore_tf.chains"  # group of the entry points of chains, see `chain_recipe`
+_OWN = {"chain": "restore_tf.weights.chains"}  # networks one after the other, whosever they are
 
 
 def find(model: str) -> ModuleType:
@@ -112,6 +114,18 @@ def inference_options(experiment, options: Mapping[str, Any]) -> dict[str, Any]:
     return dict(options) if translate is None else translate(experiment, dict(options))
 
 
+def chain(name: str):
+    """Returns the `chain_recipe.ChainRecipe` that a package announces by that name.
+
+    Raises:
+      UserError: there is none; lists those there are.
+    """
+    known = {point.name: point.value for point in importlib.metadata.entry_points(group=CHAINS)}
+    if name not in known:
+        raise UserError(f"--recipe {name}: no such chain; there are {listed(known, name)}.")
+    return importlib.import_module(known[name]).CHAIN
+
+
 def listed(words: Iterable[str], wrong: str | None = None) -> str:
     """Returns "a, b, c", with a hint where `wrong` is close to one of them."""
     words = list(words)
@@ -127,8 +141,11 @@ def refresh() -> None:
 
 @functools.cache
 def _announced() -> dict[str, str]:
-    """{name: module} of all entry points; the same name twice is an error of the installation."""
-    found: dict[str, str] = {}
+    """{name: module} of our own and of all entry points.
+
+    The same name twice is an error of the installation.
+    """
+    found = dict(_OWN)
     for point in importlib.metadata.entry_points(group=GROUP):
         if found.setdefault(point.name, point.value) != point.value:
             raise UserError(

@@ -20,7 +20,8 @@ class Range:
     """The type of a value and the numbers or words it may be.
 
     Attributes:
-      kind: the type's name, as messages say it.
+      kind: the type's name.
+      words: the whole range, which a value of another type is told: "a whole number from 1 to 16".
       accepts: whether a value is of that type.
       limits: {words: condition}: what else must hold, such as {"1 or more": …}; a message names
         the first that does not.
@@ -30,6 +31,7 @@ class Range:
     kind: str
     accepts: Callable[[Any], bool]
     limits: Mapping[str, Callable[[Any], bool]]
+    words: str
     optional: bool = False
 
     def problem(self, value: Any) -> str | None:
@@ -38,7 +40,7 @@ class Range:
         if value is None and self.optional:
             return None
         if isinstance(value, bool) or not self.accepts(value):
-            return f"takes {self.kind}{none}"
+            return f"takes {self.words}{none}"
         for words, holds in self.limits.items():
             if not holds(value):
                 return f"takes {words}{none}"
@@ -61,46 +63,55 @@ def of(experiment: Any, field: str) -> Range:
 def whole(least: int, most: int, default=dataclasses.MISSING, optional: bool = False):
     """A field for whole numbers from `least` to `most`."""
     limits = {f"{least} or more": lambda v: v >= least, f"{most} or less": lambda v: v <= most}
-    return _field(Range("int", lambda v: isinstance(v, int), limits, optional), default)
+    words = f"a whole number from {least} to {most}"
+    return _field(Range("int", lambda v: isinstance(v, int), limits, words, optional), default)
 
 
 def real(least=None, above=None, below=None, default=dataclasses.MISSING, optional=False):
     """A field for finite numbers: `least` or more, more than `above`, less than `below`."""
-    limits: dict[str, Callable[[Any], bool]] = {}
-    if least is not None:
-        limits[f"{least} or more"] = lambda v: v >= least
-    if above is not None:
-        limits[f"more than {above}"] = lambda v: v > above
-    if below is None:
-        limits["a finite number"] = lambda v: -_LARGEST <= v <= _LARGEST
-    else:
-        limits[f"less than {below}"] = lambda v: v < below
-    return _field(Range("float", lambda v: isinstance(v, (int, float)), limits, optional), default)
+    low = f"{least} or more" if above is None else f"more than {above}"
+    high = f"at most {_LARGEST:g}" if below is None else f"less than {below}"
+    words = f"a finite number, {low} and {high}"
+    limits: dict[str, Callable[[Any], bool]] = {
+        words: lambda v: -_LARGEST <= v <= _LARGEST,  # neither inf nor nan
+        low: lambda v: v >= least if above is None else v > above,
+        high: lambda v: below is None or v < below,
+    }
+    accepts = lambda v: isinstance(v, (int, float))  # noqa: E731
+    return _field(Range("float", accepts, limits, words, optional), default)
 
 
 def text(*words: str, default=dataclasses.MISSING):
     """A field for one of the words; for any text that is not empty where there are none."""
-    if words:
-        limits = {f"one of {', '.join(words)}": lambda v: v in words}
-    else:
-        limits = {"a name": lambda v: bool(v.strip())}
-    return _field(Range("str", lambda v: isinstance(v, str), limits), default)
+    takes = f"one of {', '.join(words)}" if words else "a name"
+    limits = {takes: (lambda v: v in words) if words else (lambda v: bool(v.strip()))}
+    return _field(Range("str", lambda v: isinstance(v, str), limits, takes), default)
 
 
 def texts(default=()):
     """A field for several names, separated by commas on the command line."""
-    limits = {"names": lambda v: all(isinstance(word, str) and word.strip() for word in v)}
-    return _field(Range("Sequence[str]", _is_list, limits), default)
+    words = "names, separated by commas"
+    limits = {words: lambda v: all(isinstance(word, str) and word.strip() for word in v)}
+    return _field(Range("Sequence[str]", _is_list, limits, words), default)
 
 
-def stretches(default=()):
-    """A field for (step, crop, batch), each three whole numbers, in the order of the steps."""
-    limits = {
+def stretches(*ranges: tuple[int, int], default=()):
+    """A field for (step, crop, batch), three whole numbers each, in the order of the steps.
+
+    Args:
+      ranges: (least, most) of the steps, crops and batches.
+      default: of the field.
+    """
+    bounds = ", ".join(f"{least} to {most}" for least, most in ranges)
+    words = (
         "(step, crop, batch) entries, three whole numbers each, such as [(0, 128, 8), "
-        "(92000, 192, 4)]": lambda v: all(map(_is_stretch, v)),
+        f"(92000, 192, 4)], from {bounds}"
+    )
+    limits = {
+        words: lambda v: all(_is_stretch(entry, ranges) for entry in v),
         "steps that rise": lambda v: _rises([entry[0] for entry in v]),
     }
-    return _field(Range("Sequence[Sequence[int]]", _is_list, limits), default)
+    return _field(Range("Sequence[Sequence[int]]", _is_list, limits, words), default)
 
 
 def arguments(optional: bool = False):
@@ -109,8 +120,9 @@ def arguments(optional: bool = False):
     Args:
       optional: whether the field may be left out, for none.
     """
-    limits = {"names as keys": lambda v: all(isinstance(key, str) for key in v)}
-    metadata = {"range": Range("a mapping", lambda v: hasattr(v, "items"), limits)}
+    words = "a mapping with names as keys"
+    limits = {words: lambda v: all(isinstance(key, str) for key in v)}
+    metadata = {"range": Range("a mapping", lambda v: hasattr(v, "items"), limits, words)}
     if optional:
         return dataclasses.field(default_factory=dict, metadata=metadata)
     return dataclasses.field(metadata=metadata)
@@ -124,9 +136,13 @@ def _is_list(value):
     return isinstance(value, (list, tuple))
 
 
-def _is_stretch(entry):
+def _is_stretch(entry, ranges):
     whole_numbers = _is_list(entry) and all(type(number) is int for number in entry)
-    return whole_numbers and len(entry) == 3 and entry[0] >= 0 and min(entry[1:]) >= 1
+    return (
+        whole_numbers
+        and len(entry) == len(ranges)
+        and all(low <= number <= high for number, (low, high) in zip(entry, ranges, strict=True))
+    )
 
 
 def _rises(numbers):

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Mapping
@@ -31,8 +30,9 @@ BEST = "best.weights.h5"
 HALF = "best.weights.npz"  # float16, of weights that come with a package
 FOLDER = "checkpoints"
 FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
-_BEGUN = "begun"  # in FOLDER: a training began here and has saved no checkpoint yet
-_WRITTEN = (BEST, FOLDER, "metrics.csv", "samples", "tensorboard")  # by a training, beside it
+AFTER_CHAIN = "after_chain"  # folder of what the links before gave, of a training that follows some
+# What a training leaves beside its record.
+_WRITTEN = (BEST, FOLDER, AFTER_CHAIN, "metrics.csv", "samples", "tensorboard")
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
 
 
@@ -46,8 +46,12 @@ class Run:
       precision: of `training.options.PRECISIONS`.
       init_from: run directory that a fine-tuning started from, absolute.
       init_from_weights: {"sha256": of those weights, "converted": as below, of that run}.
+      init_predictor: run directory whose network is the frozen first pass, absolute.
       overrides: the --set assignments.
       converted: of converted weights: {"files": {name: SHA-256}, "terms", "identified"}.
+      after: of a network trained on what others give: {"links": of their chain, "sha256": {link:
+        SHA-256 of its weights}}.
+      links: of a chain that lists runs: {link: SHA-256 of its weights when the chain was made}.
       other: what a record holds besides, written by another version; kept.
     """
 
@@ -58,8 +62,11 @@ class Run:
     precision: str = "float32"
     init_from: str | None = None
     init_from_weights: Mapping[str, Any] | None = None
+    init_predictor: str | None = None
     overrides: tuple[str, ...] = ()
     converted: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    links: Mapping[str, str] | None = None
     other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -74,10 +81,10 @@ class Run:
         other = {name: value for name, value in values.items() if name not in names}
         overrides = known.pop("overrides", None) or ()
         run = cls(**known, overrides=tuple(overrides), other=other)
-        for name in ("data_dir", "degraded_dir", "sharp_dir", "init_from"):
+        for name in ("data_dir", "degraded_dir", "sharp_dir", "init_from", "init_predictor"):
             if not isinstance(getattr(run, name), (str, type(None))):
                 raise TypeError(f"{name} is not a path")
-        for name in ("init_from_weights", "converted"):
+        for name in ("init_from_weights", "converted", "after", "links"):
             if not isinstance(getattr(run, name), (Mapping, type(None))):
                 raise TypeError(f"{name} is not a mapping")
         if type(run.seed) is not int or not isinstance(run.precision, str):
@@ -130,7 +137,7 @@ def read(workdir: str | os.PathLike, make) -> tuple[Any, Run]:
         return make(**content["experiment"]), Run.from_json(content["run"])
     except UserError as error:
         raise UserError(f"{path}: damaged or written by another version ({error}).") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: damaged or written by another version ({type(error).__name__}: {error})."
         ) from None
@@ -163,8 +170,9 @@ def checkpoint_step(workdir: str | os.PathLike, tensorflow: bool = True) -> int 
 def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> None:
     """Raises a UserError where a training in this folder would replace what it did not make.
 
-    That is a folder with weights and no checkpoint to resume from (converted, published, copied
-    without its checkpoints), and one with files of a training's names and no record of a run.
+    A training saves a checkpoint before its first step. So a folder with weights, or other files
+    of a training, and no checkpoint to resume from is another's: converted, published, or copied
+    without its checkpoints.
 
     Args:
       workdir: the run directory, there or not.
@@ -172,62 +180,53 @@ def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> N
     """
     workdir = Path(workdir)
     outputs.check_folder(workdir)
-    for name in (FILE_NAME, *_WRITTEN):
-        if (workdir / name).is_symlink():
-            raise UserError(f"{workdir / name}: is a link, which training does not replace.")
-    if checkpoint_step(workdir, tensorflow) is not None and (workdir / FILE_NAME).exists():
+    _check_kinds(workdir)
+    recorded = (workdir / FILE_NAME).exists()
+    if recorded and checkpoint_step(workdir, tensorflow) is not None:
         return
-    if checkpoint_step(workdir, not tensorflow) is not None and (workdir / FILE_NAME).exists():
+    if recorded and checkpoint_step(workdir, not tensorflow) is not None:
         raise UserError(
             f"{workdir}: was trained on another Keras backend, whose checkpoints cannot be resumed "
             "here; set KERAS_BACKEND as then, or pass another --workdir with "
             f"--init_from {workdir}."
         )
-    if (workdir / BEST).exists() and not (workdir / FOLDER / _BEGUN).is_file():
-        how = (
-            f"to fine-tune them, pass --init_from {workdir} and another --workdir"
-            if (workdir / FILE_NAME).exists()
-            else "pass another --workdir"
-        )
-        raise UserError(f"{workdir}: has weights ({BEST}) but no checkpoint to resume from; {how}.")
-    if (workdir / FILE_NAME).exists():
-        return  # a run that ended before its first checkpoint
-    for name in _WRITTEN:
-        if os.path.lexists(workdir / name):
+    fine_tune = f"to fine-tune them, pass --init_from {workdir} and another --workdir"
+    for name in (BEST, HALF):
+        if (workdir / name).exists():
             raise UserError(
-                f"{workdir / name}: is in the way, and no {FILE_NAME} says that a training made "
-                "it; pass another --workdir."
+                f"{workdir}: has weights ({name}) but no checkpoint to resume from; "
+                f"{fine_tune if recorded else 'pass another --workdir'}."
             )
+    why = (
+        "there is no checkpoint to resume from"
+        if recorded
+        else f"no {FILE_NAME} says that a training made it"
+    )
+    for name in _WRITTEN:
+        if recorded and name == FOLDER:  # a training was killed while it saved its first one
+            continue
+        if os.path.lexists(workdir / name):
+            raise UserError(f"{workdir / name}: is in the way, and {why}; pass another --workdir.")
 
 
-def begin(workdir: str | os.PathLike) -> None:
-    """Notes that the weights to come are a training's, which may be killed before it saves them.
-
-    Raises:
-      UserError: it cannot be written.
-    """
-    path = outputs.make_folder(Path(workdir) / FOLDER) / _BEGUN
-    with outputs.writing(path):
-        path.touch()
-
-
-def end(workdir: str | os.PathLike, tensorflow: bool = True) -> None:
-    """Undoes `begin` once there is a checkpoint."""
-    workdir = Path(workdir)
-    if checkpoint_step(workdir, tensorflow) is not None:
-        (workdir / FOLDER / _BEGUN).unlink(missing_ok=True)
+def _check_kinds(workdir):
+    """Refuses links, and a folder where a training writes a file or the other way round."""
+    for name in (FILE_NAME, *_WRITTEN):
+        path, is_file = workdir / name, "." in name
+        if path.is_symlink():
+            raise UserError(f"{path}: is a link, which training does not replace.")
+        if path.exists() and not (path.is_file() if is_file else path.is_dir()):
+            expected = "file" if is_file else "folder"
+            raise UserError(f"{path}: is in the way, expected a {expected}; move it away.")
 
 
 def abandon(workdir: str | os.PathLike) -> bool:
-    """Removes what `write` and `begin` made where nothing else is there; returns whether it did."""
+    """Removes the record where nothing else is there; returns whether it did."""
     workdir = Path(workdir)
-    if {path.relative_to(workdir).as_posix() for path in workdir.rglob("*")} != {
-        FILE_NAME,
-        FOLDER,
-        f"{FOLDER}/{_BEGUN}",
-    }:
+    if not {path.name for path in workdir.rglob("*")} <= {FILE_NAME, FOLDER}:
         return False
-    shutil.rmtree(workdir / FOLDER)
+    for folder in workdir.glob(FOLDER):  # TensorFlow makes it early
+        folder.rmdir()
     (workdir / FILE_NAME).unlink()
     return True
 

@@ -21,22 +21,25 @@ from restore_tf.experiments import papers
 
 _PROGRAM = """
 import sys
-ours, directory, given, found = sys.argv[1].split(","), *sys.argv[2:]
-sys.modules.update(dict.fromkeys(ours))  # importing one of them is now an error
+ours, *words = sys.argv[1:]
+sys.modules.update(dict.fromkeys(ours.split(",")))  # importing one of them is now an error
 import numpy as np, tensorflow as tf
-given, answers = np.load(given), {}
-with tf.compat.v1.Session(graph=tf.Graph()) as session:
-    signatures = tf.compat.v1.saved_model.load(session, ["serve"], directory).signature_def
-    def run(name, value):
-        (source,), (target,) = signatures[name].inputs.values(), signatures[name].outputs.values()
-        return session.run(target.name, {source.name: value})
-    for key in given.files:
-        if key.startswith("images"):
-            answers[key] = run("serving_default", given[key])
-    files = [given[key].tobytes() for key in given.files if key.startswith("file")]
-    for index, file in enumerate(run("serving_bytes", files) if files else []):
-        answers[f"file{index:04}"] = np.frombuffer(file, np.uint8)
-np.savez(found, **answers)
+def answers_of(directory, given):
+    answers = {}
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], directory).signature_def
+        def run(name, value):
+            (source,), (target,) = loaded[name].inputs.values(), loaded[name].outputs.values()
+            return session.run(target.name, {source.name: value})
+        for key in given.files:
+            if key.startswith("images"):
+                answers[key] = run("serving_default", given[key])
+        files = [given[key].tobytes() for key in given.files if key.startswith("file")]
+        for index, file in enumerate(run("serving_bytes", files) if files else []):
+            answers[f"file{index:04}"] = np.frombuffer(file, np.uint8)
+    return answers
+for directory, given, found in zip(words[::3], words[1::3], words[2::3]):
+    np.savez(found, **answers_of(directory, np.load(given)))
 """
 
 
@@ -56,15 +59,31 @@ def run_saved_model(
     Raises:
       UserError: the process failed; with the last line that it said.
     """
-    given = {f"images{i:04}": batch for i, batch in enumerate(images)}
-    given |= {f"file{i:04}": np.frombuffer(file, np.uint8) for i, file in enumerate(files)}
+    return run_saved_models([(directory, images, files)])[0]
+
+
+def run_saved_models(requests: Sequence[tuple]) -> list[tuple[list[np.ndarray], list[bytes]]]:
+    """Runs several SavedModels, one after another, in one fresh process.
+
+    Args:
+      requests: arguments of `run_saved_model` for each.
+
+    Returns:
+      What that would return for each.
+
+    Raises:
+      UserError: the process failed; with the SavedModel that it failed at.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        paths = [Path(scratch) / name for name in ("given.npz", "found.npz")]
-        np.savez(paths[0], **given)
-        words = [",".join(packages()), str(Path(directory).resolve()), *map(str, paths)]
+        words, found = [], []
+        for number, (directory, *given) in enumerate(requests):
+            paths = [Path(scratch) / f"{kind}{number}.npz" for kind in ("given", "found")]
+            np.savez(paths[0], **_named(*given))
+            words += [str(Path(directory).resolve()), *map(str, paths)]
+            found.append(paths[1])
         done = subprocess.run(
             # -I: neither the current folder nor PYTHONPATH is looked into.
-            [sys.executable, "-I", "-c", _PROGRAM, *words],
+            [sys.executable, "-I", "-c", _PROGRAM, ",".join(packages()), *words],
             capture_output=True,
             text=True,
             errors="replace",
@@ -73,10 +92,22 @@ def run_saved_model(
         )
         if done.returncode:
             said = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise UserError(f"{directory}: does not run in a fresh process ({said[-1][:300]}).")
-        with np.load(paths[1]) as found:
-            restored = [found[key] for key in sorted(found.files) if key.startswith("images")]
-            encoded = [found[key] for key in sorted(found.files) if key.startswith("file")]
+            failed = requests[sum(path.exists() for path in found)][0]
+            raise UserError(f"{failed}: does not run in a fresh process ({said[-1][:300]}).")
+        return [_answers(path) for path in found]
+
+
+def _named(images, files=()):
+    """What `_PROGRAM` is given, as {name: array}."""
+    named = {f"images{i:04}": batch for i, batch in enumerate(images)}
+    return named | {f"file{i:04}": np.frombuffer(file, np.uint8) for i, file in enumerate(files)}
+
+
+def _answers(path):
+    """What `_PROGRAM` found: restored batches and encoded files."""
+    with np.load(path) as found:
+        restored = [found[key] for key in sorted(found.files) if key.startswith("images")]
+        encoded = [found[key] for key in sorted(found.files) if key.startswith("file")]
     return restored, [array.tobytes() for array in encoded]
 
 

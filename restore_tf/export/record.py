@@ -64,7 +64,7 @@ def read(directory: str | os.PathLike) -> list[dict[str, Any]]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["artefacts"]
         return [entry for entry in entries if entry["path"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path}: damaged ({type(error).__name__}); remove it or pass another --output."
         ) from None

@@ -25,6 +25,7 @@ def restore_blended(
     overlap: tuple[int, int],
     progress: Callable[[int], None] = lambda pixels: None,
     seed: int = 0,
+    step: int | None = None,
 ) -> tuple[np.ndarray, float]:
     """Restores padded images in overlapping tiles, blended linearly where they overlap.
 
@@ -39,6 +40,7 @@ def restore_blended(
       overlap: how many rows and columns neighbours share at least, less than the tile's.
       progress: called after each tile with the new pixels it gave.
       seed: of what the network draws at random.
+      step: tiles begin at multiples of it; the model's `size_multiple` by default.
 
     Returns:
       The images, `output_scale` times as large, of the batch's type, and by how much two tiles
@@ -47,7 +49,7 @@ def restore_blended(
     count, height, width, channels = batch.shape
     scale = model.output_scale
     sides = zip(batch.shape[1:3], tile, overlap, strict=True)
-    down, across = (_spread(*side, model.size_multiple) for side in sides)
+    down, across = (_spread(*side, step or model.size_multiple) for side in sides)
     total = np.zeros((count, scale * height, scale * width, channels), np.float32)
     weight = np.zeros((*total.shape[1:3], 1), np.float32)
     difference = shared = 0.0
@@ -70,14 +72,14 @@ def restore_blended(
     return from_float(total, batch.dtype), difference / max(shared, 1.0)
 
 
-def _spread(size, tile, overlap, multiple) -> list[tuple[slice, np.ndarray]]:
+def _spread(size, tile, overlap, step) -> list[tuple[slice, np.ndarray]]:
     """Tiles of one length along an axis, spread evenly, each with its weights."""
     if tile >= size:
         return [(slice(0, size), np.ones(size, np.float32))]
-    overlap = min(overlap + multiple - 1, tile - 1)  # starts are brought down to the multiple
+    overlap = min(overlap + step - 1, tile - 1)  # starts are brought down to the step
     count = -(-(size - overlap) // (tile - overlap))
     room = size - tile
-    starts = [room * index // (count - 1) // multiple * multiple for index in range(count)]
+    starts = [room * index // (count - 1) // step * step for index in range(count)]
     starts[-1] = room
     shared = [start + tile - following for start, following in itertools.pairwise(starts)]
     return [

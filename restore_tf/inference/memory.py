@@ -212,7 +212,13 @@ def _follow(chosen, model, batch, settings):
     overlap = min(model.blended_tile.overlap, tile // 4)
     report = _counted(settings.progress, pixels)
     restored, disagreement = restore_blended(
-        model, batch, (tile, tile), (overlap, overlap), report, settings.seed
+        model,
+        batch,
+        (tile, tile),
+        (overlap, overlap),
+        report,
+        settings.seed,
+        model.blended_tile.step,
     )
     if chosen.forced and tile != model.blended_tile.side:
         logger.warning(
@@ -234,7 +240,9 @@ def _in_fixed_tiles(model, batch, settings):
             "memory; leave --memory, --tile and --whole out."
         )
     report = _counted(settings.progress, math.prod(batch.shape[:3]))
-    restored, disagreement = restore_blended(model, batch, model.size, model.overlap, report)
+    restored, disagreement = restore_blended(
+        model, batch, model.size, model.overlap, report, step=model.blended_tile.step
+    )
     if batch.shape[1:3] != model.size:
         logger.warning(
             "%s restores %dx%d pixels at a time and sees nothing beyond them: %s.",

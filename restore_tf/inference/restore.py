@@ -6,6 +6,9 @@ file (`tflite_model.LiteModel`).
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -37,10 +40,10 @@ def restore(
 
     Where the whole picture would take more than the memory there is, it is restored in tiles: with
     the numbers of the whole picture where the network can be cut up exactly (`exact_tiles`), in
-    blended ones that come close elsewhere (`blended_tiles`). Some networks do better in tiles of
-    their training crops' size and get them always, unless `whole` is set. A TFLite file of one
-    fixed size always gets blended tiles of that size. A warning says so where tiles change the
-    numbers and were not asked for.
+    blended ones that come close elsewhere (`blended_tiles`); a chain link by link. Some networks do
+    better in tiles of their training crops' size and get them always, unless `whole` is set. A
+    TFLite file of one fixed size always gets blended tiles of that size. A warning says so where
+    tiles change the numbers and were not asked for.
 
     Args:
       model: a `Restorer` or a `tflite_model.LiteModel`.
@@ -100,10 +103,61 @@ def _check(image, strength, memory, tile, whole):
 
 def _restore_planes(model, pixels, settings):
     """Restores (height, width, channels) of any type; in tiles where memory asks for it."""
-    batch = pad(planes.split(pixels, model), model)
-    restored = memory_plans.restore_batch(model, batch, pixels.shape[:2], settings)
-    height, width = (model.output_scale * side for side in pixels.shape[:2])
-    return planes.join(restored[:, :height, :width], pixels, model)
+    restored = _restore_batch(model, planes.split(pixels, model), settings)
+    return planes.join(restored, pixels, model)
+
+
+def _restore_batch(model, batch, settings):
+    """Restores (batch, height, width, channels) of any size and type."""
+    links = getattr(model, "links", ())  # files have none
+    if len(links) == 1:
+        return _restore_batch(links[0], batch, settings)
+    if links:
+        (last,) = collections.deque(_link_by_link(model, batch, settings), maxlen=1)
+        return from_float(last, batch.dtype)
+    height, width = (model.output_scale * side for side in batch.shape[1:3])
+    restored = memory_plans.restore_batch(model, pad(batch, model), batch.shape[1:3], settings)
+    return restored[:, :height, :width]
+
+
+def _link_by_link(chain, batch, settings):
+    """Yields what each link of a chain gives, in floats: each over the whole of what it gets."""
+    images, count, area = to_float(batch), len(chain.links), math.prod(batch.shape[:3])
+    for number, link in enumerate(chain.links):
+
+        def progress(done, total, number=number):
+            settings.progress(int((number + done / total) * area), count * area)
+
+        if number:
+            images = chain.between(images)
+        images = _restore_batch(link, images, dataclasses.replace(settings, progress=progress))
+        yield images
+
+
+def after_links(
+    chain, image: np.ndarray, *, whole: bool = False, seed: int = 0
+) -> list[np.ndarray]:
+    """Returns the picture as each link of a chain leaves it; the last one is `restore`'s.
+
+    Args:
+      chain: a `networks.chain.Chain`.
+      image, whole, seed: as `restore`'s.
+
+    Returns:
+      A picture for each link, of the image's type.
+
+    Raises:
+      UserError: as `restore`.
+    """
+    image = np.asarray(image)
+    _check(image, 1.0, None, None, whole)
+    settings = memory_plans.Settings(whole=whole, seed=seed)
+    pixels = image.reshape(*image.shape[:2], -1)
+    batch, found = planes.split(pixels, chain), []
+    for images in _link_by_link(chain, batch, settings):
+        joined = planes.join(from_float(images, batch.dtype), pixels, chain)
+        found.append(joined.reshape(*joined.shape[:2], *image.shape[2:]))
+    return found
 
 
 def _ensemble(run, pixels):

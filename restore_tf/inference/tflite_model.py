@@ -24,7 +24,7 @@ from restore_tf.errors import UserError
 from restore_tf.networks.tiler import BlendedTile
 from restore_tf.system import quiet
 
-KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "int16x8")
+KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "mixed_int8", "int16x8")
 METADATA_FORMAT = 1
 _PADDINGS = ("edge", "reflect")
 _BYTES_PER_PIXEL = 7000.0  # SRN's in float32, of a file that does not say
@@ -46,6 +46,7 @@ class LiteModel:
       output_scale: the restored image is so many times as high and as wide.
       colour: how colours pass through one channel, see `Restorer`.
       bytes_per_pixel: memory that it takes, per pixel of what it is run on.
+      blended_tile: where tiles may begin; how they are cut, of a file for any size.
       metadata: what NAME.json says; empty without it.
     """
 
@@ -79,6 +80,7 @@ class LiteModel:
         self.output_scale = self.metadata.get("output_scale", 1)
         self.colour = self.metadata.get("colour", "planes" if channels == 1 else "rgb")
         self.bytes_per_pixel = self.metadata.get("bytes_per_pixel", _BYTES_PER_PIXEL)
+        self.blended_tile = BlendedTile(step=self.metadata.get("tile_step"))
         self._allocated = None
 
     @property
@@ -88,8 +90,6 @@ class LiteModel:
         # tiles of SRN come within 47, 50, 51.6, 52.2 dB of a whole GoPro frame with a sixteenth,
         # an eighth, a quarter, three eighths, in 18, 24, 28, 32 tiles.
         return tuple(side // 4 for side in self.size)
-
-    blended_tile = BlendedTile()  # of a file for any size
 
     def tiler(self) -> None:
         """Nothing is known of how far the network in a file sees."""
@@ -280,11 +280,12 @@ def _metadata(path: Path) -> Mapping[str, Any]:
             and isinstance(found["size_multiple"], int)
             and 1 <= found["size_multiple"] <= 4096
             and found["padding"] in _PADDINGS
+            and (found.get("tile_step") is None or found["tile_step"] in range(1, 4097))
             and float(found.get("bytes_per_pixel", 1)) > 0
             and found.get("output_scale", 1) in range(1, 17)
             and found.get("colour", "rgb") in ("rgb", "planes", "luminance")
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         usable = False
     if not usable:
         raise UserError(f"{beside}: damaged, or written by another version; export it again.")

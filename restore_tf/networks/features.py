@@ -33,7 +33,7 @@ _MOBILENET_SIDE = 32  # pixels; it takes no smaller pictures
 
 def normalised(images):
     """(batch, height, width, 3) with ImageNet's mean and deviation, float32."""
-    return (_three_channels(images) - MEAN) / DEVIATION
+    return ops.divide(ops.subtract(_three_channels(images), MEAN), DEVIATION)
 
 
 def _three_channels(images):
@@ -59,7 +59,7 @@ def alexnet(images, convolutions) -> Iterator:
         if number in (1, 2):
             x = ops.max_pool(x, 3, 2)
         stride, padding = (4, "valid") if number == 0 else (1, "same")
-        x = ops.relu(ops.conv(x, kernel, stride, padding) + bias)
+        x = ops.relu(ops.add(ops.conv(x, kernel, stride, padding), bias))
         yield x
 
 
@@ -75,7 +75,7 @@ def vgg16(images, convolutions) -> Iterator:
         if block and left:
             x = ops.max_pool(x, 2, 2)
         for kernel, bias in left[:count]:
-            x = ops.relu(ops.conv(x, kernel, 1, "same") + bias)
+            x = ops.relu(ops.add(ops.conv(x, kernel, 1, "same"), bias))
             yield x
         left = left[count:]
 

@@ -168,6 +168,23 @@ def running_sum(x, axis):
     return ops.reshape(sums, (batch, height, blocks * _BLOCK, channels))[:, :, :size]
 
 
+def pad_edges(images, pixels):
+    """Repeats the outermost rows and columns: (b, h, w, c) -> (b, h + 2 pixels, w + 2 pixels, c).
+
+    What `numpy.pad` calls "edge" and MATLAB's `imfilter` "replicate".
+
+    Args:
+      images: (batch, h, w, channels).
+      pixels: how many rows and columns are put at each side.
+    """
+    if not pixels:
+        return images
+    for axis in (1, 2):
+        before, after = [_first(images, axis)] * pixels, [_last(images, axis)] * pixels
+        images = ops.concatenate([*before, images, *after], axis=axis)
+    return images
+
+
 def _interleave(even, odd, axis):
     # Stacking behind the axis and folding the pair into it puts the two in turn.
     pairs = ops.stack([even, odd], axis=axis + 1)

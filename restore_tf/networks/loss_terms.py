@@ -98,8 +98,8 @@ def _sobel_magnitude(images):
 def frequency(sharp, restored):
     """Mean of |Re| + |Im| of the difference's 2-D Fourier transform, channel by channel; (batch,).
 
-    MAXIM, section 3.4: the L1 norm of the difference of Fourier transforms. The paper does not
-    say over what it is averaged; here it is the unnormalised transform's mean over all elements.
+    MAXIM's: the L1 norm of the difference of Fourier transforms. Over what the paper averages is
+    not known to us; here it is the unnormalised transform's mean over all elements.
 
     Args:
       sharp, restored: (batch, height, width, channels) in [0, 1].

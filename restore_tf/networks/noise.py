@@ -43,7 +43,8 @@ def uniform(shape, seed, origin=None, draw: int = 0):
     for place in (rows[..., None, None], columns[:, None, :, None], _range(channels)):
         state = _mix(state + place)
     bits = ops.bitwise_and(state, _LOW_24_BITS)
-    return (ops.cast(bits, "float32") + 0.5) * (1 / (_LOW_24_BITS + 1))
+    # One seed and no origin make one field, for all images alike.
+    return ops.broadcast_to((ops.cast(bits, "float32") + 0.5) * (1 / (_LOW_24_BITS + 1)), shape)
 
 
 def uniform_per_image(seeds, draw: int = 0):

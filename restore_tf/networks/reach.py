@@ -27,12 +27,19 @@ def reach(path) -> Reach:
     """Derives the `Reach` of convolutions that follow one another.
 
     Args:
-      path: the layers on the longest way from input to output; `Conv2D` and `Conv2DTranspose`.
+      path: the layers on the longest way from input to output; `Conv2D`, `Conv2DTranspose` and
+        `UpSampling2D` to the nearest pixel.
     """
-    from keras.layers import Conv2DTranspose  # late: a TFLite file is tiled without Keras
+    from keras.layers import Conv2DTranspose, UpSampling2D  # late: a TFLite file needs no Keras
 
     radius, spacing, widest = 0, 1, 1  # spacing: distance of neighbours, in input pixels
     for layer in path:
+        if isinstance(layer, UpSampling2D):
+            (factor,) = set(layer.size)
+            # Outputs copy a pixel that lies up to so far from them, seen from either side.
+            radius += spacing - spacing // factor
+            spacing //= factor
+            continue
         (kernel,), (stride,) = set(layer.kernel_size), set(layer.strides)
         (dilation,) = set(layer.dilation_rate)
         if isinstance(layer, Conv2DTranspose):

@@ -8,7 +8,8 @@ overrides; the defaults fit a plain feed-forward network.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -45,6 +46,11 @@ class Restorer(keras.Model):
       bytes_per_pixel: memory that restoring takes, per pixel of the degraded picture, as measured
         on TensorFlow's CPU.
       blended_tile: how tiles are cut where there is no `tiler`.
+      continuous: whether the answer moves by a little where the picture does. Thresholds and
+        rounding do not: there two runs that differ in the last bit can be a level apart.
+      links: of a `networks.chain.Chain` the networks that a picture passes one after the other,
+        each padded, cut up and cropped by itself.
+      run: of a link, the run directory that its weights are in; None where they are the chain's.
       stages_loss: function of (sharp, stages) that returns one value per image; `compile` sets it.
     """
 
@@ -56,6 +62,9 @@ class Restorer(keras.Model):
     padding: str = "edge"
     bytes_per_pixel: float = 1000.0
     blended_tile = BlendedTile()
+    continuous: bool = True
+    links: Sequence[Restorer] = ()
+    run: Path | None = None
     stages_loss = None
 
     def __init__(self, **kwargs):
@@ -203,7 +212,10 @@ class Restorer(keras.Model):
         """Prepares for `fit` and `evaluate`, on any of Keras' backends.
 
         Data are batches of (degraded, sharp), both (batch, height, width, channels) float in
-        [0, 1]. `restore_tf.training.train` trains under tf.distribute and resumes exactly.
+        [0, 1], or of (degraded, sharp, seeds) as `datasets.numpy_pairs` and `datasets.pairs` make
+        them. Networks with a `training_loss` of their own need the seeds. In the seeds' place Keras
+        takes sample weights (batch,). `restore_tf.training.train` trains under tf.distribute and
+        resumes exactly.
 
         Args:
           optimizer: as Keras'.
@@ -215,19 +227,37 @@ class Restorer(keras.Model):
         """
         named = isinstance(loss, str)
         self.stages_loss = losses.get(loss, self.downsample) if named else loss
-        # Keras pairs every output with a target of its own; here all stages share one.
-        self._keras_loss = self.stages_loss and _StagesLoss(self.stages_loss)
         super().compile(optimizer=optimizer, metrics=metrics, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The loss over all stages, the mean over the batch; Keras calls this."""
-        if self.stages_loss is None:
+        """`training_loss`, the mean over the batch; Keras calls this.
+
+        Args:
+          x, y: degraded and sharp images.
+          y_pred: what `call` made of them.
+          sample_weight: seeds (batch, 2), or a weight of each image (batch,), or None.
+          training: whether this is `fit`.
+
+        Raises:
+          ValueError: a loss that draws, without seeds.
+        """
+        seeds, sample_weight = _told_apart(sample_weight)
+        if type(self).training_loss is not Restorer.training_loss:
+            if seeds is None:
+                raise ValueError(
+                    f"the training loss of {self.name} draws noise: fit it on batches of (degraded,"
+                    " sharp, seeds), such as those of restore_tf.datasets.numpy_pairs.Batches."
+                )
+            per_image = self.training_loss(x, y, seeds)
+        elif self.stages_loss is None:
             return ops.zeros(())
-        return self._keras_loss(y, y_pred, sample_weight)
+        else:  # of the stages at hand: `training_loss` would compute them again
+            per_image = self.stages_loss(y, y_pred)
+        return _Mean()(per_image, per_image, sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Metrics of the restored image; Keras calls this."""
-        return super().compute_metrics(x, y, y_pred[-1], sample_weight)
+        return super().compute_metrics(x, y, y_pred[-1], _told_apart(sample_weight)[1])
 
     def check_size(self, images):
         """Raises a ValueError for images of a shape the network does not take."""
@@ -244,16 +274,19 @@ class Restorer(keras.Model):
             )
 
 
-class _StagesLoss(keras.losses.Loss):
-    """A loss of ours as Keras wants it: it takes the mean over the batch, and shares it out under
-    tf.distribute."""
+def _told_apart(third):
+    """(seeds, sample weights) from what stands third in Keras' batches; one of them is None."""
+    return (third, None) if third is not None and len(third.shape) == 2 else (None, third)
 
-    def __init__(self, function):
-        super().__init__(name="stages")
-        self._function = function
+
+class _Mean(keras.losses.Loss):
+    """The mean of what a loss of ours gives per image, shared out under tf.distribute."""
+
+    def __init__(self):
+        super().__init__(name="mean")
 
     def call(self, y_true, y_pred):
-        return self._function(y_true, y_pred)
+        return y_pred
 
 
 class _Answer(keras.Model):

@@ -30,12 +30,15 @@ class BlendedTile:
         its training crops' size.
       smallest: side below which tiles say too little about the picture.
       overlap: pixels that neighbours share at least.
+      step: tiles begin at multiples of it; None for the network's `size_multiple`. One whose sizes
+        are multiples of more than its strides ask for needs fewer tiles with a smaller step.
       advice: what else the user may try, for the message that tiles were needed.
     """
 
     side: int | None = None
     smallest: int = 256
     overlap: int = 64
+    step: int | None = None
     advice: str = ""
 
 

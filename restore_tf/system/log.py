@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from restore_tf.errors import one_line
+
 logger = logging.getLogger("restore_tf")
 
 
@@ -67,7 +69,12 @@ class _Lines(logging.Handler):
         self.warned = set()
 
     def emit(self, record):
-        message = record.getMessage()
+        # Converters log by `logging.info`, which gives the root logger a handler: it would print
+        # every message of ours once more.
+        for handler in logging.getLogger().handlers:
+            if type(handler) is logging.StreamHandler and _is_foreign not in handler.filters:
+                handler.addFilter(_is_foreign)
+        message = one_line(record.getMessage())
         if record.levelno >= logging.WARNING:
             if message in self.warned:
                 return
@@ -75,3 +82,7 @@ class _Lines(logging.Handler):
             message = f"warning: {message}"
         # Standard error is looked up at every message: whoever captures it replaces it.
         tqdm.write(message, file=sys.stderr)
+
+
+def _is_foreign(record):
+    return record.name != logger.name

@@ -33,7 +33,7 @@ class Record:
         text = path.read_text(encoding="utf-8", errors="replace") if known else ""
         self._cut = bool(text) and not text.endswith("\n")  # by a kill
         for line in text.splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 entry = json.loads(line)
                 if _inside(entry["path"]):
                     self._digests.setdefault(entry["path"], set()).add(entry["sha256"])
@@ -107,12 +107,22 @@ class Record:
         Args:
           path: the file.
           digest: its SHA-256 in hexadecimal digits; read from the file by default.
+
+        Raises:
+          UserError: the record cannot be written, as on a full disk. The file stays: it may have
+            taken hours.
         """
         path = Path(path)
         entry = {"path": self._key(path), "sha256": digest or sha256(path)}
         manifest = self.folder / MANIFEST
-        with writing(manifest), open(manifest, "a", opener=_without_links) as file:
-            file.write("\n" * self._cut + json.dumps(entry) + "\n")
+        try:
+            with writing(manifest), open(manifest, "a", opener=_without_links) as file:
+                file.write("\n" * self._cut + json.dumps(entry) + "\n")
+        except UserError as error:
+            self._cut = True  # there may be half a line
+            written = os.path.lexists(path) and entry["path"] not in self._digests
+            still = f" {path} is written, but no --overwrite will replace it." if written else ""
+            raise UserError(f"{error}{still}") from None
         self._cut = False
         self._digests.setdefault(entry["path"], set()).add(entry["sha256"])
 
@@ -160,7 +170,12 @@ class Record:
 def _inside(path):
     """Whether a recorded path stays in its folder, whoever wrote the record."""
     parts = PurePosixPath(path).parts
-    return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts
+    return (
+        bool(parts)
+        and "\0" not in path
+        and not PurePosixPath(path).is_absolute()
+        and ".." not in parts
+    )
 
 
 def _without_links(path, flags):

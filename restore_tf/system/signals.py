@@ -37,3 +37,25 @@ def stop_signals():
     finally:
         for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Lets SIGTERM end the work as Ctrl-C does while the context lasts: nothing half is left."""
+
+    def end(number, frame):
+        raise Terminated
+
+    try:
+        previous = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread: the caller handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -43,7 +43,7 @@ class BackendEngine(Engine):
         self.compile()
         self.checkpoints = ArrayCheckpoints(workdir, self.state)
         if self.options.resume:
-            self.checkpoints.restore()
+            self.resumed = self.checkpoints.restore()
         self.step = backend_step.make_step(self.state)
         self.read = backend_step.read
 

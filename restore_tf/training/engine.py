@@ -15,7 +15,7 @@ from restore_tf.experiments import experiment as experiments
 from restore_tf.networks.dtype_policy import computing_in
 from restore_tf.training.options import Options
 from restore_tf.training.phases import Phase, phases
-from restore_tf.weights.run import load_weights
+from restore_tf.weights.load import load_initial, load_model
 
 
 class Engine:
@@ -37,12 +37,14 @@ class Engine:
       checkpoints: what saves and restores it.
       writes: whether this process writes files: of several workers, the chief alone.
       alone: whether this process is the only one.
+      resumed: whether this process, one that writes, restored a checkpoint.
       write_errors: what a full or read-only disk raises.
     """
 
     replicas = 1
     writes = True
     alone = True
+    resumed = False
     write_errors: tuple[type[Exception], ...] = (OSError,)
 
     def __init__(self, experiment, options: Options):
@@ -73,7 +75,11 @@ class Engine:
         with computing_in(self.options.precision):
             model = experiments.build(self.experiment)
         if self.options.init_from:
-            load_weights(self.options.init_from, model)
+            load_initial(self.options.init_from, model)
+        if self.options.init_predictor:
+            # By way of a network of its own: paths of variables begin with their owner's.
+            trained = load_model(self.options.init_predictor)
+            model.predictor.set_weights(trained.get_weights())
         return model
 
     def compile(self) -> None:

@@ -75,8 +75,12 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
         engine.check_data(training)
         state = engine.state
         validation = Validation(state.model, validation, engine.experiment, options)
+        if not (engine.resumed or state.step):  # so that a run that is killed early can resume
+            with _writing(engine):
+                engine.checkpoints.save()
         steps, columns = engine.experiment.steps, validation.columns
-        log = run_log.RunLog(workdir, state.step, steps, engine.writes, columns)
+        with _writing(engine, state.step):
+            log = run_log.RunLog(workdir, state.step, steps, engine.writes, columns)
         try:
             finished = _Loop(engine, validation, log, callbacks).run(training)
         finally:
@@ -93,6 +97,23 @@ def _engine_class():
     from restore_tf.training.backend_engine import BackendEngine
 
     return BackendEngine
+
+
+@contextlib.contextmanager
+def _writing(engine, saved_step: int | None = None):
+    """Turns errors of writing into one line that says which checkpoint there is."""
+    try:
+        yield
+    except engine.write_errors as error:
+        left = (
+            "nothing is trained yet. Make room, then run the same command."
+            if saved_step is None
+            else f"the checkpoint of step {saved_step} is kept. Make room, then run the same "
+            "command to resume."
+        )
+        raise UserError(
+            f"{engine.checkpoints.workdir}: cannot be written ({first_line(error)}); {left}"
+        ) from None
 
 
 class _Loop:
@@ -193,7 +214,7 @@ class _Loop:
     def _record(self):
         means, rate = self.losses.since_record.values(), self.losses.since_record.rate()
         self.losses.since_record = Means()
-        with self._writing():
+        with _writing(self.engine, self.saved_step):
             self.log.record(
                 self.state.step, **means, learning_rate=self._rate(), steps_per_second=rate
             )
@@ -213,8 +234,10 @@ class _Loop:
                 experiment.plateau_factor,
                 self.validation.higher_is_better,
             )
-            with self._writing():
+            with _writing(self.engine, self.saved_step):
                 self.log.record(state.step, **self.validation.row(scores))
+                if self.validation.labels:
+                    self.log.say(f"step {state.step}: {self.validation.described()}")
                 if restored:
                     self.log.pictures(state.step, self.validation.rows(restored))
                 if best:
@@ -238,20 +261,9 @@ class _Loop:
     def _save(self):
         self._read_losses()
         self._check_weights()
-        with self._writing():
+        with _writing(self.engine, self.saved_step):
             self.engine.checkpoints.save()
         self.saved_step = self.state.step
-
-    @contextlib.contextmanager
-    def _writing(self):
-        try:
-            yield
-        except self.engine.write_errors as error:
-            raise UserError(
-                f"{self.engine.checkpoints.workdir}: cannot be written ({first_line(error)}); the "
-                f"checkpoint of step {self.saved_step} is kept. Make room, then run the same "
-                "command to resume."
-            ) from None
 
     def _check_weights(self):
         # The loss of a step is taken before its update: weights can go bad under a good loss.

@@ -27,6 +27,7 @@ class Options:
       early_stopping: validations without a new best score (of the experiment's `best_metric`)
         after which the training ends, or None.
       init_from: run directory whose best weights this one starts from, or None.
+      init_predictor: run directory whose best weights the network's `predictor` has, or None.
 
     Raises:
       UserError: an unknown precision.
@@ -42,6 +43,7 @@ class Options:
     accumulate: int = 1
     early_stopping: int | None = None
     init_from: str | None = None
+    init_predictor: str | None = None
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:

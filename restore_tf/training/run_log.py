@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from restore_tf.system.log import logger
 
 METRICS = "metrics.csv"
 COLUMNS = ("step", "loss", "learning_rate", "steps_per_second", "psnr", "psnr_degraded")
+_OF_SETS = ("psnr", "psnr_degraded")  # have a column for each set of a mixture, too
 _RENAMED = {"psnr_blurry": "psnr_degraded"}  # as older runs called them
 _SAMPLE_SIDE = 256  # larger pictures show their centre
 
@@ -34,7 +36,7 @@ class RunLog:
       start_step: where the training starts; rows of a broken-off run beyond it are dropped.
       steps: where it ends.
       writes: whether this process writes files.
-      columns: of metrics.csv, beside `COLUMNS`, see `best_columns`.
+      columns: of metrics.csv, beside `COLUMNS`, see `best_columns` and `set_columns`.
 
     Raises:
       UserError: `metrics.csv` is not a training's, see `check`.
@@ -44,7 +46,8 @@ class RunLog:
         self, workdir: str | os.PathLike, start_step: int, steps: int, writes=True, columns=()
     ):
         self._columns = (*COLUMNS, *columns)
-        self._watched = ("loss", "psnr", *columns[:1])  # on the progress bar
+        best = [name for name in columns if ":" not in name]
+        self._watched = ("loss", "psnr", *best[:1])  # on the progress bar
         self._workdir = Path(workdir)
         self._writes = writes
         # disable=None: shown on a terminal, silent when piped.
@@ -146,6 +149,11 @@ def best_columns(metric: str) -> tuple[str, ...]:
     return ("val_loss",) if metric == "loss" else (metric, f"{metric}_degraded")
 
 
+def set_columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of a mixture's sets: "psnr:LABEL" and "psnr_degraded:LABEL"."""
+    return tuple(f"{name}:{label}" for label in labels for name in _OF_SETS)
+
+
 _LAYOUTS = [(*COLUMNS, *best_columns(metric)) for metric in BEST_METRICS]
 
 
@@ -162,7 +170,10 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             columns = [_RENAMED.get(name, name) for name in rows.fieldnames or ()]
-            if not columns or tuple(columns) in _LAYOUTS:
+            plain = [name for name in columns if name.partition(":")[0] == name]
+            sets = columns[len(plain) :]
+            known = tuple(plain) in _LAYOUTS and all(n.partition(":")[0] in _OF_SETS for n in sets)
+            if not columns or known:
                 return list(rows)
     except (UnicodeDecodeError, csv.Error):
         pass  # not even text
@@ -170,6 +181,16 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
         f"{path}: not written by a training (its columns are others); move it away, or pass "
         "another --workdir."
     )
+
+
+def read(workdir: str | os.PathLike) -> list[dict[str, str]]:
+    """Returns the whole rows of a run's metrics.csv, {column: text}, under today's names.
+
+    Raises:
+      UserError: as `check`.
+    """
+    rows = check(workdir)
+    return [_renamed(row) for row in rows if (row.get("step") or "").isdigit() and None not in row]
 
 
 def _renamed(row):

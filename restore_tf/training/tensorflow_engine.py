@@ -59,7 +59,7 @@ class TensorFlowEngine(Engine):
             self.compile()
         self.checkpoints = Checkpoints(workdir, self.state, self.writes)
         if self.options.resume and self.writes:
-            self.checkpoints.restore()
+            self.resumed = self.checkpoints.restore()
         strategies.share_state(self.strategy, self.state)
         self.step = make_step(self.experiment, self.strategy, self.state, self.options.accumulate)
 
@@ -103,8 +103,8 @@ class TensorFlowEngine(Engine):
             yield
         except tf.errors.ResourceExhaustedError as error:
             raise UserError(
-                f"out of memory ({first_line(error)}); the last checkpoint is kept. Try a smaller "
-                "batch or crop, or more micro-batches (--accumulate)."
+                f"out of memory ({first_line(error)}); the last checkpoint is kept. Try more "
+                "micro-batches (--accumulate), or a smaller batch or crop in another --workdir."
             ) from None
         except tf.errors.OpError as error:
             # TensorFlow reports a lost worker in many ways.

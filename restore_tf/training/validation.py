@@ -8,18 +8,21 @@ from restore_tf.evaluation import metric_names
 from restore_tf.evaluation.score import MEASURES
 from restore_tf.inference.restore import restore
 from restore_tf.pictures.planes import enlarged_to
-from restore_tf.training.run_log import best_columns
+from restore_tf.training.run_log import best_columns, set_columns
 from restore_tf.training.validation_loss import ValidationLoss
 
 
 class Validation:
     """Mean scores of a fixed handful of validation pictures: PSNR, and what chooses the best.
 
+    Of a mixture every set has as many pictures, and the mean is that of the sets' means.
+
     Args:
       model: the network being trained, compiled with its loss.
       source: pairs read by index.
       experiment: the `Experiment`, with its `best_metric`.
-      options: the `Options`: at most `validation_pictures`, spread evenly over the source.
+      options: the `Options`: at most `validation_pictures`, spread evenly over each set; at least
+        one of each.
 
     Attributes:
       metric: the experiment's `best_metric`.
@@ -27,20 +30,25 @@ class Validation:
       higher_is_better: of the metric.
       degraded: {name: mean score} of the unrestored pictures, of bicubic ones where the network
         enlarges; without "loss" and "last".
+      labels: of a mixture's sets; empty where there is one set.
     """
 
     def __init__(self, model, source, experiment, options):
-        self._model = model
-        count = min(options.validation_pictures, len(source))
-        positions = np.unique(np.linspace(0, len(source) - 1, count).astype(int))
-        self._pairs = [source.read(int(position)) for position in positions]
+        self._model, self.labels = model, tuple(source.parts)
+        self._pairs, self._sets = [], {}
+        for label, pairs in (source.parts or {None: source}).items():
+            positions = _spread(len(pairs), options.validation_pictures // max(1, len(self.labels)))
+            first = len(self._pairs)
+            self._pairs += [pairs.read(position) for position in positions]
+            self._sets[label] = slice(first, len(self._pairs))
         self._shown = [enlarged_to(degraded, sharp.shape[:2]) for degraded, sharp in self._pairs]
         self.metric = experiment.best_metric
         self.names = tuple(dict.fromkeys(["psnr", self.metric]))
         self.higher_is_better = self.metric != "loss" and (
             metric_names.describe(self.metric).higher_is_better
         )
-        self.degraded = self._means(self._shown)
+        self.degraded, self._degraded_of_sets = self._means(self._shown)
+        self._of_sets = {}
         self._loss = None
         if self.metric == "loss":
             self._loss = ValidationLoss(model, self._pairs, experiment, options.seed)
@@ -53,12 +61,12 @@ class Validation:
     @property
     def columns(self) -> tuple[str, ...]:
         """What `row` has beside the columns of every run."""
-        return best_columns(self.metric)
+        return best_columns(self.metric) + set_columns(self.labels)
 
     def __call__(self, step: int) -> tuple[dict[str, float], list[np.ndarray]]:
         """Returns {name: mean score} after a step, and the restored pictures."""
         restored = [restore(self._model, degraded) for degraded, _ in self._pairs]
-        scores = self._means(restored)
+        scores, self._of_sets = self._means(restored)
         if self._loss is not None:
             scores["loss"] = self._loss()
         if self.metric == "last":
@@ -69,23 +77,40 @@ class Validation:
         """Returns scores, and those of the degraded pictures, by their names in metrics.csv."""
         found = {"psnr_degraded": self.degraded["psnr"], "psnr": scores["psnr"]}
         values = [scores[self.metric], self.degraded.get(self.metric)]
-        return found | dict(zip(self.columns, values, strict=False))
+        found |= dict(zip(best_columns(self.metric), values, strict=False))
+        for label, psnr in self._of_sets.items() if self.labels else ():
+            each = psnr, self._degraded_of_sets[label]
+            found |= dict(zip(set_columns([label]), each, strict=True))
+        return found
+
+    def described(self) -> str:
+        """The sets' PSNRs of the last validation in words."""
+        sets = [
+            f"{label} {psnr:.2f} dB (degraded {self._degraded_of_sets[label]:.2f})"
+            for label, psnr in self._of_sets.items()
+        ]
+        return f"validation PSNR {', '.join(sets)}"
 
     def rows(self, restored, count: int = 4) -> list[tuple[np.ndarray, ...]]:
-        """(degraded, restored, sharp) of the first pictures."""
-        sharp = [sharp for _, sharp in self._pairs]
-        return list(zip(self._shown, restored, sharp, strict=True))[:count]
+        """(degraded, restored, sharp) of the first pictures; of a mixture, of every set's first."""
+        rows = list(zip(self._shown, restored, (sharp for _, sharp in self._pairs), strict=True))
+        each = -(-count // len(self._sets))
+        return [row for where in self._sets.values() for row in rows[where][:each]]
 
     def _means(self, pictures):
-        measured = [name for name in self.names if name in MEASURES]
-        return {
-            name: float(
-                np.mean(
-                    [
-                        MEASURES[name](sharp, picture)
-                        for (_, sharp), picture in zip(self._pairs, pictures, strict=True)
-                    ]
-                )
-            )
-            for name in measured
-        }
+        """{metric: mean of the sets' means} and {set: mean PSNR}."""
+        found = {}
+        for name in [name for name in self.names if name in MEASURES]:
+            scores = [
+                MEASURES[name](sharp, picture)
+                for (_, sharp), picture in zip(self._pairs, pictures, strict=True)
+            ]
+            found[name] = {set_: float(np.mean(scores[at])) for set_, at in self._sets.items()}
+        means = {name: float(np.mean(list(of_sets.values()))) for name, of_sets in found.items()}
+        return means, found["psnr"]
+
+
+def _spread(length, count):
+    """At most `count` positions, and at least one, spread evenly."""
+    count = min(max(1, count), length)
+    return [int(at) for at in np.unique(np.linspace(0, length - 1, count).astype(int))]

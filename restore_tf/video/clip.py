@@ -1,9 +1,7 @@
-"""What a video file says of itself, and its colours: the part of video that is not streaming.
+"""What a video file says of itself: the part of video that is not streaming.
 
-Pictures are stored as YUV. The way to RGB and back uses the stream's own matrix and range, said
-explicitly, and rounds: PyAV's default conversion takes a shortcut that truncates and darkens 4:2:0
-by about one gray level. A stream without a tag gets the matrix that players assume, BT.709
-from 1280x720 on and BT.601 below, and stays untagged.
+A stream without a colour tag gets the matrix that players assume, BT.709 from 1280x720 on and
+BT.601 below, and stays untagged; `colours` converts by it.
 
 Phones film sideways and note the angle. The network sees frames upright, as people do; they are
 stored sideways again, with the note.
@@ -16,48 +14,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from restore_tf.errors import UserError
 from restore_tf.system.log import logger
+from restore_tf.video.colours import FULL, LIMITED, SWSCALE_MATRIX, Colour
+from restore_tf.video.container import import_av, open_clip, video_stream
 
-# A file must not make FFmpeg open other files or addresses, as a playlist named clip.mp4 would.
-_OPEN_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv",
-}
-
-# The numbers of ITU-T H.273, which FFmpeg uses, and what swscale calls the same matrices.
-_SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _BT709, _BT601 = 1, 6
 _NO_MATRIX = (2, 3)  # unknown, reserved
 _HDR = {16: "PQ", 18: "HLG"}
-_LIMITED, _FULL = 1, 2  # FFmpeg's AVColorRange
-# swscale's SWS_LANCZOS, SWS_FULL_CHR_H_INT and SWS_ACCURATE_RND. Without the last two it takes the
-# shortcut that truncates. Of its filters for 4:2:0 colour, this one changes least there and back.
-_PRECISE = 0x200 | 0x2000 | 0x40000
-
-
-@dataclasses.dataclass(frozen=True)
-class Colour:
-    """A stream's colour tags.
-
-    Attributes:
-      matrix: from YUV to RGB, a number of ITU-T H.273; 2 is unknown.
-      range: 1 limited (16 to 235), 2 full (0 to 255), 0 unknown.
-      primaries: of the RGB colours, a number of H.273.
-      transfer: the curve between light and value, a number of H.273.
-    """
-
-    matrix: int
-    range: int
-    primaries: int
-    transfer: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,99 +97,13 @@ class Clip:
     @property
     def matrix(self) -> int:
         """The matrix to convert with: the tagged one, or the one that players assume."""
-        known = self.colour.matrix in _SWSCALE_MATRIX
+        known = self.colour.matrix in SWSCALE_MATRIX
         return self.colour.matrix if known else _guess(self)
 
     @property
     def frame_step(self) -> int:
         """Mean time from frame to frame, in time bases, at least 1."""
         return max(1, round(1 / ((self.rate or 25) * self.time_base)))
-
-
-class ColourConverter:
-    """Converts a clip's frames to RGB and back, by the clip's matrix and range."""
-
-    def __init__(self, clip: Clip):
-        self._matrix = _SWSCALE_MATRIX[clip.matrix]
-        self._range = clip.colour.range or _LIMITED
-        self._av = import_av(clip.path)
-        self._reformatter = self._av.video.reformatter.VideoReformatter()
-
-    def to_rgb(self, frame):
-        """Returns an av.VideoFrame as another one, of format rgb24."""
-        source_range = _FULL if frame.format.is_rgb else self._range
-        return self._convert(frame, "rgb24", source_range, _FULL)
-
-    def from_rgb(self, frame, pixel_format: str):
-        """Returns an av.VideoFrame of format rgb24 as another one.
-
-        Make `frame` by `to_rgb`: it remembers where in 4:2:0 the colour samples lie, which PyAV
-        cannot say otherwise, and which would move colours by a quarter of a pixel.
-        """
-        return self._convert(frame, pixel_format, _FULL, self._range)
-
-    def _convert(self, frame, pixel_format, from_range, to_range):
-        return self._reformatter.reformat(
-            frame,
-            format=pixel_format,
-            src_colorspace=self._matrix,
-            dst_colorspace=self._matrix,
-            src_color_range=from_range,
-            dst_color_range=to_range,
-            interpolation=_PRECISE,
-        )
-
-
-def pixels_of(frame) -> np.ndarray:
-    """Returns a view of an av.VideoFrame of format rgb24, (height, width, 3) uint8, writable."""
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
-    return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
-
-
-def import_av(path: str | os.PathLike):
-    """Returns PyAV; a UserError that says how to install it where it is missing."""
-    try:
-        import av
-    except ImportError:
-        raise UserError(
-            f"{path}: reading a video needs PyAV; pip install 'restore_tf[video]'."
-        ) from None
-    return av
-
-
-@contextlib.contextmanager
-def open_clip(path: Path) -> Iterator[Any]:
-    """Opens a video for reading; FFmpeg's errors inside the block become UserErrors."""
-    av = import_av(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a video.")
-    try:
-        with av.open(
-            f"file:{path}", container_options=_OPEN_OPTIONS, metadata_errors="replace"
-        ) as container:
-            yield container
-    except av.error.FFmpegError as error:
-        raise UserError(
-            f"{path}: cannot be read as a video ({error.strerror}); it is cut short, damaged or "
-            "no video. Copy or convert it again."
-        ) from None
-
-
-def video_stream(container, path: Path):
-    """Returns a container's first video stream that is not a cover picture."""
-    streams = [stream for stream in container.streams.video if not is_cover(stream)]
-    if not streams:
-        raise UserError(f"{path}: no video found in it; expected a whole video file.")
-    if streams[0].codec_context is None:
-        raise UserError(f"{path}: no decoder for its video; convert it to H.264 first.")
-    streams[0].thread_type = "AUTO"
-    return streams[0]
-
-
-def is_cover(stream) -> bool:
-    """Whether a stream is one still that stands for the clip, as an album's cover does."""
-    return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def probe(path: str | os.PathLike) -> Clip:
@@ -260,7 +143,7 @@ def _first_frame(container, stream, path):
 
 def _describe(path, stream, frame) -> Clip:
     rgb = frame.format.is_rgb  # it becomes YUV, and needs tags of its own
-    full = _FULL if frame.format.name.startswith("yuvj") else 0
+    full = FULL if frame.format.name.startswith("yuvj") else 0
     context = stream.codec_context
     return Clip(
         path=path,
@@ -273,7 +156,7 @@ def _describe(path, stream, frame) -> Clip:
         aspect=stream.sample_aspect_ratio or Fraction(1),
         colour=Colour(
             matrix=_guess(frame) if rgb else int(frame.colorspace),
-            range=_LIMITED if rgb else int(frame.color_range) or full,
+            range=LIMITED if rgb else int(frame.color_range) or full,
             primaries=int(context.color_primaries),
             transfer=int(context.color_trc),
         ),
@@ -318,7 +201,7 @@ def _check_pixels(path, pixel_format, colour):
             f"{path}: is HDR ({_HDR[colour.transfer]}), the networks know the standard range; "
             "convert it to 8-bit BT.709 first."
         )
-    if colour.matrix not in (*_SWSCALE_MATRIX, *_NO_MATRIX):
+    if colour.matrix not in (*SWSCALE_MATRIX, *_NO_MATRIX):
         raise UserError(
             f"{path}: its colour matrix, number {colour.matrix} of H.273, is not supported; "
             "convert it to BT.709 first."

@@ -163,6 +163,8 @@ class _Nv12:
 
     def __init__(self, form):
         from restore_tf.video import clip as video_clip
+        from restore_tf.video.colours import Colour, ColourConverter, pixels_of
+        from restore_tf.video.container import import_av
 
         clip = video_clip.Clip(
             path=Path("--pixels nv12"),
@@ -173,16 +175,14 @@ class _Nv12:
             time_base=Fraction(1),
             start=0,
             aspect=Fraction(1),
-            colour=video_clip.Colour(
-                MATRICES[form.matrix], _FULL if form.full_range else _LIMITED, 2, 2
-            ),
+            colour=Colour(MATRICES[form.matrix], _FULL if form.full_range else _LIMITED, 2, 2),
             chroma="420",
             orientation=video_clip.Orientation(),
         )
-        self._pixels_of = video_clip.pixels_of
-        self._converter = video_clip.ColourConverter(clip)
+        self._pixels_of = pixels_of
+        self._converter = ColourConverter(clip)
         self._size = (form.height, form.width)
-        self._source = video_clip.import_av(clip.path).VideoFrame(form.width, form.height, "nv12")
+        self._source = import_av(clip.path).VideoFrame(form.width, form.height, "nv12")
         self._rgb = None
 
     def open(self, frame, restored):

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.video import clip as video_clip
 from restore_tf.video.clip import Clip
+from restore_tf.video.colours import ColourConverter, pixels_of
+from restore_tf.video.container import import_av, open_clip, video_stream
 
 _DISCARD_ALL = 48  # FFmpeg's AVDISCARD_ALL
 
@@ -165,16 +166,16 @@ class Reader:
         self.others: list[Any] = []
         self.lost = self.damaged = 0
         self._clip, self._stretch, self._with_others = clip, stretch, with_others
-        self._error = video_clip.import_av(clip.path).error.FFmpegError
-        self._converter = video_clip.ColourConverter(clip)
+        self._error = import_av(clip.path).error.FFmpegError
+        self._converter = ColourConverter(clip)
         self._exit = contextlib.ExitStack()
         self._header_end = self._end = 0.0
         self._count = 0
         self._time: int | None = None  # of the newest frame
 
     def __enter__(self):
-        self.container = self._exit.enter_context(video_clip.open_clip(self._clip.path))
-        self.video = video_clip.video_stream(self.container, self._clip.path)
+        self.container = self._exit.enter_context(open_clip(self._clip.path))
+        self.video = video_stream(self.container, self._clip.path)
         if self._with_others:
             self.others = [
                 stream
@@ -247,7 +248,7 @@ class Reader:
             if self._stretch is None or number in self._stretch:
                 self.damaged += bool(frame.is_corrupt)
                 picture = self._picture(frame, number)
-                pixels = self._clip.orientation.upright(video_clip.pixels_of(picture))
+                pixels = self._clip.orientation.upright(pixels_of(picture))
                 # A copy: the writer overwrites the picture, and callers may keep what they get.
                 yield Frame(number, self._time, frame.duration or 0, pixels.copy(), picture)
 

@@ -26,6 +26,7 @@ from restore_tf.pictures.pixels import scale_of
 from restore_tf.system import disk, log, pipeline
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
+from restore_tf.system.record import Record
 from restore_tf.system.signals import stop_signals
 from restore_tf.video import clip as video_clip
 from restore_tf.video import writer as video_writer
@@ -142,6 +143,7 @@ def frames_as_images(
     suffix: str = ".png",
     jpeg_quality: int = files.JPEG_QUALITY,
     overwrite: bool = False,
+    record: Record | None = None,
     progress: bool = True,
 ) -> list[Path]:
     """Restores frames of a video into stills, named by frame number: clip_000010.png.
@@ -154,14 +156,16 @@ def frames_as_images(
       frames: which; all by default.
       suffix: the stills' ending, which decides their format.
       jpeg_quality: of JPEG and WebP, 1 to 100.
-      overwrite: replace stills that exist.
+      overwrite: replace stills that an earlier call wrote and recorded.
+      record: of what was written into the folder, or one above it; by default the folder's own.
       progress: show frames per second and the time left, on terminals only.
 
     Returns:
       The stills' paths. Frames that cannot be decoded are missing, with a warning.
 
     Raises:
-      UserError: as `restore_video`; also an unknown suffix, or a still that exists.
+      UserError: as `restore_video`; also an unknown suffix, or a still that exists and may not be
+        replaced.
       KeyboardInterrupt: SIGINT or SIGTERM came. Finished stills stay.
     """
     source, folder = Path(source), Path(folder)
@@ -175,9 +179,9 @@ def frames_as_images(
     def path(number: int) -> Path:
         return folder / f"{source.stem}_{number:06d}{suffix}"
 
+    record = Record(folder) if record is None else record
     for number in itertools.chain.from_iterable(stretch.ranges):
-        if not overwrite and path(number).exists():
-            raise UserError(f"{path(number)}: exists; overwrite it, or choose another folder.")
+        record.check_overwrite(path(number), overwrite)
     if clip.aspect != 1:
         logger.warning(
             "%s: its pixels are not square (%s); stills keep them as stored.", source, clip.aspect
@@ -187,6 +191,7 @@ def frames_as_images(
 
     def write(frame: Frame) -> None:
         files.write_picture(path(frame.number), frame.pixels, jpeg_quality)
+        record.add(path(frame.number))
         written.append(path(frame.number))
 
     with stop_signals() as stop, Reader(clip, stretch, with_others=False) as reader:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from restore_tf.errors import UserError
 from restore_tf.system.log import logger
-from restore_tf.video import clip as video_clip
 from restore_tf.video.clip import Clip
+from restore_tf.video.colours import ColourConverter, pixels_of
+from restore_tf.video.container import import_av, is_cover
 from restore_tf.video.reader import Frame, Reader, Stretch
 
 
@@ -76,9 +77,9 @@ class Writer:
         self.dropped: list[str] = []
         self.uncopied = 0
         self._name, self._clip, self._stretch = name, clip, stretch
-        self._av = video_clip.import_av(clip.path)
+        self._av = import_av(clip.path)
         self._format = container_for(name, quality)
-        self._converter = video_clip.ColourConverter(clip)
+        self._converter = ColourConverter(clip)
         # MP4 plays nothing from before time 0.
         self._origin = stretch.start if stretch else min(0, clip.start)
         with self._errors():
@@ -142,7 +143,7 @@ class Writer:
                 self.dropped.append(_describe(stream))
                 logger.warning("%s: cannot hold %s; it is left out.", self._name, self.dropped[-1])
                 continue
-            if stream.type == "video" and not video_clip.is_cover(stream):
+            if stream.type == "video" and not is_cover(stream):
                 logger.warning(
                     "%s: %s is copied as it is; only the first video is restored.",
                     self._name, _describe(stream),
@@ -171,7 +172,7 @@ class Writer:
             picture = frame.picture
             if (picture.width, picture.height) != (self._clip.width, self._clip.height):
                 picture = self._av.VideoFrame(self._clip.width, self._clip.height, "rgb24")
-            video_clip.pixels_of(picture)[:] = self._clip.orientation.stored(frame.pixels)
+            pixels_of(picture)[:] = self._clip.orientation.stored(frame.pixels)
             picture = self._converter.from_rgb(picture, self._video.codec_context.pix_fmt)
             picture.pict_type = 0  # the source's kind of frame, which the encoder would obey
             picture.pts, picture.time_base = frame.time - self._origin, self._clip.time_base
@@ -192,7 +193,7 @@ class Writer:
 
     def _place(self, packet) -> bool:
         """Moves a packet to the output's time; returns whether it belongs there."""
-        if video_clip.is_cover(packet.stream):
+        if is_cover(packet.stream):
             packet.pts = packet.dts = 0  # it has no time, but must be given one
             return True
         if packet.dts is None:

@@ -37,10 +37,32 @@ def load_model(
     from restore_tf.networks.dtype_policy import computing_in
 
     workdir = published.resolve(workdir)
-    recipe, _ = experiment.read(workdir)
+    recipe, run = experiment.read(workdir)
     given = {name: value for name, value in options.items() if value not in (None, False)}
     arguments = papers.inference_options(recipe, {**(network or {}), **given})
     with computing_in("mixed_bfloat16" if precision == "bfloat16" else precision):
         model = experiment.build(recipe, **arguments)
     load_weights(workdir, model, checkpoint)
+    if run.links:
+        from restore_tf.weights import chains
+
+        chains.warn_of_changes(run)
     return model.for_inference()
+
+
+def load_initial(workdir: str | os.PathLike, model) -> None:
+    """Loads the best weights of a run into a network that is to be trained from there.
+
+    Args:
+      workdir: the run directory; of a chain that lists runs its links' weights are taken.
+      model: a built network of the same kind.
+
+    Raises:
+      UserError: as `load_model`.
+    """
+    if not model.links:
+        load_weights(workdir, model)
+        return
+    source = load_model(workdir)
+    for own, given in zip(model.links, source.links, strict=True):
+        own.set_weights(given.get_weights())

@@ -13,18 +13,27 @@ from restore_tf.errors import UserError
 from restore_tf.experiments.run_directory import BEST, FIT_STATE, FOLDER, HALF
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
+from restore_tf.system.record import sha256
 
 
-def by_path(variables) -> dict:
-    """Returns {path without the owner's name: TensorFlow variable}.
+def by_path(model, variables) -> dict:
+    """Returns {path within the model: TensorFlow variable} of some of a built model's variables.
 
     tf.train.Checkpoint(model=…) silently leaves out every layer that a Keras 3 layer keeps in a
-    list; naming each variable leaves out none. The owner's own name may carry a counter.
+    list; naming each variable leaves out none. The model's own path may carry a counter, or begin
+    with the chain that it is a link of.
     """
-    named = {variable.path.partition("/")[2]: variable.value for variable in variables}
+    named = {_inside(model, variable): variable.value for variable in variables}
     if len(named) != len(variables):
         raise ValueError("two variables of one path; give the layers names of their own.")
     return named
+
+
+def _inside(model, variable):
+    """A variable's path within a model; some have a path of their own from their construction."""
+    owner = f"{model.path}/"
+    path = variable.path
+    return path.removeprefix(owner) if path.startswith(owner) else path.partition("/")[2]
 
 
 def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None:
@@ -32,7 +41,8 @@ def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None
 
     Args:
       workdir: the run directory.
-      model: the network that `experiment.json` describes.
+      model: the network that `experiment.json` describes; of a chain that lists runs, its links
+        get theirs.
       which: "best" or "latest".
 
     Raises:
@@ -40,6 +50,11 @@ def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None
     """
     if which not in ("best", "latest"):
         raise UserError(f"--checkpoint {which}: expected best or latest.")
+    if any(link.run for link in model.links):
+        for link in model.links:
+            if link.run:
+                load_weights(link.run, link, which)
+        return
     if which == "latest":
         _load_latest(Path(workdir), model)
         return
@@ -59,6 +74,19 @@ def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None
         raise UserError(f"{path}: damaged, or weights of another network ({reason}).") from None
 
 
+def weights_digest(workdir: str | os.PathLike) -> str:
+    """Returns the SHA-256 of a run's best weights, in hexadecimal digits.
+
+    Raises:
+      UserError: it has none yet.
+    """
+    for name in (BEST, HALF):
+        path = Path(workdir) / name
+        if path.is_file():
+            return sha256(path)
+    raise UserError(f"{workdir}: has no {BEST} yet; train it longer.")
+
+
 def save_half(workdir: str | os.PathLike, model) -> None:
     """Saves a network's weights as float16 arrays under their variables' paths: half the size.
 
@@ -71,7 +99,7 @@ def save_half(workdir: str | os.PathLike, model) -> None:
     Raises:
       UserError: a weight that float16 cannot hold.
     """
-    arrays = {name: np.asarray(value) for name, value in by_path(model.variables).items()}
+    arrays = {name: np.asarray(value) for name, value in by_path(model, model.variables).items()}
     for name, array in arrays.items():
         if not np.all(np.abs(array) <= np.finfo(np.float16).max):
             raise UserError(f"{name}: has values beyond float16; nothing was written.")
@@ -90,7 +118,7 @@ def save_half(workdir: str | os.PathLike, model) -> None:
 
 def _load_half(path, model):
     """Reads what `save_half` wrote; all weights or none."""
-    variables = by_path(model.variables)
+    variables = by_path(model, model.variables)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -105,21 +133,26 @@ def _load_half(path, model):
 
 def _load_latest(workdir, model):
     if (workdir / FOLDER / FIT_STATE).exists():
-        load_fit_state(workdir, {"model": {v.path: v for v in model.variables}})
-        weights = {v.path: v for v in model.trainable_variables}
+        load_fit_state(workdir, {"model": _as_saved(model, model.variables)})
+        weights = _as_saved(model, model.trainable_variables)
         load_fit_state(workdir, {"average": weights}, optional=True)
         return
     import tensorflow as tf
 
     for path in _newest_first(workdir):
-        checkpoint = tf.train.Checkpoint(model=by_path(model.variables))
+        checkpoint = tf.train.Checkpoint(model=by_path(model, model.variables))
         if not _try_restore(checkpoint, path, partial=True):
             continue
         if any(name.startswith("average/") for name, _ in tf.train.list_variables(path)):
-            average = tf.train.Checkpoint(average=by_path(model.trainable_variables))
+            average = tf.train.Checkpoint(average=by_path(model, model.trainable_variables))
             _try_restore(average, path, partial=True)
         return
     raise UserError(f"{workdir / FOLDER}: holds no readable checkpoint; train first.")
+
+
+def _as_saved(model, variables):
+    """{path that a training of this model alone has: variable}."""
+    return {f"{model.name}/{_inside(model, variable)}": variable for variable in variables}
 
 
 def _newest_first(workdir):

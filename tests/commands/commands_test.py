@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +52,7 @@ def test_training_takes_onednns_kernels(monkeypatch, machine, given, loaded, wor
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given or "")
     if given is None:
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
-    values = train._flags()
+    values = train.define_flags()
     values(["train.py", "--model=srn", *words])
     train._use_onednn(values)
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
@@ -116,7 +114,7 @@ def test_train_says_what_it_did(gopro, tmp_path, capsys):
 
 def test_recipes_follow_the_data_set(gopro):
     def recipe(*words):
-        values = train._flags()
+        values = train.define_flags()
         values(["train.py", "--model=srn", *words])
         experiment, _ = training_plan.experiment_of(values)
         return experiment.recipe, experiment.dataset, experiment.config
@@ -319,34 +317,6 @@ def test_restore_tf_names_its_verbs(capsys):
     assert cli.main(["restore-tf", "--help"]) == 0
     assert "train" in capsys.readouterr().out
     assert "needs --data_dir" in error_of(capsys, cli.main(["restore-tf", "evaluate"]))
-
-
-@pytest.mark.slow
-def test_kill_and_resume_equals_an_uninterrupted_run(gopro, tmp_path):
-    def command(workdir):
-        more = ["--deterministic", "--checkpoint_every", "5", "--validate_every", "100"]
-        words = training_words(gopro, workdir, *more)
-        words[words.index("--steps") + 1] = "40"
-        return [sys.executable, str(ROOT / "train.py"), *words[1:]]
-
-    subprocess.run(command(tmp_path / "whole"), check=True, cwd=tmp_path)
-    parts = tmp_path / "parts"
-    for checkpoint in (10, 25):
-        process = subprocess.Popen(command(parts), cwd=tmp_path)
-        while not list(parts.glob(f"checkpoints/ckpt-{checkpoint}.index")):
-            assert process.poll() is None
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    subprocess.run(command(parts), check=True, cwd=tmp_path)
-    from restore_tf.weights.load import load_model
-
-    for which in ("latest", "best"):
-        whole, resumed = (
-            load_model(workdir, which).get_weights() for workdir in (tmp_path / "whole", parts)
-        )
-        for a, b in zip(whole, resumed, strict=True):
-            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow

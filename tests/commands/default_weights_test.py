@@ -51,10 +51,41 @@ def test_tiles_of_the_training_size_are_what_it_is_run_in():
     original = model.restore_padded
     model.restore_padded = lambda images, *rest: sizes.append(images.shape[1:3]) or images
     try:
-        restore_tf.restore(model, np.zeros((300, 500, 3), np.uint8))
+        restore_tf.restore(model, np.zeros((720, 1280, 3), np.uint8))
     finally:
         model.restore_padded = original
-    assert set(sizes) == {(256, 256)}
+    # 4 rows of 7 are the fewest that share 64 pixels; tiles at multiples of 64 would be 5 of 9.
+    assert sizes == 28 * [(256, 256)]
+
+
+def border_steps(tiled, whole, borders):
+    """Mean step of their difference between neighbouring columns: across borders / elsewhere."""
+    steps = np.abs(np.diff(tiled - whole, axis=1)).mean(axis=(0, 2))
+    across = np.isin(np.arange(1, len(steps) + 1), borders)
+    return steps[across].mean() / steps[~across].mean()
+
+
+def test_tiles_show_no_seams():
+    """Beside each other and not blended they do, so the measure would see them."""
+    model, borders = restore_tf.load_model(), []
+    degraded = shaken(data.coffee()[100:228, 150:406]) / np.float32(255)
+    original = model.restore_padded
+
+    def watched(images, seed, origins):
+        borders.extend([origins[0, 1], origins[0, 1] + images.shape[2]])
+        return original(images, seed, origins)
+
+    model.restore_padded = watched
+    try:
+        blended = restore_tf.restore(model, degraded, tile=128)
+    finally:
+        model.restore_padded = original
+    whole = restore_tf.restore(model, degraded, whole=True)
+    assert len(borders) == 6  # three tiles, each with a left and a right border
+    inner = [border for border in borders if 0 < border < 256]
+    assert border_steps(blended, whole, inner) < 1.2  # measured: 0.68
+    halves = [restore_tf.restore(model, half, whole=True) for half in np.split(degraded, 2, axis=1)]
+    assert border_steps(np.concatenate(halves, axis=1), whole, [128]) > 3  # measured: 6.6
 
 
 @pytest.mark.parametrize(
@@ -79,7 +110,7 @@ def test_wrong_words_are_one_line(tmp_path, monkeypatch, capsys, words, message)
 
 def test_fine_tuning_takes_published_weights_by_name():
     """What train.py would do; a step of such a network takes minutes, and its gradient to trace."""
-    values = train._flags()
+    values = train.define_flags()
     values(["train.py", "--model=maxim", "--init_from=maxim_deblurring_stage1"])
     experiment, run = training_plan.experiment_of(values)
     assert experiment.network == {"features": 32, "num_stages": 3, "stages": 1}

@@ -1,6 +1,8 @@
 """restore.py on files, folders, patterns and streams, with a network that changes nothing."""
 
 import io
+import os
+import subprocess
 import sys
 import threading
 
@@ -15,6 +17,11 @@ from restore_tf.errors import UserError
 from restore_tf.pictures import files as images
 from restore_tf.system.record import MANIFEST
 
+PROGRAM = """
+from restore_tf.commands import restore
+restore._restorer = lambda values: lambda pixels: pixels
+raise SystemExit(restore.main())
+"""
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
 
@@ -197,6 +204,44 @@ def test_broken_files_do_not_stop_the_others(photos, tmp_path, capsys):
     assert [line.split(": ")[1] for line in lines[1:]] == [
         "photos/0.png", "photos/broken.jpg", "photos/text.png",
     ]  # fmt: skip
+
+
+def test_an_odd_name_stays_in_its_line(photos, capsys):
+    """Line breaks and terminal codes are shown, not obeyed."""
+    (photos / "a\n\x1b[2Jb.png").write_bytes(b"")
+    code = run("photos/a\n\x1b[2Jb.png", "--output", "out")
+    assert error_of(capsys, code) == (
+        "error: photos/a\\n\\x1b[2Jb.png: cannot be read as a picture (it is empty)."
+    )
+    line = error_of(capsys, run("photos/none\n.png", "--output", "out"))
+    assert line == "error: photos/none\\n.png: no such file or folder."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["photos/a.png", "--output="], "--output: is empty; "),
+        (["", "--output=out"], "an argument is empty; "),
+        (["photos/a.png", "--output=out", "--tflite="], "--tflite: is empty; "),
+    ],
+)
+def test_an_empty_word_is_no_path(photos, tmp_path, capsys, words, said):
+    """As a shell leaves of a variable that is not set: it would be the folder one is in."""
+    before = files(tmp_path)
+    assert said in error_of(capsys, run(*words))
+    assert files(tmp_path) == before
+
+
+def test_names_that_are_no_text(photos, tmp_path):
+    """As in an archive from another system; standard output may take text only."""
+    name = os.fsdecode(b"caf\xe9")
+    (photos / "a.png").rename(photos / f"{name}.png")
+    command = [sys.executable, "-c", PROGRAM, f"photos/{name}.png", f"--output={name}"]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as most locales are
+    done = subprocess.run(command, capture_output=True, text=True, env=strict)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1 of 1 pictures restored into caf\\udce9\n"
+    assert (tmp_path / name / f"{name}.png").is_file()
 
 
 def test_a_single_broken_picture(photos, capsys):
@@ -503,6 +548,7 @@ class Clips:
         if "broken" in str(source):
             raise UserError(f"{source}: cannot be read as a video")
         self.done.append((str(source), str(output)))
+        output.write_bytes(b"restored")
         return video.Summary(1, 1.0, 8, 8)
 
 
@@ -518,10 +564,10 @@ def clips(photos, monkeypatch, tmp_path):
 def test_folders_and_patterns_of_clips(clips, capsys):
     both = [("films/a.mp4", "out/a.mp4"), ("films/b.MTS", "out/b.mkv")]
     for source in ("films", "films/*", "films/[ab]*"):
-        assert run(source, "--output", "out") == 0
+        assert run(source, "--output", "out", "--overwrite") == 0
         assert clips.done == both
         clips.done.clear()
-    assert run("films", "--output", "out", "--recursive") == 0
+    assert run("films", "--output", "out", "--recursive", "--overwrite") == 0
     assert clips.done == [*both, ("films/trip/c.3gp", "out/trip/c.mkv")]
     clips.done.clear()
     assert run("films", "films/a.mp4", "--suffix", "_s") == 0
@@ -588,13 +634,3 @@ def test_folders_without_pictures(photos, tmp_path, capsys):
     assert "2 files: 1 .heic (a.heic; convert" in line and "--recursive" not in line
     line = error_of(capsys, run("photos", "full", "--output", "o"))
     assert line.startswith("error: full: has no pictures")
-
-
-def test_in_a_folder_only_what_was_recorded_is_overwritten(photos, tmp_path, capsys):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.png").write_bytes(b"somebody else's")
-    code = run("photos", "--output", "out", "--overwrite")
-    line = error_of(capsys, code, pictures_flags.SOME_FAILED)
-    assert "out/a.png: is in the way, and no record says that an earlier run wrote it" in line
-    assert (tmp_path / "out" / "a.png").read_bytes() == b"somebody else's"
-    assert run("photos/b.jpg", "--output", "out", "--overwrite") == 0  # of the run before

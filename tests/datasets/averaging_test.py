@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from restore_tf.commands import average as command
-from restore_tf.datasets import averaging, frames
+from restore_tf.datasets import averaging, exposure, frames
 from restore_tf.datasets.gopro import layout
 from restore_tf.errors import UserError
 
@@ -59,16 +59,16 @@ def _files(folder: Path) -> list[str]:
     ],
 )
 def test_average_by_hand(mode, values, expected):
-    result = averaging.average((_frame(v) for v in values), mode)
+    result = exposure.average((_frame(v) for v in values), mode)
     assert result.dtype == np.uint8
     np.testing.assert_array_equal(result, _frame(expected))
 
 
-@pytest.mark.parametrize("mode", averaging.MODES)
+@pytest.mark.parametrize("mode", exposure.MODES)
 @pytest.mark.parametrize("count", [1, 7, 13])
 def test_average_of_equal_frames_is_the_frame(mode, count):
     every_value = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    np.testing.assert_array_equal(averaging.average([every_value] * count, mode), every_value)
+    np.testing.assert_array_equal(exposure.average([every_value] * count, mode), every_value)
 
 
 def test_average_keeps_positions_and_channels():
@@ -76,7 +76,7 @@ def test_average_keeps_positions_and_channels():
     first[0, 1, 2], second[1, 0, 0] = 200, 100
     expected = np.zeros((2, 3, 3), np.uint8)
     expected[0, 1, 2], expected[1, 0, 0] = 100, 50
-    np.testing.assert_array_equal(averaging.average([first, second], "encoded"), expected)
+    np.testing.assert_array_equal(exposure.average([first, second], "encoded"), expected)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_average_keeps_positions_and_channels():
 )
 def test_average_errors(frames, mode, message):
     with pytest.raises(UserError, match=message):
-        averaging.average(frames, mode)
+        exposure.average(frames, mode)
 
 
 def test_layout_order_and_middle_frame(tmp_path):

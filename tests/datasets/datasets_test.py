@@ -281,6 +281,10 @@ def test_unknown_split_and_index(tmp_path, prepared):
 
 
 def test_names_without_metadata_are_made_of_split_and_index(tmp_path, prepared):
+    for damaged in ("{", "[]", '{"names": 3}', "[" * 10**5):
+        (prepared / "metadata.json").write_text(damaged)
+        with pytest.raises(UserError, match="metadata.json: cannot be read"):
+            _ = records.Records(tmp_path, "hide", "blur", "test").names
     (prepared / "metadata.json").unlink()
     opened = records.Records(tmp_path, "hide", "blur", "test")
     assert opened.names == ["test/00000000", "test/00000001", "test/00000002"]

@@ -208,7 +208,6 @@ def test_a_picture_damaged_in_the_middle_is_named(tmp_path):
     data[middle : middle + 8] = bytes(8)
     found[1].sharp.write_bytes(data)
     source = sources.FileSource(found)  # header and end are whole
-    assert pairs.name_damage(source, range(3), seed=0) == "p1"
     with pytest.raises(tf.errors.OpError, match=r"p1: .*sharp_1\.png: cannot be read as a picture"):
         batches(source)
 

@@ -53,20 +53,23 @@ def test_network_overrides():
         ("bach=8", r"no such field.*did you mean batch"),
         ("batch", "expected field=value"),
         ("training.width=8", "no such field; this recipe has none"),
-        ("batch=many", "batch takes int, not 'many'"),
-        ("batch=8.5", "batch takes int, not 8.5"),
-        ("batch=True", "batch takes int, not True"),
+        ("batch=many", "batch takes a whole number from 1 to 1048576, not 'many'"),
+        ("batch=8.5", "batch takes a whole number from 1 to 1048576, not 8.5"),
+        ("batch=True", "batch takes a whole number from 1 to 1048576, not True"),
         ("batch=0", "--set batch=0: batch takes 1 or more, not 0"),
         ("batch=-3", "batch takes 1 or more, not -3"),
-        ("batch=None", "batch takes int, not None"),
+        ("batch=None", "batch takes a whole number from 1 to 1048576, not None"),
         ("crop=0", "crop takes 1 or more"),
         ("crop=1000000", "crop takes 65536 or less"),
         ("steps=0", "steps takes 1 or more"),
         ("learning_rate=0", "learning_rate takes more than 0"),
         ("learning_rate=-1e-3", "learning_rate takes more than 0"),
         ("learning_rate=1e999", "learning_rate takes a finite number"),
-        ("learning_rate=inf", "learning_rate takes float, not 'inf'"),
-        ("learning_rate=nan", "learning_rate takes float, not 'nan'"),
+        (
+            "learning_rate=inf",
+            "learning_rate takes a finite number, more than 0 and at most 1e.38, not 'inf'",
+        ),
+        ("learning_rate=nan", "takes a finite number, more than 0 and at most 1e.38, not 'nan'"),
         (f"learning_rate={10**400}", "learning_rate takes a finite number"),
         ("end_learning_rate=-1", "end_learning_rate takes 0 or more"),
         ("schedule=linear", "schedule takes one of polynomial, cosine, constant"),
@@ -83,14 +86,20 @@ def test_network_overrides():
         ("plateau_patience=0", "plateau_patience takes 1 or more or None"),
         ("plateau_factor=0", "plateau_factor takes more than 0"),
         ("plateau_factor=1", "plateau_factor takes less than 1"),
-        ("augment=7", "augment takes"),
+        ("beta_1=nan", "beta_1 takes a finite number, 0 or more and less than 1, not 'nan'"),
+        ("ema_momentum=x", "takes a finite number, 0 or more and less than 1 or None"),
+        ("augment=7", "augment takes names"),
         ("augment=[7]", "augment takes names"),
-        ("progressive=3", "progressive takes"),
+        ("progressive=3", "progressive takes .*three whole numbers"),
+        (
+            f"progressive=[(0, {10**30}, 2)]",
+            "progressive takes .*from 0 to 1000000000000, 1 to 65536",
+        ),
         ("progressive=[(1, 2)]", "progressive takes .*three whole numbers"),
         ("progressive=[(5, 16, 2), (3, 16, 2)]", "progressive takes steps that rise"),
         ("progressive=[(0, 16, 0)]", "progressive takes .*three whole numbers"),
         ("dataset=", "dataset takes a name"),
-        ("loss=3", "loss takes str"),
+        ("loss=3", "loss takes a name, not 3"),
         ("model=srn_gray", "no such field"),
     ],
 )
@@ -137,6 +146,10 @@ def test_ranges_hold_in_python_too(changes):
         "network.width=wide",
         "network.width=[1]",
         "network.scales=0",
+        "network.res_blocks=-1",
+        "network.res_blocks=True",
+        f"network.width={10**30}",
+        f"network.res_blocks={10**30}",
         "network.scales=1.5",
         "network.scales=None",
         "network.res_blocks=many",
@@ -205,12 +218,22 @@ def test_records_of_older_versions(tmp_path):
         OLD.replace('"batch": 4', '"batch": 0'),
         OLD.replace('"batch": 4', '"batch": "4"'),
         OLD_CONVERTED.replace('"run": {', '"run": 5, "x": {'),
+        "[" * 10**5,
     ],
 )
 def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "experiment.json").write_text(content)
     with pytest.raises(UserError, match="experiment.json: damaged or written by another version"):
         experiment.read(tmp_path)
+
+
+def test_a_record_of_a_paper_that_is_not_here(tmp_path):
+    for model in ("nosuch", "srn_grey", "../evil"):
+        text = OLD.replace('"model": "srn"', f'"model": "{model}"')
+        assert model in text
+        (tmp_path / "experiment.json").write_text(text)
+        with pytest.raises(UserError, match="experiment.json: is of a model that is not installed"):
+            experiment.read(tmp_path)
 
 
 def test_not_a_run_directory(tmp_path):

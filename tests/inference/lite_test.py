@@ -257,9 +257,12 @@ def test_metadata_belong_to_their_file(any_size, tmp_path):
     with pytest.raises(UserError, match="a.json: no such file; a file for any size needs it"):
         LiteModel(path)
     good = json.loads(any_size.with_suffix(".json").read_text())
+    beside.write_text("[" * 10**5)
+    with pytest.raises(UserError, match="a.json: damaged, or written by another version"):
+        LiteModel(path)
     for change in [
         {"format": 2}, {"size_multiple": 0}, {"size_multiple": "8"}, {"padding": "wrap"},
-        {"sha256": 5}, {"bytes_per_pixel": "x"},
+        {"sha256": 5}, {"bytes_per_pixel": "x"}, {"tile_step": 0}, {"tile_step": "8"},
     ]:  # fmt: skip
         beside.write_text(json.dumps(good | change))
         with pytest.raises(UserError, match="a.json: damaged, or written by another version"):

@@ -139,6 +139,27 @@ def test_blending_does_not_change_what_tiles_agree_on(size):
     assert difference < 1e-6
 
 
+def test_tiles_begin_at_multiples_of_the_networks_step(monkeypatch):
+    """Not of its size multiple, where it asks for less: 5 x 5 tiles here in place of 9 x 9."""
+    origins = []
+
+    def restore_padded(model, images, seed, places):
+        origins.append(tuple(places[0]))
+        return images * 0.5
+
+    monkeypatch.setattr(Local, "restore_padded", restore_padded)
+    monkeypatch.setattr(Local, "size_multiple", 32)
+    image = noise(192, 192, 3)
+    for step, count in ((8, 25), (None, 81)):
+        cut = BlendedTile(side=64, overlap=16, smallest=32, step=step)
+        monkeypatch.setattr(Local, "blended_tile", cut)
+        restored = restore.restore(Local(), image)
+        np.testing.assert_allclose(restored, image / 2, atol=1e-6)
+        assert len(origins) == len(set(origins)) == count
+        assert all(place % (step or 32) == 0 for origin in origins for place in origin)
+        origins.clear()
+
+
 @pytest.mark.slow
 def test_blended_tiles_come_close_where_pooling_is_representative():
     keras.utils.set_random_seed(0)

@@ -331,7 +331,7 @@ def test_rest_methods_and_lines_that_python_refuses(server, address):
 
 
 def test_rest_refuses_unread_what_is_too_many(server, address, monkeypatch):
-    monkeypatch.setattr(server._rest, "requests", 0)
+    monkeypatch.setattr(server.rest, "requests", 0)
     found = post(address, instances=[[[[1.0, 2.0, 3.0]]]])
     assert (found.status_code, list(found.json())) == (503, ["error"])
     assert requests.get(address, timeout=20).status_code == 200

@@ -136,6 +136,44 @@ def test_a_record_cut_off_by_a_kill_goes_on(tmp_path):
     assert [record.owns(tmp_path / name) for name in "abcd"] == [True, True, False, True]
 
 
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"path": 3}', '{"path": "a", "sha256": []}', "[" * 10**5, "\0"]
+)
+def test_damaged_lines_of_a_record_are_no_claims(tmp_path, line):
+    (tmp_path / "a").write_text("a")
+    (tmp_path / outputs.MANIFEST).write_text(
+        line + "\n" + json.dumps({"path": "a\0b", "sha256": ""})
+    )
+    record = outputs.Record(tmp_path)
+    assert not record.owns(tmp_path / "a")
+    record.add(tmp_path / "a")
+    record.tidy()
+    assert outputs.Record(tmp_path).owns(tmp_path / "a")
+
+
+def test_what_cannot_be_recorded_stays_and_is_said(tmp_path):
+    """As on a full disk."""
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    record = outputs.Record(tmp_path)
+    record.add(tmp_path / "a")
+    manifest = tmp_path / outputs.MANIFEST
+    kept = manifest.read_text()
+    manifest.unlink()
+    manifest.mkdir()
+    with pytest.raises(UserError, match=r"cannot be written \(Is a directory\)\.$"):
+        record.add(tmp_path / "a")  # it was recorded before
+    with pytest.raises(UserError, match="/b is written, but no --overwrite will replace it"):
+        record.add(tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "b"
+    manifest.rmdir()
+    manifest.write_text(kept + '{"path": "b", "sh')  # half a line, as a full disk leaves it
+    (tmp_path / "c").write_text("c")
+    record.add(tmp_path / "c")
+    again = outputs.Record(tmp_path)
+    assert again.owns(tmp_path / "a") and again.owns(tmp_path / "c")
+
+
 def test_overwriting_single_files(tmp_path):
     record = outputs.Record(tmp_path)
     path = tmp_path / "frame.png"

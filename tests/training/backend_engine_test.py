@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_training import assert_equal_weights, kill_at, rows, run, simple, stop_at, tiny, weights
-from tiny_training import toys as toys
 
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment
+from restore_tf.experiments import experiment, run_directory
 from restore_tf.training.backend_engine import BackendEngine
 from restore_tf.training.optimizers import ClippedAdam, clip_limits, make_optimizer
 from restore_tf.weights.run import FIT_STATE
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 EVERYTHING = tiny(
     ema_momentum=0.9,
@@ -69,6 +66,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, whole):
         # Keras on TensorFlow compiles for any size once it has met two, and rounds otherwise then.
         np.testing.assert_allclose(files[0][name], files[1][name], atol=1e-6, err_msg=name)
     assert_equal_weights(weights(whole, "best"), weights(tmp_path, "best"), atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_run_killed_before_its_first_checkpoint_resumes(tmp_path, step):
+    recipe, options = simple(), {"validate_every": 1, "checkpoint_every": 4}
+    train(tmp_path / "whole", recipe, **options)
+    parts = tmp_path / "parts"
+    kill_at(parts, step, recipe, engine=BackendEngine, **options)
+    assert run_directory.checkpoint_step(parts, tensorflow=False) == 0
+    assert (parts / "best.weights.h5").exists() == (step > 1)
+    run_directory.check_for_training(parts, tensorflow=False)
+    assert train(parts, recipe, **options).finished
+    for which in ("latest", "best"):
+        assert_equal_weights(weights(tmp_path / "whole", which), weights(parts, which), atol=1e-6)
 
 
 def test_it_clips_first_the_recurrent_weights_then_all():

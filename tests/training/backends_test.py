@@ -76,6 +76,25 @@ CASES = {
         "maxim_small.npz",
         MAXIM_STAGES,
     ),
+    "srcnn_seed_small_io": (
+        "baselines_tf.srcnn.SRCNN",
+        {"channels": 3, "kernels": (9, 3, 1, 5), "filters": (8, 4, 4)},
+        "srcnn_seed_9315_small.pth",
+        ("output_replicate_9315",),
+    ),
+    "dncnn_small_io": (
+        "baselines_tf.dncnn.DnCNN",
+        {"depth": 8, "width": 16, "bias": "all"},
+        "dncnn_small.pth",
+        ("output",),
+    ),
+    "unet_seed_small_io": ("seed_unet.SeedUNet", {"width": 4}, "unet_seed_small.pth", ("output",)),
+    "edsr_small_x4_io": (
+        "baselines_tf.edsr.EDSR",
+        {"scale": 4, "features": 16, "blocks": 4, "residual_scale": 0.1},
+        "edsr_small_x4.pth",
+        ("output",),
+    ),
     "deblurgan_fpn_small_io": (
         "deblurgan_tf.model.DeblurGANv2",
         {"stem": 4, "channels": [2, 3, 4, 8, 12, 20], "pyramid": 16, "heads": 8},

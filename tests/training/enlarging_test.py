@@ -7,13 +7,10 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from tiny_training import assert_equal_weights, kill_at, rows, run, toy, weights
-from tiny_training import toys as toys
 
 from restore_tf.commands import evaluate, train
 from restore_tf.datasets.sources import MemorySource
 from restore_tf.errors import UserError
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 
 def pairs(count=6, side=24):

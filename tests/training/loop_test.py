@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_training import At, rows, run, simple, source, stop_at
-from tiny_training import toys as toys
 
 from restore_tf.errors import UserError
 from restore_tf.networks import losses
@@ -17,8 +16,6 @@ from restore_tf.training.messages import first_line
 from restore_tf.training.recent_losses import RecentLosses
 from restore_tf.training.run_log import COLUMNS, RunLog
 from restore_tf.training.tensorflow_engine import TensorFlowEngine
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 
 def arrays(found):

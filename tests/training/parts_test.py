@@ -12,8 +12,6 @@ from restore_tf.experiments import experiment, papers
 from restore_tf.training.backend_engine import BackendEngine
 from restore_tf.training.state import State
 
-pytestmark = pytest.mark.usefixtures("toys")
-
 
 def recipe(**changes):
     return toy("adversary", **({"steps": 6, "batch": 2} | changes))

@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 from tiny_training import kill_at, rows, run, toy
-from tiny_training import toys as toys
 
 from restore_tf.training.backend_engine import BackendEngine
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 WAYS = {
     "micro-batches": {"accumulate": 2},

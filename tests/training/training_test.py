@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from tiny_training import (
     assert_equal_weights,
+    kill_at,
     rows,
     run,
     simple,
@@ -14,18 +15,15 @@ from tiny_training import (
     tiny,
     weights,
 )
-from tiny_training import toys as toys
 
 from restore_tf.datasets import sources
 from restore_tf.errors import UserError
-from restore_tf.experiments import experiment
+from restore_tf.experiments import experiment, run_directory
 from restore_tf.networks import losses
 from restore_tf.training import checks, schedules, strategies
 from restore_tf.training.options import Result
 from restore_tf.training.state import State
 from restore_tf.training.step import make_step
-
-pytestmark = pytest.mark.usefixtures("toys")
 
 
 @pytest.fixture
@@ -66,6 +64,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
     ]
 
 
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_run_killed_before_its_first_checkpoint_resumes(tmp_path, deterministic, step):
+    options = {"validate_every": 1, "checkpoint_every": 4}
+    run(tmp_path / "whole", simple(), **options)
+    parts = tmp_path / "parts"
+    kill_at(parts, step, simple(), **options)
+    assert run_directory.checkpoint_step(parts) == 0
+    assert (parts / "best.weights.h5").exists() == (step > 1)
+    run_directory.check_for_training(parts)
+    assert run(parts, simple(), **options).finished
+    for which in ("latest", "best"):
+        assert_equal_weights(weights(tmp_path / "whole", which), weights(parts, which))
+
+
 @pytest.mark.slow
 def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     stop_at(tmp_path, 3, simple())
@@ -77,14 +89,13 @@ def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     assert steps.count(4) == 1
 
 
-@pytest.mark.slow
 def test_a_truncated_newest_checkpoint_falls_back(tmp_path, deterministic, caplog):
-    run(tmp_path / "whole")
+    run(tmp_path / "whole", simple())
     parts = tmp_path / "parts"
-    stop_at(parts, 5)
+    stop_at(parts, 5, simple())
     data = next((parts / "checkpoints").glob("ckpt-5.data*"))
-    data.write_bytes(data.read_bytes()[:1000])
-    run(parts)
+    data.write_bytes(data.read_bytes()[:100])
+    run(parts, simple())
     assert "ckpt-5: damaged checkpoint, trying an older one" in caplog.text
     assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from restore_tf.errors import UserError
-from restore_tf.video import stream
+from restore_tf.video import stream, stream_threads
 from restore_tf.video.raw_frames import FrameFormat, FrameRestorer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -406,7 +406,7 @@ def test_a_real_file(tmp_path):
 
 def test_latencies_are_within_a_percent():
     seconds = np.random.default_rng(0).lognormal(-3, 1, 5000)
-    latencies = stream.Latencies()
+    latencies = stream_threads.Latencies()
     assert latencies.percentile(50) == 0
     for value in seconds:
         latencies.add(value)

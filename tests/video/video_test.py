@@ -21,6 +21,7 @@ from restore_tf.system import log
 from restore_tf.video import clip as video_clip
 from restore_tf.video import restore as video
 from restore_tf.video import speed
+from restore_tf.video.container import is_cover
 
 av = pytest.importorskip("av", reason="PyAV is not installed (extra `video`)")
 pytestmark = pytest.mark.filterwarnings("error")
@@ -262,7 +263,7 @@ def test_a_cover_picture_is_not_the_video(tmp_path):
                 covered.mux(packet)
     video.restore_video(source, tmp_path / "out.mp4", identity, frames="2-4")
     with av.open(str(tmp_path / "out.mp4")) as container:
-        covers = [stream for stream in container.streams.video if video_clip.is_cover(stream)]
+        covers = [stream for stream in container.streams.video if is_cover(stream)]
         assert [(stream.width, stream.height) for stream in covers] == [(16, 16)]
     assert numbers(tmp_path / "out.mp4") == [2, 3, 4]
 
@@ -581,7 +582,7 @@ def test_stills_are_named_by_frame_number(tmp_path):
     )
     names = ["clip_000002.png", "clip_000003.png", "clip_000010.png"]
     assert [path.name for path in written] == names
-    assert sorted(path.name for path in (tmp_path / "stills").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "stills").glob("*.png")) == names
     assert len(calls) == 3
     for path, number in zip(written, (2, 3, 10), strict=True):
         np.testing.assert_allclose(np.asarray(Image.open(path)), 255.0 - level(number), atol=2)

@@ -4,16 +4,107 @@ from __future__ import annotations
 
 from absl import flags
 
+from restore_tf.errors import UserError
+
+FOLDERS = ("data_dir", "degraded_dir", "sharp_dir")
+
 
 def define(values: flags.FlagValues, default_text: str) -> None:
     """Defines --dataset, --config, --data_dir, --degraded_dir and --sharp_dir."""
     text = {
-        "dataset": f"data set: gopro, reds, hide, realblur, blur_dataset, folder or synthetic; "
-        f"{default_text} by default",
+        "dataset": f"data set: gopro, reds, hide, realblur, blur_dataset, folder or synthetic, or "
+        f"several as SET:CONFIG@WEIGHT,SET:CONFIG@WEIGHT,…; {default_text} by default",
         "config": "the data set's configuration, e.g. blur or blur_gamma for gopro",
-        "data_dir": "the data set's published folder layout, or a directory of prepared records",
+        "data_dir": "the data set's published folder layout, or a directory of prepared records; "
+        "for synthetic, a folder of sharp photos to use in place of the embedded ones; for several "
+        "sets, SET=FOLDER,SET=FOLDER,…",
         "degraded_dir": "with --dataset folder: the degraded pictures",
         "sharp_dir": "with --dataset folder: the sharp pictures, of the same names",
     }
     for name, help_text in text.items():
         flags.DEFINE_string(name, None, help_text, flag_values=values)
+
+
+def dataset_of(values: flags.FlagValues, experiment=None) -> tuple[str, str]:
+    """Returns (data set, configuration) of the flags, else those of the experiment, or synthetic.
+
+    A mixture is written out with its configurations and the weights as they are drawn.
+
+    Raises:
+      UserError: no such set, or a mixture that is not one.
+    """
+    from restore_tf.datasets import mixture, names
+
+    dataset = values.dataset or (experiment.dataset if experiment else "synthetic")
+    if not mixture.is_mixture(dataset):
+        same = experiment is not None and dataset == experiment.dataset
+        default = experiment.config if same else names.default_config(dataset)
+        return dataset, values.config or default
+    if values.config:
+        raise UserError(f"--config {values.config}: {dataset} names each set's own; leave it out.")
+    parts = mixture.parse(dataset)
+    if len(parts) == 1:
+        return parts[0].dataset, parts[0].config
+    return mixture.canonical(parts), mixture.CONFIG
+
+
+def described(dataset: str, config: str) -> str:
+    """A data set and its configuration in words; a mixture's text says both already."""
+    return dataset if "," in dataset else f"{dataset}/{config}"
+
+
+def mixtures_folders(values: flags.FlagValues, dataset: str) -> dict[str, str | None]:
+    """{"data_dir": text} of a mixture's folders, absolute; nothing where it is none or has none.
+
+    Raises:
+      UserError: --data_dir is not of a mixture's form, or names another set.
+    """
+    from restore_tf.datasets import mixture
+
+    if not mixture.is_mixture(dataset) or not values.data_dir:
+        return {}
+    roots = mixture.parse_roots(values.data_dir, mixture.parse(dataset))
+    return {"data_dir": mixture.written_roots(roots)}
+
+
+def each(values: flags.FlagValues, experiment, run) -> list[tuple[str, str, dict]]:
+    """Returns (data set, configuration, {flag: folder}) of what is to be scored: a mixture's parts.
+
+    Folders are those of the flags, else where the run was trained on that set.
+
+    Args:
+      values: the flags.
+      experiment, run: of the run directory.
+
+    Raises:
+      UserError: see `dataset_of` and `mixtures_folders`.
+    """
+    from restore_tf.datasets import mixture
+
+    dataset, config = dataset_of(values, experiment)
+    if not mixture.is_mixture(dataset):
+        parts = [(dataset, config, values.data_dir)]
+    else:
+        found = mixture.parse(dataset)
+        roots = mixture.parse_roots(values.data_dir, found)
+        parts = [(part.dataset, part.config, roots.get(part.label)) for part in found]
+    several = []
+    for dataset, config, data_dir in parts:
+        known = _known_folders(experiment, run, dataset, config)
+        given = {name: getattr(values, name) for name in FOLDERS} | {"data_dir": data_dir}
+        folders = {name: given[name] or known.get(name) for name in FOLDERS}
+        several.append((dataset, config, folders))
+    return several
+
+
+def _known_folders(experiment, run, dataset, config):
+    """{flag: folder} of where a run was trained on this set; nothing where it was not."""
+    from restore_tf.datasets import mixture
+
+    same = {name: getattr(run, name) for name in FOLDERS}
+    if not mixture.is_mixture(experiment.dataset):
+        return same if dataset == experiment.dataset else {}
+    roots = mixture.parse_roots(run.data_dir, mixture.parse(experiment.dataset))
+    others = [root for label, root in roots.items() if label.startswith(f"{dataset}:")]
+    same["data_dir"] = roots.get(f"{dataset}:{config}") or next(iter(others), None)
+    return same if dataset == "folder" else {"data_dir": same["data_dir"]}

@@ -17,8 +17,10 @@ _OF_A_RUN = (
     "stages",
     "local_attention",
     "local_attention_crop",
+    "steps",
+    "samples",
+    "eta",
     "precision",
-    "set",
 )
 _NETWORK = "network."
 
@@ -48,6 +50,9 @@ def define(values: flags.FlagValues) -> None:
         lower_bound=8,
         flag_values=values,
     )
+    flags.DEFINE_integer("steps", None, "--set network.steps=…", 1, flag_values=values)
+    flags.DEFINE_integer("samples", None, "--set network.samples=…", 1, flag_values=values)
+    flags.DEFINE_float("eta", None, "--set network.eta=…", 0, 1, flag_values=values)
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -140,6 +145,9 @@ def network(values: flags.FlagValues) -> dict:
     named = {
         "stages": values.stages,
         "local_attention": values.local_attention_crop or values.local_attention or None,
+        "steps": values.steps,
+        "samples": values.samples,
+        "eta": values.eta,
     }
     for option, value in named.items():
         if value is not None and option in options:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from restore_tf.commands import cli, restore_inputs, restore_jobs
 from restore_tf.commands.restore_inputs import Entry
 from restore_tf.commands.restore_jobs import Job
-from restore_tf.errors import UserError
+from restore_tf.errors import UserError, one_line
 from restore_tf.pictures import files, kinds
 from restore_tf.pictures.pixels import before_after
 from restore_tf.system import disk
@@ -45,7 +45,11 @@ def define(values: flags.FlagValues, output: str) -> None:
     number("jpeg_quality", files.JPEG_QUALITY, 100, "of JPEG and WebP files")
     number("max_pixels", files.MAX_PIXELS, None, "refuse larger pictures")
     switch("recursive", "also the sub-folders of folders, kept below --output")
-    switch("overwrite", "replace existing outputs")
+    switch(
+        "overwrite",
+        "replace the file that --output names; in folders, and beside inputs, what an earlier run "
+        "wrote: a hidden .restore_tf.jsonl there records it",
+    )
 
 
 def entries(positional: Sequence[str], values: flags.FlagValues) -> list[Entry]:
@@ -107,9 +111,8 @@ def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.Fla
     files.write_picture(job.output, files.restored(picture, pixels), values.jpeg_quality)
     if job.strip is not None:
         files.write_picture(job.strip, before_after(picture.pixels, pixels))
-    if job.record is not None:
-        for path in job.outputs:
-            job.record.add(path)
+    for path in job.recorded:
+        job.record.add(path)
 
 
 @contextlib.contextmanager
@@ -120,7 +123,7 @@ def naming_errors(name: str) -> Iterator[None]:
     except MemoryError:
         raise UserError(f"{name}: does not fit into memory; give --memory or --tile.") from None
     except UserError as error:
-        if str(error).startswith(name):
+        if str(error).startswith(one_line(name)):
             raise
         raise UserError(f"{name}: {error}") from None
 
@@ -128,17 +131,14 @@ def naming_errors(name: str) -> Iterator[None]:
 def _in_the_way(job, values):
     """The error that keeps a job from being written, or None.
 
-    In an output folder --overwrite replaces what an earlier run wrote and recorded; elsewhere the
-    files that were named.
+    --overwrite replaces what an earlier run wrote and recorded, and the file that --output names.
     """
     if job.existing is None:
         return None
     if not values.overwrite:
         return UserError(f"{job.existing}: exists; pass --overwrite or another --output.")
-    if job.record is None:
-        return None
     try:
-        for path in job.outputs:
+        for path in job.recorded:
             job.record.check_overwrite(path, True)
     except UserError as error:
         return error

@@ -17,7 +17,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "
 
 
 def define(values: flags.FlagValues) -> None:
-    """Defines --memory, --tile, --whole, --verify_tiles, --strength and --ensemble."""
+    """Defines --memory, --tile, --whole, --verify_tiles, --seed, --strength, --ensemble."""
     flags.DEFINE_string(
         "memory", None, "restore within it, in tiles: 2GB; what is free", flag_values=values
     )
@@ -28,10 +28,16 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
         "verify_tiles", False, "restore again untiled, print the difference", flag_values=values
     )
+    define_seed(values)
     flags.DEFINE_float("strength", 1.0, "1: restored, 0: the input", 0, 1, flag_values=values)
     flags.DEFINE_boolean(
         "ensemble", False, "mean over 8 flips and rotations: 8 times as slow", flag_values=values
     )
+
+
+def define_seed(values: flags.FlagValues) -> None:
+    """Defines --seed, which decides what a sampler draws while it restores."""
+    flags.DEFINE_integer("seed", 0, "of what a sampler draws", 0, 2**31 - 1, flag_values=values)
 
 
 def check(values: flags.FlagValues) -> None:
@@ -49,13 +55,15 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
     from restore_tf.inference import restore as inference
 
     if values.tile is not None:
-        _say_cost(model, values.tile)
+        for link in getattr(model, "links", ()) or (model,):
+            _say_cost(link, values.tile)
     limit = None if values.memory is None else _bytes(values.memory)
     restore = functools.partial(
         inference.restore,
         model,
         strength=values.strength,
         ensemble=values.ensemble,
+        seed=values.seed,
     )
     tiled = functools.partial(restore, memory=limit, tile=values.tile, whole=values.whole)
 

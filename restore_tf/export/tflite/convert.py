@@ -16,6 +16,7 @@ What goes wrong silently here, and how that is avoided:
 - A concatenation in 8 bits has one scale for all it joins, and hands it back to what it joins. The
   network joins its input with estimates that reach beyond [0, 1], so the input's scale comes out
   coarser than 1/255. A ReLU on the input, which changes nothing, gives the input its own scale.
+- GELU comes out as six operations, one of which has no 8-bit form; it becomes one (`fused`).
 - TFLite's own calibration finds wrong ranges; in 8 bits they are measured here (`ranges`). For
   int16x8 it is kept, and as it knows only what it has seen, the first crop is stretched to reach
   from 0 to 1: brighter pixels than the crops' would be clipped.
@@ -42,6 +43,8 @@ from restore_tf.errors import UserError
 from restore_tf.export.tflite.crops import _CROPS, read_crops
 
 _ENDPOINT = "serving_default"
+_MIXED = "mixed_int8"
+_FLOOR = 35.0  # dB; in mixed files, what 8 bits hold less well stays in floats
 
 
 def prepare(
@@ -66,7 +69,8 @@ def prepare(
       folder: existing folder to write to.
 
     Returns:
-      What the network is: channels, colour, output_scale, size_multiple, padding.
+      What the network is: channels, colour, output_scale, size_multiple, padding, tile_step;
+      continuous where it is not.
 
     Raises:
       UserError: as `load_model`, or a size that the network does not take.
@@ -97,6 +101,8 @@ def prepare(
         "output_scale": model.output_scale,
         "size_multiple": model.size_multiple,
         "padding": model.padding,
+        "tile_step": model.blended_tile.step,
+        **({} if model.continuous else {"continuous": False}),
     }
 
 
@@ -128,7 +134,7 @@ def write_saved_model(
 
 
 def _is_eight_bit(kind):
-    return kind in ("int8", "uint8")
+    return kind in ("int8", "uint8", _MIXED)
 
 
 def _saved_model(folder, eight_bit):
@@ -177,7 +183,7 @@ def _in_eight_bits(content, kind, crops):
     from restore_tf.export.tflite import ranges
 
     images = (crop.astype(np.float32) / 255 for crop in crops)
-    ranged, widened = ranges.add(content, images)
+    ranged, widened = ranges.add(content, images, _FLOOR if kind == _MIXED else None)
     outside = tf.uint8 if kind == "uint8" else tf.float32
     return mlir_quantize(ranged, input_data_type=outside, output_data_type=outside), widened
 

@@ -17,6 +17,10 @@ The converter parts ReLUs from transposed convolutions, though it need not have 
 range of what a ReLU gives begins at 0, and 8 bits cut off what is below it. So they go, which saves
 a pass over the picture each.
 
+A value that 8 bits hold badly can stay in floats ("mixed" files): one without a range does. Its
+signal-to-noise ratio says how well 8 bits hold it: its variance over the mean square of what
+rounding and clipping to its own range change.
+
 An operation with an output that nothing uses is left in floats by the converter in one conversion
 of four. The only one is a split: it becomes slices.
 """
@@ -29,6 +33,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import psutil
 
+from restore_tf.export.tflite import fused
+
 _CUT_OFF = 1e-4  # of the values at either end; light SRN: 42.9 dB from Keras, 42.3 without
 _SAMPLED = 2**16  # values of a tensor and picture that quantiles are taken of
 _SHARE = 0.5  # of the free memory that tensors may take which are measured at a time
@@ -36,14 +42,20 @@ _SHARE = 0.5  # of the free memory that tensors may take which are measured at a
 _FINEST = 16.0
 _STEPS, _WEIGHT_STEPS = 255.0, 127.0  # of activations and of weights, in 8 bits
 _FLOAT32 = 0  # TFLite's number of the type
+# What only moves values has the range of what it takes, or the converter may find two.
+_MOVES = ("RESHAPE", "TRANSPOSE", "MIRROR_PAD", "STRIDED_SLICE")
 
 
-def add(content: bytes, images: Iterable[np.ndarray]) -> tuple[bytes, int]:
+def add(
+    content: bytes, images: Iterable[np.ndarray], floor: float | None = None
+) -> tuple[bytes, int]:
     """Adds to a float TFLite file the ranges that it is to be quantised with.
 
     Args:
       content: the file, of fixed size, with one input and one output, which are pictures.
       images: what to measure on: (height, width, channels) float32 in [0, 1], of the file's size.
+      floor: values that 8 bits hold to less than so many dB get no range and stay in floats, as
+        does the restored picture; None for a file without floats.
 
     Returns:
       The file with ranges, right in 8 bits only, and how many of them were widened.
@@ -53,12 +65,18 @@ def add(content: bytes, images: Iterable[np.ndarray]) -> tuple[bytes, int]:
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     (graph,) = model.subgraphs
-    images, outputs, ranges = list(images), graph.outputs, {}
+    fused.fuse_gelu(model, graph, schema)
+    images, outputs, measured = list(images), graph.outputs, {}
     for lot in _lots(graph, _SHARE * psutil.virtual_memory().available):
         graph.outputs = list(dict.fromkeys([*outputs, *lot]))  # nothing overwrites an output
-        ranges |= _measure(_packed(model, flatbuffers), graph, lot, images)
+        measured |= _measure(_packed(model, flatbuffers), graph, lot, images)
     graph.outputs = outputs
+    kept = {place for place, found in measured.items() if floor is None or found[2] >= floor}
+    ranges = {place: measured[place][:2] for place in kept}
     ranges[int(graph.inputs[0])] = ranges[int(graph.outputs[0])] = 0.0, 1.0
+    if floor is not None:
+        del ranges[int(graph.outputs[0])]
+        _move(ranges, model, graph, schema.BuiltinOperator)
     widened = _widen(ranges, model, graph, schema.BuiltinOperator)
     _leave_relus_to_ranges(model, graph, schema)
     _slice_in_place_of_split(model, graph, schema)
@@ -90,14 +108,45 @@ def _lots(graph, most_bytes) -> Iterator[list[int]]:
     yield lot
 
 
-def _measure(content, graph, places, images) -> dict[int, tuple[float, float]]:
-    """(low, high) of each of the tensors, the union over the images."""
+def _move(ranges, model, graph, names):
+    """Gives what only moves values the range of what it takes, or none."""
+    moves = [getattr(names, name) for name in _MOVES]
+    for operator in graph.operators:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode not in moves:
+            continue
+        place, output = int(operator.inputs[0]), int(operator.outputs[0])
+        if place in ranges:
+            ranges[output] = ranges[place]
+        else:
+            ranges.pop(output, None)
+
+
+def decibels(values: np.ndarray, low: float, high: float) -> float:
+    """Returns how well 8 bits of a range hold values: their signal-to-noise ratio in dB.
+
+    Args:
+      values: any numbers.
+      low, high: the range, with 0 in it.
+    """
+    step = (high - low) / _STEPS
+    if step == 0:
+        return math.inf
+    zero = np.round(-low / step)
+    held = (np.clip(np.round(values / step) + zero, 0, _STEPS) - zero) * step
+    noise, signal = np.mean((held - values) ** 2), np.var(values)
+    return 10 * math.log10(signal / noise) if noise and signal else math.inf
+
+
+def _measure(content, graph, places, images) -> dict[int, tuple[float, float, float]]:
+    """(low, high, dB) of each of the tensors: the union over the images, and the worst of them."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     from restore_tf.inference import tflite_model
     from restore_tf.system import quiet
 
-    ranges = dict.fromkeys(places, (0.0, 0.0))  # 8 bits hold 0 exactly, so it is in every range
+    ranges = dict.fromkeys(
+        places, (0.0, 0.0, math.inf)
+    )  # 8 bits hold 0 exactly, so it is in every range
     with quiet.standard_error():
         interpreter = Interpreter(
             model_content=content,
@@ -108,14 +157,16 @@ def _measure(content, graph, places, images) -> dict[int, tuple[float, float]]:
     for image in images:
         interpreter.set_tensor(int(graph.inputs[0]), image[None])
         interpreter.invoke()
-        for place, (low, high) in ranges.items():
+        for place, (low, high, worst) in ranges.items():
             values = interpreter.get_tensor(place).ravel()
             if len(values) > _SAMPLED:
                 # Drawn by the tensor alone: how they are cut into lots changes nothing.
                 random = np.random.default_rng(place)
                 values = values[random.integers(0, len(values), _SAMPLED)]
             least, most = np.quantile(values, (_CUT_OFF, 1 - _CUT_OFF))
-            ranges[place] = min(low, float(least)), max(high, float(most))
+            least, most = min(0.0, float(least)), max(0.0, float(most))
+            held = decibels(values, least, most)
+            ranges[place] = min(low, least), max(high, most), min(worst, held)
     return ranges
 
 
@@ -126,7 +177,9 @@ def _widen(ranges, model, graph, names) -> int:
     widened = 0
     for operator in graph.operators:  # in the order they run: widened outputs are inputs next
         place = inputs.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
-        if place is None:
+        if place is None or int(operator.outputs[0]) not in ranges:
+            continue
+        if int(operator.inputs[place]) not in ranges:  # in floats
             continue
         low, high = ranges[int(operator.inputs[place])]
         step = (high - low) / _STEPS * _weight_step(model, graph.tensors[operator.inputs[1]])

@@ -27,6 +27,7 @@ class StandIn:
     Attributes:
       model: the `models.Model` that is served.
       grpc_port, rest_port: what it listens on.
+      rest: the `RestServer`.
     """
 
     def __init__(
@@ -69,18 +70,18 @@ class StandIn:
         self._runner = models.Runner(concurrent, queued)
         service = Service(self.model, self._runner, max_elements=max_bytes)
         requests = concurrent + queued + _SPARE
-        self._rest = RestServer(service, host, rest_port, max_bytes, requests, rest_seconds)
+        self.rest = RestServer(service, host, rest_port, max_bytes, requests, rest_seconds)
         try:
             self._grpc = GrpcServer(service, host, grpc_port, max_bytes, requests)
         except UserError:
-            self._rest.stop(0)
+            self.rest.stop(0)
             raise
-        self.grpc_port, self.rest_port = self._grpc.port, self._rest.port
+        self.grpc_port, self.rest_port = self._grpc.port, self.rest.port
 
     def stop(self, grace: float = GRACE) -> None:
         """Takes no more requests, finishes what runs within `grace` seconds, and ends."""
         ended = self._grpc.stop(grace)
-        self._rest.stop(grace)
+        self.rest.stop(grace)
         ended.wait()
         self._runner.stop()
 

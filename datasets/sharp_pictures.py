@@ -1,0 +1,246 @@
+"""The sharp pictures that the synthetic set degrades: embedded ones, or a folder of the user's.
+
+Embedded are photos that scikit-image installs with itself, and dead leaves pictures
+(`dead_leaves`). The photos of a split are used in no other.
+
+The photos' terms, as scikit-image states them: public domain or CC0, and "no known copyright
+restrictions" for coins and ihc. Its photos without stated terms (motorcycle, moon, page) are not
+used.
+
+A picture comes with a margin of `MARGIN` pixels, from which a blur may bring light in.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.resources
+import math
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from restore_tf.datasets import cropping, headers, kernels, pairing
+from restore_tf.datasets.dead_leaves import dead_leaves, palette
+from restore_tf.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+MARGIN = 24  # pixels around a picture
+
+
+class View(NamedTuple):
+    """What is shown of a photo: at which scale, and where the middle is.
+
+    row, column: the middle as a share of the photo's height and width, moved inwards where the view
+      would leave the photo.
+    """
+
+    photo: str
+    scale: float
+    row: float
+    column: float
+
+
+# The held-out pictures, in order. The first are those that people look at.
+VIEWS = {
+    "validation": (
+        View("coffee.png", 0.66, 0.5, 0.45),
+        View("coffee.png", 1.0, 0.3, 0.5),
+        View("coffee.png", 1.0, 0.7, 0.75),
+        View("coffee.png", 1.0, 0.7, 0.0),
+        View("coins.png", 1.0, 0.5, 0.0),
+        View("coins.png", 1.0, 0.5, 1.0),
+    ),
+    "test": (
+        View("chelsea.png", 0.88, 0.5, 0.55),
+        View("astronaut.png", 1.0, 0.1, 0.4),
+        View("astronaut.png", 0.5, 0.5, 0.5),
+        View("astronaut.png", 1.0, 1.0, 0.1),
+        View("astronaut.png", 1.0, 1.0, 0.9),
+        View("chelsea.png", 1.0, 0.5, 0.1),
+        View("camera.png", 0.5, 0.5, 0.5),
+        View("camera.png", 1.0, 0.35, 0.55),
+    ),
+}
+TRAIN_PHOTOS = (
+    "rocket.jpg",
+    "brick.png",
+    "hubble_deep_field.jpg",
+    "grass.png",
+    "ihc.png",
+    "gravel.png",
+)
+_SCALES = (0.5, 0.7, 1.0)  # at which photos are shown in training
+_PHOTO_EVERY = 4  # embedded training pictures: one in four is a photo
+_LEAVES_EVERY = 5  # training pictures from a folder: one in five is dead leaves
+_LONGEST = 1920  # pixels; longer photos are shrunk to it, as a camera's own pixels are not sharp
+_LEAST = 64  # pixels of a photo's shorter side
+
+
+class Embedded:
+    """scikit-image's photos and dead leaves."""
+
+    def source(self, split: str, index: int) -> str:
+        """What picture `index` of a split shows: "leaves", or a photo's name."""
+        if split != "train":
+            views = VIEWS[split]
+            return views[index].photo.split(".")[0] if index < len(views) else "leaves"
+        place, rest = divmod(index, _PHOTO_EVERY)
+        return "leaves" if rest else TRAIN_PHOTOS[place % len(TRAIN_PHOTOS)].split(".")[0]
+
+    def picture(
+        self, rng: np.random.Generator, split: str, index: int, size: tuple[int, int]
+    ) -> np.ndarray:
+        """The sharp picture with its margin: (height + 48, width + 48, 3) float32 sRGB.
+
+        Args:
+          rng: of this picture.
+          split: one of `SPLITS`.
+          index: which picture of it.
+          size: (height, width) without the margin, in pixels.
+        """
+        if self.source(split, index) == "leaves":
+            return dead_leaves(rng, *(side + 2 * MARGIN for side in size))
+        if split != "train":
+            return _cut(VIEWS[split][index], size)
+        name = TRAIN_PHOTOS[index // _PHOTO_EVERY % len(TRAIN_PHOTOS)]
+        return _tinted(rng, _cut(View(name, rng.choice(_SCALES), *rng.random(2)), size))
+
+    def count(self, split: str) -> int | None:
+        """How many pictures a split has by itself; None leaves that to the set."""
+        return None
+
+
+class PhotoFolder:
+    """Sharp photos of the user's, searched at every depth, and one training picture in five of
+    dead leaves.
+
+    Which split a photo belongs to follows from the names in the folder alone: photos are put in
+    the order of a hash of their names, a tenth of them each, at least one, are for test and
+    validation, the rest for training.
+
+    Args:
+      folder: at least three photos.
+
+    Raises:
+      UserError: no such folder, too few photos, or one that is too small or not whole.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        found = pairing.pictures_below(pairing.existing_folder(folder, "a folder of sharp photos"))
+        if len(found) < len(SPLITS):
+            raise UserError(f"{folder}: holds {len(found)} photos; expected at least 3.")
+        for path in found.values():
+            _check_photo(path)
+        names = sorted(found, key=lambda name: hashlib.sha256(name.encode()).digest())
+        held = max(1, len(names) // 10)
+        self._names = {
+            "test": names[:held],
+            "validation": names[held : 2 * held],
+            "train": names[2 * held :],
+        }
+        self._paths = found
+
+    def source(self, split: str, index: int) -> str:
+        """What picture `index` of a split shows: "leaves", or a photo's name."""
+        names = self._names[split]
+        if split != "train":
+            return names[index % len(names)]
+        place, rest = divmod(index, _LEAVES_EVERY)
+        return "leaves" if rest == 0 else names[(index - place - 1) % len(names)]
+
+    def picture(
+        self, rng: np.random.Generator, split: str, index: int, size: tuple[int, int]
+    ) -> np.ndarray:
+        """See `Embedded.picture`."""
+        name = self.source(split, index)
+        sides = tuple(side + 2 * MARGIN for side in size)
+        if name == "leaves":
+            return dead_leaves(rng, *sides)
+        photo = _decoded(self._paths[name])
+        scale = float(rng.choice(_SCALES)) * min(1.0, _LONGEST / max(photo.shape[:2]))
+        # The view, at least as small as leaves it inside the photo where that can be.
+        scale = min(1.0, max(scale, *np.divide(sides, photo.shape[:2])))
+        reach = [math.ceil(side / scale) for side in sides]
+        ranges = []
+        for length, side, middle in zip(photo.shape[:2], reach, rng.random(2), strict=True):
+            start = math.floor(middle * max(length - side + 1, 1)) + min(length - side, 0) // 2
+            ranges.append(_mirrored(np.arange(start, start + side), length))
+        view = photo[np.ix_(*ranges)] / np.float32(255)
+        return view if view.shape[:2] == sides else _shrunk(view, sides)
+
+    def count(self, split: str) -> int:
+        """At least one view of each photo, eight in training."""
+        return len(self._names[split]) * (8 if split == "train" else 1)
+
+
+def _check_photo(path: Path):
+    height, width = headers.check_file(path).size
+    if min(height, width) < _LEAST:
+        raise UserError(
+            f"{path}: is {width}x{height} pixels; sharp photos have at least {_LEAST} a side; "
+            "leave it out."
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def _decoded(path: Path) -> np.ndarray:
+    return cropping.decode(path)
+
+
+@functools.lru_cache(maxsize=64)
+def embedded_photo(name: str, scale: float) -> np.ndarray:
+    """A photo of scikit-image's own, shrunk in linear light: (h, w, 3) float32 sRGB, read-only.
+
+    Raises:
+      UserError: this scikit-image has no such photo.
+    """
+    path = importlib.resources.files("skimage.data").joinpath(name)
+    if not path.is_file():
+        raise UserError(f"{name}: not in this scikit-image; install scikit-image 0.26.0.")
+    with path.open("rb") as file, Image.open(file) as image:
+        photo = np.asarray(image.convert("RGB"), np.float32) / 255.0
+    if scale != 1.0:
+        photo = _shrunk(photo, tuple(round(side * scale) for side in photo.shape[:2]))
+    photo.setflags(write=False)
+    return photo
+
+
+def _shrunk(photo, size):
+    """Shrinks (h, w, 3) float32 sRGB to a size in linear light."""
+    height, width = size
+    planes = np.moveaxis(kernels.srgb_to_linear(photo), -1, 0).astype(np.float32)
+    small = [
+        Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS) for plane in planes
+    ]
+    light = np.clip(np.stack([np.asarray(plane) for plane in small], axis=-1), 0.0, 1.0)
+    return kernels.linear_to_srgb(light).astype(np.float32)
+
+
+def _cut(view: View, size: tuple[int, int]) -> np.ndarray:
+    """The view with its margin: (height + 48, width + 48, 3); mirrored beyond the photo's edge."""
+    photo = embedded_photo(view.photo, view.scale)
+    ranges = []
+    for length, side, middle in zip(photo.shape[:2], size, (view.row, view.column), strict=True):
+        start = round(min(max(middle * length - side / 2, 0), max(length - side, 0)))
+        ranges.append(_mirrored(np.arange(start - MARGIN, start + side + MARGIN), length))
+    return photo[np.ix_(*ranges)]
+
+
+def _mirrored(indices: np.ndarray, length: int) -> np.ndarray:
+    """Folds indices into [0, length) as a mirror on the first and the last pixel does."""
+    period = 2 * (length - 1)
+    indices = np.abs(indices) % period
+    return np.minimum(indices, period - indices)
+
+
+def _tinted(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Gives a grey photo two colours, one for its shadows and one for its lights."""
+    if np.any(picture[..., 0] != picture[..., 2]):
+        return picture
+    colours = palette(rng)
+    colours = kernels.linear_to_srgb(colours[np.argsort(colours.sum(axis=-1))])
+    return colours[0] + (colours[-1] - colours[0]) * picture

@@ -1,0 +1,121 @@
+"""MPRNet's channel attention blocks (figure 3b), and the layers that every block is made of.
+
+See `blocks` for what holds of all of them: no bias, one PReLU, the sliding mean's `window`.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from restore_tf.networks.layers import Block, running_sum
+
+# PyTorch's default for convolutions, which the authors trained from: uniform in +-1/sqrt(fan_in).
+_INITIALIZER = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
+
+
+def convolution(filters, name, kernel_size=3, dtype=None):
+    """A convolution as all of MPRNet's are: SAME, stride 1, linear, without bias."""
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=_INITIALIZER.clone(),
+        dtype=dtype,
+        name=name,
+    )
+
+
+class SharedPReLU(layers.PReLU):
+    """The PReLU of the whole network: one scalar alpha, 0.25 at the start.
+
+    Attributes:
+      slope: alpha as a number, or None for the weight. With a number it is a leaky ReLU, one pass
+        over the features where the PReLU takes five, and one that 8-bit kernels have.
+    """
+
+    def __init__(self, **kwargs):
+        alpha = keras.initializers.Constant(0.25)
+        super().__init__(alpha_initializer=alpha, shared_axes=[1, 2, 3], **kwargs)
+        self.slope = None
+
+    def call(self, x):
+        """(batch, h, w, filters) -> the same shape."""
+        return super().call(x) if self.slope is None else ops.leaky_relu(x, self.slope)
+
+
+def halved(window):
+    """The window one level down."""
+    return window and (window[0] // 2, window[1] // 2)
+
+
+class ChannelAttention(Block):
+    """Channel attention (figure 3b): scales each channel by a gate that its mean decides.
+
+    Args:
+      filters: width of the input.
+      reduction: the squeezed width is filters // reduction.
+      window: see the module's head.
+    """
+
+    def __init__(self, filters, reduction, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.window = window
+        self.squeeze = convolution(filters // reduction, "squeeze", 1)
+        self.excite = convolution(filters, "excite", 1)
+
+    def call(self, x):
+        """(batch, h, w, filters) -> the same shape."""
+        if self.window is None:
+            means = ops.mean(x, axis=(1, 2), keepdims=True)
+        else:
+            means = sliding_mean(x, self.window)
+        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(means))))
+        if self.window is not None:
+            gate = _centred(gate, ops.shape(x))
+        return x * gate
+
+
+def sliding_mean(x, window):
+    """Means over all windows that lie inside x; a window is cut to x's size."""
+    dtype, x = x.dtype, ops.cast(x, "float32")  # sums over a picture's side overwhelm 16 bits
+    for axis, length in zip((1, 2), window, strict=True):
+        length = _minimum(length, ops.shape(x)[axis])
+        if axis == 1:
+            first, entering, leaving = x[:, :length], x[:, length:], x[:, :-length]
+        else:
+            first, entering, leaving = x[:, :, :length], x[:, :, length:], x[:, :, :-length]
+        first = ops.sum(first, axis=axis, keepdims=True)
+        later = first + running_sum(entering - leaving, axis)
+        x = ops.concatenate([first, later], axis=axis) / ops.cast(length, "float32")
+    return ops.cast(x, dtype)
+
+
+def _minimum(length, size):
+    return min(length, size) if isinstance(size, int) else ops.minimum(length, size)
+
+
+def _centred(gate, shape):
+    """Brings a map of windows to the size of what they slid over, by edge replication."""
+    for axis in (1, 2):
+        positions = ops.shape(gate)[axis]
+        start = (shape[axis] - positions) // 2
+        indices = ops.arange(shape[axis], dtype="int32") - start
+        gate = ops.take(gate, ops.clip(indices, 0, positions - 1), axis=axis)
+    return gate
+
+
+class CAB(Block):
+    """Channel attention block (figure 3b): conv, PReLU, conv, channel attention, plus the input."""
+
+    def __init__(self, filters, reduction, prelu, window=None, **kwargs):
+        super().__init__(**kwargs)
+        self.conv1 = convolution(filters, "conv1")
+        self.prelu = prelu
+        self.conv2 = convolution(filters, "conv2")
+        self.attention = ChannelAttention(filters, reduction, window, name="attention")
+
+    def call(self, x):
+        """(batch, h, w, filters) -> the same shape."""
+        return x + self.attention(self.conv2(self.prelu(self.conv1(x))))

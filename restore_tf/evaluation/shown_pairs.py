@@ -1,0 +1,169 @@
+"""Pairs of a data set to look at: a contact sheet, and a page with every picture as it is."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image, ImageDraw, ImageFont
+
+from restore_tf.evaluation import metrics
+from restore_tf.pictures.pixels import from_float, to_float
+from restore_tf.pictures.planes import enlarged_to
+from restore_tf.system.files import atomic_path
+
+_TEMPLATES = Path(__file__).with_name("page") / "templates"
+_LARGEST = 320  # pixels of a picture's side on the sheet; of larger ones the middle is shown
+_SMALLEST = 192  # smaller ones are enlarged by whole numbers, up to it
+_SHEET = 1600  # pixels that the sheet is wide at most, where a pair is not wider
+_GAP, _MARGIN, _CAPTION, _HEAD = 6, 24, 26, 64
+_PAPER, _INK, _SOFT = (250, 250, 250), (28, 32, 36), (96, 101, 108)
+
+
+class ShownPair(NamedTuple):
+    """One pair.
+
+    name: what it is called.
+    degraded, sharp: (height, width, 3) uint8; the degraded one may be smaller.
+    psnr: of the degraded one, in dB, enlarged by bicubics where it is smaller; inf for equal ones.
+    """
+
+    name: str
+    degraded: np.ndarray
+    sharp: np.ndarray
+    psnr: float
+
+
+def shown_pair(name: str, degraded: np.ndarray, sharp: np.ndarray) -> ShownPair:
+    """Returns a pair of pictures, (height, width, 3 or 1) uint8 or float in [0, 1], to look at.
+
+    Floats are clipped and rounded to 8 bits, for the PSNR too.
+    """
+    degraded, sharp = (
+        np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+        for pixels in (from_float(to_float(pixels), np.uint8) for pixels in (degraded, sharp))
+    )
+    psnr = metrics.psnr(sharp, enlarged_to(degraded, sharp.shape[:2]))
+    return ShownPair(name, degraded, sharp, psnr)
+
+
+def psnr_text(psnr: float) -> str:
+    """A PSNR as captions say it."""
+    return "equal" if np.isinf(psnr) else f"{psnr:.2f} dB"
+
+
+def contact_sheet(title: str, subtitle: str, pairs: Sequence[ShownPair]) -> np.ndarray:
+    """Draws pairs side by side, degraded left, sharp right, each with its name and PSNR.
+
+    Pictures of more than 320 pixels show their middle at full scale, so that blur is seen as it is.
+
+    Args:
+      title, subtitle: the two lines above them.
+      pairs: at least one.
+
+    Returns:
+      (height, width, 3) uint8.
+    """
+    tiles = [_tile(pair) for pair in pairs]
+    height = max(tile.shape[0] for tile in tiles)
+    width = max(tile.shape[1] for tile in tiles)
+    columns = max(1, min(len(tiles), (_SHEET - _MARGIN) // (width + _MARGIN)))
+    rows = -(-len(tiles) // columns)
+    right = max(_MARGIN + columns * (width + _MARGIN), 640)
+    sheet = Image.new("RGB", (right, _HEAD + _MARGIN + rows * (height + _CAPTION + 12)), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, 16), title, _INK, _font(20))
+    draw.text((_MARGIN, 44), subtitle, _SOFT, _font(14))
+    for index, (pair, tile) in enumerate(zip(pairs, tiles, strict=True)):
+        row, column = divmod(index, columns)
+        left = _MARGIN + column * (width + _MARGIN)
+        top = _HEAD + _MARGIN // 2 + row * (height + _CAPTION + 12)
+        sheet.paste(Image.fromarray(tile), (left, top))
+        _write_caption(draw, pair, left, top + tile.shape[0] + 4, tile.shape[1])
+    return np.asarray(sheet)
+
+
+def _tile(pair):
+    """Degraded and sharp beside each other, as large as the sheet shows them."""
+    scale = len(pair.sharp) // len(pair.degraded)
+    sharp = _middle(pair.sharp, _LARGEST // scale * scale)
+    degraded = _middle(pair.degraded, _LARGEST // scale)
+    factor = max(1, _SMALLEST // min(sharp.shape[:2]))
+    pictures = [_squares(degraded, factor * scale), _squares(sharp, factor)]
+    gap = np.full((len(pictures[0]), _GAP, 3), _PAPER, np.uint8)
+    return np.concatenate([pictures[0], gap, pictures[1]], axis=1)
+
+
+def _middle(picture, side):
+    top, left = (max(0, (length - side) // 2) for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
+
+
+def _squares(picture, factor):
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _write_caption(draw, pair, left, top, width):
+    font = _font(14)
+    psnr = psnr_text(pair.psnr)
+    room = width - draw.textlength(psnr, font) - 12
+    name = pair.name
+    while name and draw.textlength(name, font) > room:
+        name = "…" + name.lstrip("…")[1:] if len(name) > 2 else ""
+    draw.text((left, top), name, _SOFT, font)
+    draw.text((left + width, top), psnr, _INK, font, anchor="ra")
+
+
+@functools.cache
+def _font(size):
+    return ImageFont.load_default(size)
+
+
+def write_page(
+    path: str | os.PathLike,
+    title: str,
+    facts: Mapping[str, str],
+    pairs: Sequence[tuple[ShownPair, str, str]],
+) -> None:
+    """Writes the page.
+
+    Args:
+      path: of the HTML file.
+      title: its heading.
+      facts: what to know of the pairs, {"split": "train", …}.
+      pairs: each with the addresses of its two pictures, relative to the page.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    styles = (_TEMPLATES / name for name in ("style.css", "samples.css"))
+    page = environment.get_template("samples.html").render(
+        style=Markup("".join(style.read_text(encoding="utf-8") for style in styles)),
+        title=title,
+        facts=facts,
+        pairs=[
+            {
+                "name": pair.name,
+                "psnr": psnr_text(pair.psnr),
+                "degraded": degraded,
+                "sharp": sharp,
+                "height": pair.sharp.shape[0],
+                "width": pair.sharp.shape[1],
+                # Small crops are shown larger, in whole steps.
+                "shown": pair.sharp.shape[1] * max(1, _SMALLEST // min(pair.sharp.shape[:2])),
+            }
+            for pair, degraded, sharp in pairs
+        ],
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace", newline="")

@@ -1,0 +1,37 @@
+"""The training that every paper's recipe "quick" is: a light network, on blur learnt in minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from restore_tf.experiments.experiment import Experiment
+
+
+def quick_training(
+    model: str, network: Mapping[str, Any], loss: str, crop: int, **changes: Any
+) -> Experiment:
+    """Returns a training on out-of-focus blur, for some minutes on two CPU cores; no paper's.
+
+    Free camera shake takes hours to learn; blur of a fixed, round shape takes minutes.
+
+    Args:
+      model: a paper's name or one of its variants.
+      network: arguments of its constructor that make it light.
+      loss: name of a loss of `networks.losses`.
+      crop: side of the crops, in pixels.
+      changes: other fields of the `Experiment`.
+    """
+    fields = {
+        "dataset": "synthetic",
+        "config": "defocus",
+        "steps": 2000,
+        "batch": 4,
+        "augment": ("flip_rotate",),
+        "learning_rate": 1e-3,
+        "end_learning_rate": 1e-5,
+        "schedule": "cosine",
+    } | changes
+    return Experiment(
+        model=model, recipe="quick", network=dict(network), loss=loss, crop=crop, **fields
+    )

@@ -1,0 +1,149 @@
+"""Networks and steps that a picture passes one after the other, as one network.
+
+Between its links a picture is float and may leave [0, 1], unless `eight_bit` rounds and clips it as
+files would. Each link gets the picture padded to its own `size_multiple`, in its own way, and is
+cropped after, so that a chain gives what its links give one by one. `restore_tf.inference` takes
+the links in turn, each over the whole picture and in tiles of its own; `restore_batch` is the same
+in one graph, for exports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from restore_tf.errors import UserError
+from restore_tf.networks.padding import pad_to_multiple
+from restore_tf.networks.restorer import Restorer
+
+
+@keras.saving.register_keras_serializable(package="restore_tf")
+class Chain(Restorer):
+    """A chain of networks; its stages are what its links give, the last one is the answer.
+
+    Args:
+      links: `Restorer`s, in order, all of the same channels and colour.
+      eight_bit: round and clip to 8 bits between the links.
+
+    Raises:
+      UserError: no links, or links that do not fit together; names them.
+    """
+
+    def __init__(self, links: Sequence[Restorer], eight_bit: bool = False, **kwargs):
+        kwargs.setdefault("name", "chain")
+        _check(links)
+        super().__init__(**kwargs)
+        self.links = list(links)
+        self.eight_bit = eight_bit
+        first = links[0]
+        self.channels, self.colour, self.padding = first.channels, first.colour, first.padding
+        self.output_scale = math.prod(link.output_scale for link in links)
+        self.continuous = not eight_bit and all(link.continuous for link in links)
+
+    def build(self, input_shape=None):
+        """Builds every link; their variables' paths tell which link they belong to."""
+        if self.built:
+            return
+        self.built = True
+        for number, link in enumerate(self.links, 1):
+            with keras.name_scope(f"link{number}"):
+                link.build()
+
+    def call(self, images, training=False):
+        """What each link gives, from the first to the last; see `Restorer`.
+
+        While it trains nothing is rounded: the gradient would end there.
+        """
+        self.check_size(images)
+
+        def run(link, padded, scale):
+            return link(padded, training=training)[-1]
+
+        return self._pass(images, run, self.eight_bit and not training)
+
+    def restore_batch(self, images, seed=None, origin=None):
+        """All links in one graph; see `Restorer`."""
+
+        def run(link, padded, scale):
+            return link.restore_batch(padded, seed, None if origin is None else scale * origin)
+
+        return self._pass(images, run, self.eight_bit)[-1]
+
+    def _pass(self, images, run, eight_bit):
+        """What each link gives; `run` takes a link, its padded input and by how much that grew."""
+        stages, scale = [], 1
+        for link in self.links:
+            if stages and eight_bit:
+                images = ops.round(ops.clip(images, 0.0, 1.0) * 255.0) / 255.0
+            padded = pad_to_multiple(images, link.size_multiple, link.padding)
+            height, width = (link.output_scale * side for side in ops.shape(images)[1:3])
+            restored = run(link, padded, scale)
+            images = restored if padded is images else restored[:, :height, :width]
+            stages.append(images)
+            scale *= link.output_scale
+        return stages
+
+    def between(self, images: np.ndarray) -> np.ndarray:
+        """Returns what the next link gets of what a link gave; float32 arrays of any shape."""
+        if not self.eight_bit:
+            return images
+        return np.rint(np.clip(images, 0.0, 1.0) * 255).astype(np.uint8).astype(np.float32) / 255
+
+    def training_loss(self, degraded, sharp, seeds=None):
+        """The loss of the answer alone: a stage of another size has no sharp partner."""
+        return self.stages_loss(sharp, self(degraded, training=True)[-1:])
+
+    @property
+    def bytes_per_pixel(self):
+        """Memory that the link takes that takes the most, per pixel of the degraded picture."""
+        scales = np.cumprod([1, *(link.output_scale for link in self.links[:-1])])
+        return max(
+            link.bytes_per_pixel * int(scale) ** 2
+            for link, scale in zip(self.links, scales, strict=True)
+        )
+
+    def for_inference(self):
+        """See `Restorer`; so are all links."""
+        for link in self.links:
+            link.for_inference()
+        return super().for_inference()
+
+    @contextlib.contextmanager
+    def with_folded_weights(self):
+        """See `Restorer`; every link folds its own."""
+        with contextlib.ExitStack() as stack:
+            for link in self.links:
+                stack.enter_context(link.with_folded_weights())
+            yield
+
+    def get_config(self):
+        """The constructor's arguments, for Keras' serialisation."""
+        links = [keras.saving.serialize_keras_object(link) for link in self.links]
+        return {"links": links, "eight_bit": self.eight_bit, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes the links, too."""
+        links = [keras.saving.deserialize_keras_object(link) for link in config["links"]]
+        return cls(**{**config, "links": links})
+
+
+def _check(links):
+    if not links:
+        raise UserError("a chain has no links; name at least one run.")
+    first = links[0]
+    for number, link in enumerate(links[1:], 2):
+        if (link.channels, link.colour) != (first.channels, first.colour):
+            raise UserError(
+                f"link {number}, {link.name}, takes {_pictures(link)}, but link 1, {first.name}, "
+                f"{_pictures(first)}; the links of a chain must take the same."
+            )
+
+
+def _pictures(link):
+    return f"pictures of {link.channels} channel{'s'[: link.channels - 1]} ({link.colour})"

@@ -1,0 +1,62 @@
+"""Opening video files, by PyAV (the extra `video`)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from restore_tf.errors import UserError
+
+# A file must not make FFmpeg open other files or addresses, as a playlist named clip.mp4 would.
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv",
+}
+
+
+def import_av(path: str | os.PathLike):
+    """Returns PyAV; a UserError that says how to install it where it is missing."""
+    try:
+        import av
+    except ImportError:
+        raise UserError(
+            f"{path}: reading a video needs PyAV; pip install 'restore_tf[video]'."
+        ) from None
+    return av
+
+
+@contextlib.contextmanager
+def open_clip(path: Path) -> Iterator[Any]:
+    """Opens a video for reading; FFmpeg's errors inside the block become UserErrors."""
+    av = import_av(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a video.")
+    try:
+        with av.open(
+            f"file:{path}", container_options=_OPEN_OPTIONS, metadata_errors="replace"
+        ) as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise UserError(
+            f"{path}: cannot be read as a video ({error.strerror}); it is cut short, damaged or "
+            "no video. Copy or convert it again."
+        ) from None
+
+
+def video_stream(container, path: Path):
+    """Returns a container's first video stream that is not a cover picture."""
+    streams = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not streams:
+        raise UserError(f"{path}: no video found in it; expected a whole video file.")
+    if streams[0].codec_context is None:
+        raise UserError(f"{path}: no decoder for its video; convert it to H.264 first.")
+    streams[0].thread_type = "AUTO"
+    return streams[0]
+
+
+def is_cover(stream) -> bool:
+    """Whether a stream is one still that stands for the clip, as an album's cover does."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)

@@ -1,0 +1,119 @@
+"""Every paper's networks in a tiny form: what `conformance_test.py` goes through.
+
+A new paper adds its row to PAPERS and nothing else.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from baselines_tf import dncnn, edsr, srcnn, unet
+from deblurgan_tf import recipes as deblurgan
+from diffusion_tf import recipes as diffusion
+from maxim_tf import recipes as maxim
+from mprnet_tf import recipes as mprnet
+from restore_tf.experiments import experiment
+from srn_tf import recipes as srn
+
+# Constructor arguments that make each paper's network tiny, or that of one of its models.
+TINY = {
+    "srn": {"width": 4, "res_blocks": 1, "scales": 2},
+    "mprnet": {
+        "n_feat": 8,
+        "scale_unetfeats": 4,
+        "scale_orsnetfeats": 4,
+        "num_cab": 1,
+        "reduction": 1,
+    },
+    "maxim": {
+        "features": 4,
+        "num_stages": 1,  # TensorFlow takes half a minute to trace a training step of two
+        "num_groups": 1,
+        "num_bottleneck_blocks": 1,
+        "block_size_hr": 4,
+        "block_size_lr": 2,
+    },
+    "srcnn": {"kernels": (5, 1, 3), "filters": (4, 4), "global_skip": False},
+    "dncnn": {"depth": 4, "width": 4, "bias": "ends", "residual": True},
+    "unet": {"width": 2, "global_skip": False},
+    "edsr": {"features": 4, "blocks": 1, "residual_scale": 1.0},
+    "deblurgan": {"stem": 4, "channels": (4, 4, 4, 4, 4, 4), "pyramid": 4, "heads": 4},
+    "deblurgan_resnet": {"width": 4, "blocks": 1, "dropout": 0.5},
+    "deblurgan_seed": {"width": 4, "blocks": 2},
+    "diffusion": {
+        "predictor": {"width": 4, "multipliers": [1, 2], "blocks": 1},
+        "denoiser": {"width": 4, "multipliers": [1, 2], "blocks": 1},
+        "steps": 2,
+    },
+}
+PAPERS = {
+    "srn": srn,
+    "mprnet": mprnet,
+    "maxim": maxim,
+    "srcnn": srcnn,
+    "dncnn": dncnn,
+    "unet": unet,
+    "edsr": edsr,
+    "deblurgan": deblurgan,
+    "diffusion": diffusion,
+}
+TOYS = ("enlarger", "onlyluma", "sampler", "adversary")  # tiny as they are; see tests/toys
+# {name: (model, recipe)}; the toys must be announced before they are made.
+CASES = {
+    f"{model}/{recipe}": (model, recipe)
+    for paper in PAPERS.values()
+    for model in paper.VARIANTS
+    for recipe in paper.RECIPES
+} | {f"{toy}/tiny": (toy, "tiny") for toy in TOYS}
+
+
+def tiny(case):
+    """The recipe of a case with a tiny network."""
+    model, recipe = CASES[case]
+    full = experiment.load_recipe(model, recipe)
+    network = {**full.network, **TINY.get(row(case), {})}
+    return dataclasses.replace(full, network=network, batch=2, steps=2)
+
+
+def paper(case):
+    """The paper that a case belongs to."""
+    return CASES[case][0].split("_")[0]
+
+
+def row(case):
+    """The row of `TINY` that a case is made by."""
+    model, _ = CASES[case]
+    return model if model in TINY else paper(case)
+
+
+def representatives(fields):
+    """The cases that have a field with a value that no earlier one of their row has.
+
+    Args:
+      fields: function of a case, no toy, that returns {field: value}. Every toy is one case.
+    """
+    chosen, seen = [], set()
+    for case in CASES:
+        found = {} if case.startswith(TOYS) else fields(case)
+        values = {(row(case), field, repr(value)) for field, value in found.items()}
+        if not values or not values <= seen:
+            chosen.append(case)
+        seen |= values
+    return chosen
+
+
+def _training(case):
+    recipe = tiny(case)
+    clips = {"clip": recipe.recurrent_clip_norm, "clip all": recipe.global_clip_norm}
+    return recipe.network | clips | {"loss": recipe.loss}
+
+
+# The first of every paper: its own training.
+FIRST = list({paper(case): case for case in reversed(CASES)}.values())[::-1]
+NETWORKS = representatives(lambda case: tiny(case).network or {"": ""})
+STEPS = representatives(_training)
+
+
+def images(model, height=32, width=32, count=2):
+    """Random images that a network takes."""
+    return np.random.default_rng(0).random((count, height, width, model.channels), np.float32)
