@@ -32,8 +32,8 @@ from deblurgan_tf.blocks import (
 )
 from deblurgan_tf.mobilenet import CHANNELS, STEM, MobileNetV2
 from deblurgan_tf.seed import SeedGAN
-from restore_tf.networks import noise
 from restore_tf.networks.layers import Block
+from restore_tf.networks.noise import uniform
 from restore_tf.networks.restorer import Restorer
 
 # Deviation of the last convolution's weights: the networks start close to the identity. Ours.
@@ -212,7 +212,7 @@ class DeblurGAN(Restorer):
         rate = self._config["dropout"]
 
         def drop(x):
-            kept = noise.uniform(ops.shape(x), seeds, draw=draw) >= rate
+            kept = uniform(ops.shape(x), seeds, draw=draw) >= rate
             return x * ops.cast(kept, x.dtype) / (1 - rate)
 
         return drop
