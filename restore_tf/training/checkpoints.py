@@ -147,8 +147,14 @@ class ArrayCheckpoints:
 
 def save_best(workdir: str | os.PathLike, model) -> None:
     """Saves a network's weights as a run's `best.weights.h5`."""
+    optimizer = getattr(model, "optimizer", None)
     with atomic_path(Path(workdir) / BEST, suffix=".weights.h5") as temporary:
-        model.save_weights(temporary)
+        # Keras would save a compiled network's optimizer along: three times the size.
+        model.optimizer = None
+        try:
+            model.save_weights(temporary)
+        finally:
+            model.optimizer = optimizer
 
 
 def _tensor_type(name, number):

@@ -28,10 +28,19 @@ SOURCES = {"npm": NpmPackage, "https": Download}
 
 
 def all_published() -> dict[str, Published]:
-    """Returns {name: `Published`} of every paper that is announced, in the papers' order."""
+    """Returns {name: `Published`} of every paper that is announced, in the papers' order.
+
+    A paper that cannot be imported is named in a warning: it must not keep others' weights from
+    whoever asks for those.
+    """
     found = {}
     for paper in papers.names():
-        for entry in getattr(papers.find(paper), "PUBLISHED", ()):
+        try:
+            entries = getattr(papers.find(paper), "PUBLISHED", ())
+        except Exception as error:  # anything may go wrong in a stranger's package
+            logger.warning("%s: its weights are left out, it cannot be imported (%s)", paper, error)
+            continue
+        for entry in entries:
             found[entry.name] = entry
     return found
 

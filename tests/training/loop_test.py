@@ -16,6 +16,7 @@ from restore_tf.training.messages import first_line
 from restore_tf.training.recent_losses import RecentLosses
 from restore_tf.training.run_log import COLUMNS, RunLog
 from restore_tf.training.tensorflow_engine import TensorFlowEngine
+from restore_tf.weights.load import load_model
 
 
 def arrays(found):
@@ -206,3 +207,14 @@ def test_the_metrics_of_older_versions_are_kept(tmp_path):
 )
 def test_tensorflows_places_are_left_out(message, expected):
     assert first_line(tf.errors.InternalError(None, None, message)) == expected
+
+
+def test_the_best_weights_are_saved_without_the_optimizers(tmp_path):
+    import h5py
+
+    run(tmp_path, simple(steps=2), validate_every=1)
+    sizes = []
+    with h5py.File(tmp_path / "best.weights.h5") as file:
+        file.visititems(lambda _, item: sizes.append(getattr(item, "size", 0)))
+    model = load_model(tmp_path)
+    assert sum(sizes) == model.count_params()

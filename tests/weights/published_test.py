@@ -249,3 +249,17 @@ def test_every_published_name_says_what_users_must_know():
                 assert len(part.sha256) == 64 and part.bytes > 0
             else:
                 assert part.address.startswith("https://")
+
+
+def test_a_paper_that_cannot_be_imported_leaves_the_others(monkeypatch, caplog):
+    known, find = papers.names(), papers.find
+
+    def broken(paper):
+        if paper == "broken":
+            raise ImportError("No module named 'gone'")
+        return find(paper)
+
+    monkeypatch.setattr(papers, "names", lambda: ["broken", *known])
+    monkeypatch.setattr(papers, "find", broken)
+    assert published.default().name == "maxim_deblurring_stage1"
+    assert "broken: its weights are left out" in caplog.text
