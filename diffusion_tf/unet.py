@@ -25,7 +25,8 @@ class NoiseEmbedding(Block):
     """
 
     def __init__(self, width, **kwargs):
-        super().__init__(**kwargs)
+        # 16 bits would round the level itself; its layers cast what they take.
+        super().__init__(autocast=False, **kwargs)
         first, last = (math.log(frequency) for frequency in _FREQUENCIES)
         count = width // 2
         self.frequencies = [
@@ -79,7 +80,7 @@ class UNet(Block):
     """
 
     def __init__(self, enters, leaves, width, multipliers, blocks, embedded=False, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # for the noise level, see `NoiseEmbedding`
         self.embedding = NoiseEmbedding(width, name="embedding") if embedded else None
         self.first = _conv(width, name="first")
         widths = [width * multiplier for multiplier in multipliers]

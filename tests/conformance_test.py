@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_papers import CASES, FIRST, NETWORKS, STEPS, TOYS, images, row, tiny
+from tiny_papers import CASES, FIRST, NETWORKS, STEPS, TOYS, images, row, tiny, wake
 from tiny_training import toys as toys
 
 from restore_tf.datasets.augmentation import AUGMENTATIONS
@@ -157,6 +157,7 @@ def test_mixed_precision_keeps_images_in_float32(case):
     recipe = tiny(case)
     picture = np.random.default_rng(3).random((32, 48, 3)).astype(np.float32)
     full = experiment.build(recipe)
+    wake(full)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         mixed = experiment.build(recipe)
@@ -181,6 +182,8 @@ def test_one_training_step_of_every_kind(case):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = experiment.build(recipe)
+        if not recipe.network.get("global_skip"):
+            wake(model)
         others = paper.make_parts(recipe) if hasattr(paper, "make_parts") else {}
         state = State(recipe, model, others=others)
         model.compile(state.main.optimizer, recipe.loss)

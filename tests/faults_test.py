@@ -18,6 +18,7 @@ from PIL import Image
 from restore_tf.commands import average, cli, convert, evaluate, export, train
 from restore_tf.experiments import run_directory
 from restore_tf.system import outputs
+from restore_tf.training.options import Result
 
 TINY = [
     f"--set={assignment}"
@@ -648,4 +649,4 @@ def test_a_perfect_validation_has_no_gain_of_nan(tmp_path, capsys):
     ],
 )
 def test_the_gain_in_words(best, degraded, said):
-    assert train._best(best, degraded).startswith(said)
+    assert train.gain_in_words(Result(10, True, best, degraded)).startswith(said)

@@ -114,6 +114,14 @@ NETWORKS = representatives(lambda case: tiny(case).network or {"": ""})
 STEPS = representatives(_training)
 
 
+def wake(model):
+    """Draws the kernels that start at zero, before which layers neither show nor learn."""
+    random = np.random.default_rng(4)
+    for variable in model.trainable_variables:
+        if variable.path.endswith("kernel") and not np.any(variable.numpy()):
+            variable.assign(random.normal(0, 0.05, variable.shape))
+
+
 def images(model, height=32, width=32, count=2):
     """Random images that a network takes."""
     return np.random.default_rng(0).random((count, height, width, model.channels), np.float32)

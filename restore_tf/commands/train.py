@@ -232,11 +232,11 @@ def _announce(plan, strategy=None):
 def _summarise(result, plan):
     if not result.finished:
         return
-    print(f"Done: {result.step} steps. {_best(result)}")
+    print(f"Done: {result.step} steps. {gain_in_words(result)}")
     _say_next(plan)
 
 
-def _best(result):
+def gain_in_words(result) -> str:
     """The best validation in words; identical pictures have an infinite PSNR."""
     best, degraded = result.best_score, result.degraded_score
     if result.metric == "last":

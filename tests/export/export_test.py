@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conformance_test import tiny
 from PIL import Image
+from tiny_papers import tiny
 
 from restore_tf.commands import export
 from restore_tf.errors import UserError
@@ -23,7 +23,7 @@ from restore_tf.weights.load import load_model
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(1)
-    return experiment.build(tiny("srn", "gopro"))
+    return experiment.build(tiny("srn/gopro"))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def pictures():
 def run(model, tmp_path):
     """A run directory with the network's weights."""
     path = tmp_path / "run"
-    experiment.write(path, tiny("srn", "gopro"), {"seed": 7})
+    experiment.write(path, tiny("srn/gopro"), {"seed": 7})
     model.save_weights(path / "best.weights.h5")
     return path
 
@@ -189,7 +189,7 @@ def test_a_process_that_fails_is_said_in_a_line(tmp_path):
 @pytest.mark.parametrize("name", ["srn", "mprnet"])
 def test_a_second_runtime_gives_the_same_numbers(name, tmp_path):
     openvino = pytest.importorskip("openvino")
-    model = experiment.build(tiny(name, "gopro"))
+    model = experiment.build(tiny(f"{name}/gopro"))
     saved_model.write(model, tmp_path / "1")
     batch = np.random.default_rng(2).random((1, 31, 45, 3)).astype(np.float32)
     core = openvino.Core()
@@ -206,7 +206,7 @@ def test_a_second_runtime_gives_the_same_numbers(name, tmp_path):
 
 @pytest.mark.slow
 def test_early_exits_local_attention_and_bfloat16(run, pictures, tmp_path):
-    recipe = tiny("mprnet", "gopro")
+    recipe = tiny("mprnet/gopro")
     workdir = tmp_path / "mprnet"
     experiment.write(workdir, recipe, {})
     experiment.build(recipe).save_weights(workdir / "best.weights.h5")
@@ -253,7 +253,7 @@ def test_the_command_writes_what_its_record_says(run, tmp_path, capsys):
     first = entries[0]
     assert first["export"]["run"]["experiment"]["model"] == "srn"
     assert first["export"]["run"]["run"]["seed"] == 7
-    assert first["parameters"] == experiment.build(tiny("srn", "gopro")).count_params()
+    assert first["parameters"] == experiment.build(tiny("srn/gopro")).count_params()
     assert first["operations"]["Conv2D"] > 0
     for name, digest in first["sha256"].items():
         written = output / first["path"] / name

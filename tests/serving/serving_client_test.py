@@ -213,7 +213,7 @@ def test_existing_outputs_suffixes_and_patterns(servers, photos, tmp_path, capsy
         (["a.png", "--output", "out", "--server", "localhost:8500"], "grpc://HOST:PORT"),
         (["a.png", "--output", "out", "--server", "grpc://localhost"], "grpc://HOST:PORT"),
         (["a.png", "--output", "out", "--server", "http://localhost:x"], "grpc://HOST:PORT"),
-        (["a.png", "--output", "out", "--server", ""], "--server: missing"),
+        (["a.png", "--output", "out", "--server", ""], "--server: is empty"),
         (["a.png", "--output", "out", "--timeout", "0"], "--timeout"),
         (["a.png", "--output", "out", "--concurrency", "0"], "--concurrency"),
     ],

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import skimage.data
 import tensorflow as tf
-from conformance_test import tiny
 from tensorflow_serving.apis import prediction_log_pb2
+from tiny_papers import tiny
 
 import restore_tf
 from restore_tf.experiments import experiment
@@ -22,7 +22,7 @@ CAT = skimage.data.chelsea()
 @pytest.fixture(scope="module", params=["srn", pytest.param("srn_gray", marks=pytest.mark.slow)])
 def exported(request, tmp_path_factory):
     keras.utils.set_random_seed(1)
-    model = experiment.build(tiny(request.param, "gopro"))
+    model = experiment.build(tiny(f"{request.param}/gopro"))
     folder = tmp_path_factory.mktemp("export") / "saved_model"
     saved_model.write(model, folder / "1")
     assert warm_up.write_requests(folder / "1", "net", [(16, 24)], model.channels) == 3
