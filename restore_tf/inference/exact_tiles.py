@@ -39,10 +39,10 @@ def restore_exact(
       UserError: a tile too small to give anything.
     """
     tiler = model.tiler()
-    tile = tile // tiler.step * tiler.step
+    asked, tile = tile, tile // tiler.step * tiler.step
     if tile <= 2 * tiler.margin:
         raise UserError(
-            f"tiles of {tile} pixels: {model.name} sees {tiler.margin} pixels around each; "
+            f"tiles of {asked} pixels: {model.name} sees {tiler.margin} pixels around each; "
             f"expected at least {2 * tiler.margin + tiler.step}."
         )
     count, height, width, channels = batch.shape

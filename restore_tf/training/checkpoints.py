@@ -52,11 +52,16 @@ class Checkpoints:
         """Restores the newest readable checkpoint; returns whether there is one.
 
         Raises:
-          UserError: there are checkpoints and none can be read.
+          UserError: there are checkpoints and none can be read, or of several only that of step 0:
+            going on from there would replace the best weights by early ones.
         """
         paths = _newest_first(self.workdir)
-        if any(_try_restore(self._checkpoint, path) for path in paths):
+        for path in paths:
+            if not _try_restore(self._checkpoint, path):
+                continue
             numbers = {name: variable.numpy() for name, variable in self._numbers.items()}
+            if path != paths[0] and not numbers["step"]:
+                break
             self._state.set_numbers(numbers)
             return True
         if paths:

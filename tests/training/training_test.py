@@ -48,6 +48,17 @@ def test_a_run_leaves_what_the_commands_need(tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+def test_the_checkpoint_of_step_0_is_no_stand_in_for_a_damaged_one(tmp_path, caplog):
+    """Going on from there would replace the best weights by early ones."""
+    stop_at(tmp_path, 4, simple(), checkpoint_every=100, validate_every=2)
+    best = (tmp_path / "best.weights.h5").read_bytes()
+    data = next((tmp_path / "checkpoints").glob("ckpt-4.data*"))
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(UserError, match="none of its checkpoints can be resumed"):
+        run(tmp_path, simple(), checkpoint_every=100, validate_every=2)
+    assert (tmp_path / "best.weights.h5").read_bytes() == best
+
+
 @pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, deterministic):
     run(tmp_path / "whole")
