@@ -77,7 +77,9 @@ class LiteModel:
             )
         self.size_multiple = self.metadata.get("size_multiple", 1)
         self.padding = self.metadata.get("padding", "edge")
-        self.output_scale = self.metadata.get("output_scale", 1)
+        # A file of fixed size says how much it enlarges by itself.
+        enlarges = max(1, int(self._output["shape_signature"][1]) // height) if self.size else 1
+        self.output_scale = self.metadata.get("output_scale", enlarges)
         self.colour = self.metadata.get("colour", "planes" if channels == 1 else "rgb")
         self.bytes_per_pixel = self.metadata.get("bytes_per_pixel", _BYTES_PER_PIXEL)
         self.blended_tile = BlendedTile(step=self.metadata.get("tile_step"))

@@ -38,6 +38,15 @@ class Halve(Restorer):
         return [images, images * 0.5]
 
 
+class Enlarge(Halve):
+    """Makes each pixel three by three."""
+
+    output_scale = 3
+
+    def call(self, images, training=False):
+        return [keras.ops.repeat(keras.ops.repeat(images, 3, axis=1), 3, axis=2)]
+
+
 def write(path, model, size, kind="float32", metadata=None):
     """Writes a file and returns its path; with NAME.json where there are metadata."""
     model.build()
@@ -334,3 +343,11 @@ def test_pad_fills_a_fixed_size(halving):
     image = noise(1, 3, 30, 3)
     expected = np.pad(image, ((0, 0), (0, 13), (0, 0), (0, 0)), mode="edge")
     np.testing.assert_array_equal(inference.pad(image, model), expected)
+
+
+def test_a_file_without_a_record_says_how_much_it_enlarges(tmp_path):
+    model = LiteModel(write(tmp_path / "three.tflite", Enlarge(), (16, 24)))
+    assert (model.metadata, model.output_scale) == ({}, 3)
+    pixels = noise(1, 16, 24, 3)
+    expected = pixels.repeat(3, axis=1).repeat(3, axis=2)
+    np.testing.assert_allclose(model.restore_padded(pixels), expected, atol=1e-6)

@@ -59,8 +59,9 @@ def _convert(model, shape, place, kinds):
     from restore_tf.export.tflite import convert
 
     place.mkdir()
-    images = _picture(shape)
-    np.savez(place / "crops.npz", degraded=_as_bytes(images), reference=images)
+    images, scale = _picture(shape), model.output_scale
+    reference = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    np.savez(place / "crops.npz", degraded=_as_bytes(images), reference=reference)
     failed = {}
     for kind in kinds:
         eight_bit = kind == "uint8"
