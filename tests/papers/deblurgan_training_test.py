@@ -63,16 +63,10 @@ def test_discriminators_train_after_the_warm_up_alone(whole):
 
 @pytest.mark.slow
 def test_the_generator_alone_is_exported(whole, tmp_path):
-    model, weights, others = load_model(whole), [], []
-
-    def note(name, item):
-        if isinstance(item, h5py.Dataset):
-            (others if name.startswith("optimizer/") else weights).append(item.size)
-
+    model, weights = load_model(whole), []
     with h5py.File(whole / "best.weights.h5") as file:
-        file.visititems(note)
-    assert sum(weights) == model.count_params()
-    assert sum(others) - 2 * sum(weights) in (0, 1, 2, 3)  # Adam's moments, and its counters
+        file.visititems(lambda _, item: weights.append(getattr(item, "size", 0)))
+    assert sum(weights) == model.count_params()  # nothing of any optimizer either
     saved_model.write(model, tmp_path / "1")
     variables = tf.saved_model.load(tmp_path / "1").variables
     assert sum(np.prod(variable.shape) for variable in variables) == model.count_params()
