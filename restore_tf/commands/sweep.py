@@ -47,8 +47,6 @@ def define_flags() -> flags.FlagValues:
 
 
 def _sweep(argv, positional, values):
-    from restore_tf.training import sweep
-
     if positional:
         raise UserError(f"{positional[0]}: unexpected argument; sweep takes flags only.")
     for name, example in [("model", papers.listed(papers.names())), ("output", "a folder")]:
@@ -58,6 +56,10 @@ def _sweep(argv, positional, values):
         raise UserError("--workdir: not for a sweep; pass --output, where each run gets a folder.")
     if not values.over:
         raise UserError("--over: missing; name a field and its values: learning_rate=1e-3,1e-4.")
+    if not training_plan.other_backend():
+        quiet.import_tensorflow()
+    from restore_tf.training import sweep
+
     settings, output = sweep.settings(values.over), Path(values.output)
     sweep.check_plots()
     outputs.check_folder(output)
@@ -79,8 +81,6 @@ def _sweep(argv, positional, values):
 
 def _check(values, workdirs):
     """Finds what would keep any of the trainings from its first step, before one begins."""
-    if not training_plan.other_backend():
-        quiet.import_tensorflow()
     given = list(values.set)
     for setting, workdir in workdirs.items():
         values.set, values.workdir = [*given, *setting], str(workdir)
