@@ -1,5 +1,6 @@
 """The package as others meet it: its imports, its wheel, its scripts."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -149,3 +150,11 @@ def test_scripts_explain_themselves(script):
     )
     assert done.returncode == 0
     assert f"python {script}" in done.stdout
+
+
+def test_finding_a_paper_says_nothing_of_the_processor():
+    """TensorFlow does, unless it is imported quietly."""
+    code = "from restore_tf.experiments import experiment; experiment.load_recipe('srn', 'quick')"
+    known = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=known)
+    assert (done.returncode, done.stderr) == (0, "")

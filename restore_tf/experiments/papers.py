@@ -21,12 +21,14 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
+import os
 import re
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
 from restore_tf.errors import UserError
+from restore_tf.system import quiet
 
 GROUP = "restore_tf.papers"
 CHAINS = "restore_tf.chains"  # group of the entry points of chains, see `chain_recipe`
@@ -158,6 +160,8 @@ def _announced() -> dict[str, str]:
 def _load(name):
     """The module of a paper, None where there is none."""
     path = _announced().get(name, f"{name}_tf.recipes")
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        quiet.import_tensorflow()  # recipes bring it along, with lines about the processor
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
