@@ -137,7 +137,7 @@ def identify(model: SRN) -> str:
     best, agreeing = "", 0
     for published, checksums in table.items():
         same = sum(
-            name in checksums and checksums[name] == _checksum(variable.numpy())
+            name in checksums and checksums[name] == checksum(variable.numpy())
             for name, variable in names.items()
         )
         if same == len(names) == len(checksums):
@@ -149,7 +149,7 @@ def identify(model: SRN) -> str:
     return "not one of the authors' published models: no checksum agrees"
 
 
-def _checksum(array) -> str:
+def checksum(array) -> str:
     """TensorFlow's masked CRC-32C, which it also puts behind every record of a TFRecord file."""
     from tensorflow.io import TFRecordWriter
 

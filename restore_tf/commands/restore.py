@@ -50,17 +50,17 @@ def _restore(positional, values):
         model_flags.check_tflite(values)
     found = pictures_flags.entries(positional, values)
     if restore_video.are_clips(found, values):
-        return restore_video.run(found, positional, values, _restorer)
+        return restore_video.run(found, positional, values, make_restorer)
     return pictures_flags.run(
         found,
         positional,
         values,
-        lambda jobs: _run(jobs, _restorer(values), values),
+        lambda jobs: _run(jobs, make_restorer(values), values),
         values.strip,
     )
 
 
-def _restorer(values) -> Callable[[np.ndarray], np.ndarray]:
+def make_restorer(values) -> Callable[[np.ndarray], np.ndarray]:
     """Returns what turns a picture's pixels into restored ones, of the same type.
 
     Pixels are (height, width, 3) or (height, width), uint8 or uint16.

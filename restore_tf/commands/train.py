@@ -100,7 +100,7 @@ def _train(argv, positional, values):
         return local_workers.run(argv, values.local_workers)
     if training_plan.other_backend():
         return _train_by_fit(values)
-    _use_onednn(values)
+    use_onednn(values)
     quiet.import_tensorflow()
     strategy = _strategy(values)  # TensorFlow wants it before anything else
     from restore_tf import training
@@ -108,7 +108,7 @@ def _train(argv, positional, values):
 
     chief = strategies.is_chief(strategy)
     alone = strategies.worker_count(strategy) == 1
-    options = _options(values)
+    options = make_options(values)
     plan = training_plan.make_plan(
         values, strategy.num_replicas_in_sync * options.accumulate, alone
     )
@@ -123,7 +123,7 @@ def _train(argv, positional, values):
         _say_finished(plan) if plan.nothing_to_do else _summarise(result, plan)
 
 
-def _use_onednn(values):
+def use_onednn(values):
     """Lets TensorFlow train by oneDNN's kernels on x86 where that is quicker.
 
     TensorFlow by itself does so with AVX-512 only. With AVX2 alone a step takes 0.5 to 0.85 of the
@@ -146,7 +146,7 @@ def _train_by_fit(values):
             raise UserError(f"--{name}: needs Keras' TensorFlow backend; unset KERAS_BACKEND.")
     from restore_tf import training
 
-    options = _options(values)
+    options = make_options(values)
     plan = training_plan.make_plan(values)
     if plan.nothing_to_do:
         return _say_finished(plan)
@@ -172,7 +172,8 @@ def _strategy(values):
     return strategies.make_strategy(values.strategy, values.tpu)
 
 
-def _options(values):
+def make_options(values) -> Options:
+    """Returns what the flags say of the machine and the run; names of weights become paths."""
     names = [field.name for field in dataclasses.fields(Options)]
     options = Options(**{name: getattr(values, name) for name in names})
     if options.init_from is not None:

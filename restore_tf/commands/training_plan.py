@@ -64,7 +64,7 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
     old = _check_resume(workdir, experiment, run, values.resume)
     if values.init_from:
         known = old and old[1].init_from_weights
-        run = dataclasses.replace(run, init_from_weights=known or _provenance(initial_run(values)))
+        run = dataclasses.replace(run, init_from_weights=known or provenance(initial_run(values)))
     steps = old and old[0].steps
     step = run_directory.checkpoint_step(workdir, tensorflow) or 0
     made = Plan(experiment, run, workdir, steps, step)
@@ -125,7 +125,7 @@ def _record_at_start(plan, writes):
     return keras.callbacks.LambdaCallback(on_train_begin=write)
 
 
-def _provenance(workdir):
+def provenance(workdir):
     """What is known of the weights a run starts from: their hash, and where they came from."""
     from restore_tf.weights import chains
 
@@ -216,7 +216,7 @@ def _with_predictor(experiment, workdir):
             f"--init_predictor: {experiment.model} has no first pass of another network; leave it "
             "out."
         )
-    _provenance(workdir)  # names a run without weights
+    provenance(workdir)  # names a run without weights
     return take(experiment, experiments.read(workdir)[0])
 
 

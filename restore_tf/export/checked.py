@@ -5,7 +5,6 @@ on real crops, and only then put into place.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import math
 import os
@@ -21,6 +20,7 @@ from restore_tf.errors import UserError
 from restore_tf.export import fresh_process, saved_model
 from restore_tf.export.samples import Samples
 from restore_tf.inference.restore import restore
+from restore_tf.system.record import sha256
 
 SAVED_MODELS = "saved_model"
 
@@ -71,7 +71,7 @@ def export_saved_model(
         written = staging / "1"
         saved_model.write(model, written, max_pixels)
         differences = _compare(model, written, samples)
-        _check(differences, precision)
+        check_differences(differences, precision)
         extra = finish(written)
         entry = {
             "format": "saved_model",
@@ -122,7 +122,7 @@ def _compare(model, directory, samples):
         for (height, width), given, found in zip(_SIZES, batches, restored, strict=True)
     }
     levels = [
-        _largest(_decoded(found), restore(model, _decoded(file), whole=True), share)
+        _largest(decoded(found), restore(model, decoded(file), whole=True), share)
         for file, found in zip(files, encoded, strict=True)
     ]
     return {
@@ -134,7 +134,13 @@ def _compare(model, directory, samples):
     }
 
 
-def _check(differences, precision):
+def check_differences(differences, precision) -> None:
+    """Raises a UserError where a SavedModel's numbers are not the network's.
+
+    Args:
+      differences: {what was compared: {size: difference}, or levels of 255}; the first two.
+      precision: "float32" or "bfloat16".
+    """
     by_size, levels, *_ = differences.values()
     worst, allowed = max(by_size.values()), _TOLERANCE[precision]
     # Not above: NaN is above nothing. One level: rounding may fall either way.
@@ -159,7 +165,8 @@ def _encoded(pixels, kind):
     return file.getvalue()
 
 
-def _decoded(file):
+def decoded(file: bytes) -> np.ndarray:
+    """Returns the pixels of a picture file, (height, width, 3) uint8."""
     return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
 
 
@@ -168,13 +175,8 @@ def _files(directory):
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
         "bytes": sum(path.stat().st_size for path in paths),
-        "sha256": {path.relative_to(directory).as_posix(): _sha256(path) for path in paths},
+        "sha256": {path.relative_to(directory).as_posix(): sha256(path) for path in paths},
     }
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -98,11 +98,11 @@ def _restore(model, images):
     """Pads, restores and crops (batch, height, width, channels) of any size."""
     height, width = (model.output_scale * tf.shape(images)[axis] for axis in (1, 2))
     for axis in (1, 2):
-        images = tf.gather(images, _positions(tf.shape(images)[axis], model), axis=axis)
+        images = tf.gather(images, positions_of(tf.shape(images)[axis], model), axis=axis)
     return model.restore_batch(images)[:, :height, :width]
 
 
-def _positions(size, model):
+def positions_of(size, model):
     """Where each row (or column) of the padded picture comes from; as `restore.pad` does it."""
     multiple = model.size_multiple
     positions = tf.range(-(-size // multiple) * multiple)

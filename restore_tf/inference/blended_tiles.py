@@ -49,7 +49,7 @@ def restore_blended(
     count, height, width, channels = batch.shape
     scale = model.output_scale
     sides = zip(batch.shape[1:3], tile, overlap, strict=True)
-    down, across = (_spread(*side, step or model.size_multiple) for side in sides)
+    down, across = (spread(*side, step or model.size_multiple) for side in sides)
     total = np.zeros((count, scale * height, scale * width, channels), np.float32)
     weight = np.zeros((*total.shape[1:3], 1), np.float32)
     difference = shared = 0.0
@@ -72,7 +72,7 @@ def restore_blended(
     return from_float(total, batch.dtype), difference / max(shared, 1.0)
 
 
-def _spread(size, tile, overlap, step) -> list[tuple[slice, np.ndarray]]:
+def spread(size, tile, overlap, step) -> list[tuple[slice, np.ndarray]]:
     """Tiles of one length along an axis, spread evenly, each with its weights."""
     if tile >= size:
         return [(slice(0, size), np.ones(size, np.float32))]

@@ -54,7 +54,7 @@ def test_training_takes_onednns_kernels(monkeypatch, machine, given, loaded, wor
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     values = train.define_flags()
     values(["train.py", "--model=srn", *words])
-    train._use_onednn(values)
+    train.use_onednn(values)
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
 
 

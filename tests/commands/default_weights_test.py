@@ -115,5 +115,5 @@ def test_fine_tuning_takes_published_weights_by_name():
     experiment, run = training_plan.experiment_of(values)
     assert experiment.network == {"features": 32, "num_stages": 3, "stages": 1}
     assert (experiment.recipe, run.init_from) == ("quick", "maxim_deblurring_stage1")
-    assert train._options(values).init_from == str(published.default().shipped)
-    assert "npm" in training_plan._provenance(published.default().shipped)["converted"]["terms"]
+    assert train.make_options(values).init_from == str(published.default().shipped)
+    assert "npm" in training_plan.provenance(published.default().shipped)["converted"]["terms"]

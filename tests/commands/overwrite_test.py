@@ -19,7 +19,7 @@ LINK = "is a link, which is not followed"
 def place(tmp_path, monkeypatch):
     """photos/a.png, photos/b.jpg, photos/trip/c.png; a network that changes nothing."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restore, "_restorer", lambda values: lambda pixels: pixels)
+    monkeypatch.setattr(restore, "make_restorer", lambda values: lambda pixels: pixels)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     for name in ("a.png", "b.jpg", "trip/c.png"):
         path = tmp_path / "photos" / name

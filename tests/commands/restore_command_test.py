@@ -19,7 +19,7 @@ from restore_tf.system.record import MANIFEST
 
 PROGRAM = """
 from restore_tf.commands import restore
-restore._restorer = lambda values: lambda pixels: pixels
+restore.make_restorer = lambda values: lambda pixels: pixels
 raise SystemExit(restore.main())
 """
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -34,7 +34,7 @@ def identity(monkeypatch):
         seen.append(pixels)
         return pixels
 
-    monkeypatch.setattr(restore, "_restorer", lambda values: restore_pixels)
+    monkeypatch.setattr(restore, "make_restorer", lambda values: restore_pixels)
     return seen
 
 
@@ -269,7 +269,7 @@ def test_an_output_that_comes_up_meanwhile_stays(photos, tmp_path, monkeypatch, 
         (tmp_path / "out" / "a.png").write_bytes(b"precious")
         return pixels
 
-    monkeypatch.setattr(restore, "_restorer", lambda values: restore_pixels)
+    monkeypatch.setattr(restore, "make_restorer", lambda values: restore_pixels)
     assert "exists" in error_of(capsys, run("photos/a.png", "--output", "out"))
     assert (tmp_path / "out" / "a.png").read_bytes() == b"precious"
 
@@ -298,7 +298,7 @@ def test_an_interruption_leaves_whole_files_only(photos, tmp_path, monkeypatch, 
             raise KeyboardInterrupt
         return pixels
 
-    monkeypatch.setattr(restore, "_restorer", lambda values: restore_pixels)
+    monkeypatch.setattr(restore, "make_restorer", lambda values: restore_pixels)
     assert run("photos", "--recursive", "--output", "out") == cli.INTERRUPTED
     assert files(tmp_path / "out") == ["a.png", "b.jpg"]
     assert "interrupted" in capsys.readouterr().err
@@ -487,7 +487,7 @@ def test_errors_of_computing_name_the_file(photos, monkeypatch, capsys):
     def restore_pixels(pixels):
         raise errors.pop()
 
-    monkeypatch.setattr(restore, "_restorer", lambda values: restore_pixels)
+    monkeypatch.setattr(restore, "make_restorer", lambda values: restore_pixels)
     errors = [UserError("7x5 pixels do not fit into memory"), MemoryError()]
     assert run("photos", "--output", "out") == pictures_flags.SOME_FAILED
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
@@ -515,7 +515,9 @@ def test_hidden_colours_reach_no_network(photos, tmp_path, identity, dtype):
 
 
 def test_a_network_that_enlarges(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(restore, "_restorer", lambda values: lambda p: p.repeat(2, 0).repeat(2, 1))
+    monkeypatch.setattr(
+        restore, "make_restorer", lambda values: lambda p: p.repeat(2, 0).repeat(2, 1)
+    )
     alpha = np.full((5, 7), 255, np.uint8)
     alpha[:, 4:] = 0
     exif = Image.Exif()

@@ -74,7 +74,7 @@ def test_padding_is_numpys(size, mode):
     class Network:
         size_multiple, padding = 8, mode
 
-    found = saved_model._positions(tf.constant(size), Network)
+    found = saved_model.positions_of(tf.constant(size), Network)
     np.testing.assert_array_equal(found, np.pad(np.arange(size), (0, -size % 8), mode=mode))
 
 
@@ -224,7 +224,7 @@ def test_other_numbers_are_refused_and_leave_nothing(model, pictures, tmp_path, 
     def wrong(directory, images, files=()):
         answers = [np.stack([restore.restore(model, image) for image in batch]) for batch in images]
         answers[1][0, 3, 4, 1] += 1e-4
-        return answers, [file(restore.restore(model, checked._decoded(one))) for one in files]
+        return answers, [file(restore.restore(model, checked.decoded(one))) for one in files]
 
     monkeypatch.setattr(fresh_process, "run_saved_model", wrong)
     with pytest.raises(UserError, match="differs from the Keras model by 0.0001"):
@@ -235,10 +235,10 @@ def test_other_numbers_are_refused_and_leave_nothing(model, pictures, tmp_path, 
 @pytest.mark.parametrize("value", [np.nan, 1e-4])
 def test_what_counts_as_different(value):
     with pytest.raises(UserError, match="nothing was written"):
-        checked._check({"a": {"1x1": value}, "b": 0.0}, "float32")
+        checked.check_differences({"a": {"1x1": value}, "b": 0.0}, "float32")
     with pytest.raises(UserError, match="nothing was written"):
-        checked._check({"a": {"1x1": 0.0}, "b": 2.0}, "float32")
-    checked._check({"a": {"1x1": 9e-6}, "b": 1.0}, "float32")
+        checked.check_differences({"a": {"1x1": 0.0}, "b": 2.0}, "float32")
+    checked.check_differences({"a": {"1x1": 9e-6}, "b": 1.0}, "float32")
 
 
 @pytest.mark.slow
@@ -257,7 +257,7 @@ def test_the_command_writes_what_its_record_says(run, tmp_path, capsys):
     assert first["operations"]["Conv2D"] > 0
     for name, digest in first["sha256"].items():
         written = output / first["path"] / name
-        assert checked._sha256(written) == digest
+        assert checked.sha256(written) == digest
     assert (output / "saved_model/1/assets.extra/tf_serving_warmup_requests").exists()
     assert (output / "serving/models.config").exists()
 

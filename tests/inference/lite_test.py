@@ -144,7 +144,7 @@ def test_every_tile_has_the_files_size():
 ])  # fmt: skip
 def test_tiles_share_enough_and_weigh_one(size, tile, overlap, multiple):
     size = -(-size // multiple) * multiple
-    found = blended_tiles._spread(size, tile, overlap, multiple)
+    found = blended_tiles.spread(size, tile, overlap, multiple)
     weights = np.zeros(size)
     for (span, share), following in zip(found, [*found[1:], None], strict=True):
         assert span.stop - span.start == tile

@@ -74,7 +74,7 @@ def test_published_weights_are_recognised(monkeypatch, tmp_path, capsys):
     names = srn_convert.name_map(model)
     # The index of a TensorFlow checkpoint holds the same checksum of every tensor.
     index = (PARITY / "srn_gray_small.index").read_bytes()
-    sums = {name: srn_convert._checksum(v.numpy()) for name, v in names.items()}
+    sums = {name: srn_convert.checksum(v.numpy()) for name, v in names.items()}
     assert all(bytes.fromhex(value)[::-1] in index for value in sums.values())
     table = tmp_path / "published.json"
     monkeypatch.setattr(srn_convert, "__file__", str(tmp_path / "convert.py"))
