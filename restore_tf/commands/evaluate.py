@@ -35,6 +35,8 @@ _PROTOCOLS = {
     "gmsd": "; GMSD of the luma at half the size",
     "lpips": "; LPIPS v0.1 by AlexNet, whole pictures",
     "lpips_vgg": "; LPIPS v0.1 by VGG16, whole pictures",
+    "psnr_y": "; Y by MATLAB's rgb2ycbcr, rounded to 8 bits; as many pixels cut at each border as "
+    "the picture was enlarged",
     "realblur_psnr": "; aligned PSNR and SSIM by RealBlur's protocol (gain, ECC homography, mask)",
 }
 
@@ -61,8 +63,9 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_list(
         "metrics",
         None,
-        "psnr, ssim_matlab, ssim, mse, gmsd, lpips, lpips_vgg, realblur_psnr, realblur_ssim; by "
-        "default the first six, for realblur the last two, too",
+        "psnr, ssim_matlab, ssim, mse, gmsd, lpips, lpips_vgg, psnr_y, ssim_y, psnr_shaved, "
+        "realblur_psnr, realblur_ssim; by default the first six, psnr_y, ssim_y "
+        "and psnr_shaved for networks that enlarge, the last two for realblur",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -116,6 +119,10 @@ def _evaluate(positional, values, argv):
         )
         for job in jobs
     ]
+    if values.metrics is None and network.output_scale > 1:
+        from restore_tf.evaluation import score
+
+        jobs = [job._replace(metrics=(*job.metrics, *score.ENLARGED)) for job in jobs]
     for job, source in zip(jobs, opened, strict=True):
         _check_not_among(source, job.output)
     model = model_flags.load(values, workdir)

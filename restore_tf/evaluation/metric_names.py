@@ -23,6 +23,9 @@ METRICS = {
     "gmsd": Metric("GMSD", 4, False),
     "lpips": Metric("LPIPS (alex)", 4, False),
     "lpips_vgg": Metric("LPIPS (VGG)", 4, False),
+    "psnr_y": Metric("PSNR of Y, border cut (dB)", 2, True),
+    "ssim_y": Metric("SSIM of Y, border cut", 4, True),
+    "psnr_shaved": Metric("PSNR, border cut (dB)", 2, True),
 }
 
 

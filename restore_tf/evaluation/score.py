@@ -12,7 +12,7 @@ from skimage.filters import unsharp_mask
 from tqdm import tqdm
 
 from restore_tf.errors import UserError
-from restore_tf.evaluation import metrics
+from restore_tf.evaluation import metrics, super_resolution
 from restore_tf.evaluation.report import ImageResult
 from restore_tf.networks import pretrained
 from restore_tf.pictures.files import write_picture
@@ -51,6 +51,12 @@ MEASURES = {
     "lpips": _lpips,
     "lpips_vgg": _lpips_vgg,
 }
+# Functions of (sharp, restored, pixels to cut at each border), for networks that enlarge.
+ENLARGED = {
+    "psnr_y": super_resolution.psnr_y,
+    "ssim_y": super_resolution.ssim_y,
+    "psnr_shaved": super_resolution.psnr_shaved,
+}
 _PERCEPTUAL = ("lpips", "lpips_vgg")  # need weights, and pictures of some size
 
 
@@ -69,7 +75,7 @@ class Scores:
 
 def check_names(names: Sequence[str]) -> None:
     """Raises a UserError for an unknown metric, or none at all."""
-    known = (*MEASURES, *ALIGNED)
+    known = (*MEASURES, *ENLARGED, *ALIGNED)
     for name in names:
         if name not in known:
             raise UserError(f"--metrics {name}: expected some of {', '.join(known)}.")
@@ -143,6 +149,7 @@ def evaluate(
 def _score_pair(restore, name, degraded, sharp, names):
     """The `ImageResult` of one pair, and {kind: pixels} to show."""
     scores, notes = {}, {}
+    shave = sharp.shape[0] // degraded.shape[0] if sharp.shape[0] > degraded.shape[0] else 0
     baseline = enlarged_to(degraded, sharp.shape[:2])  # bicubic, where the network enlarges
     methods = {  # the network last: what a metric refuses is found before it runs
         "degraded": lambda: baseline,
@@ -151,7 +158,7 @@ def _score_pair(restore, name, degraded, sharp, names):
     }
     for method, make in methods.items():
         restored = make()
-        scores[method], note = score(sharp, restored, names)
+        scores[method], note = score(sharp, restored, names, shave)
         if note:
             notes[method] = note
     shown = {"degraded": baseline, "restored": restored, "sharp": sharp}
@@ -165,12 +172,21 @@ def unsharp(picture: np.ndarray) -> np.ndarray:
     return from_float(sharpened, np.uint8)
 
 
-def score(sharp, picture, names: Sequence[str]) -> tuple[Mapping[str, float], str | None]:
-    """Returns {metric: value} of one picture, and what a reader must know about it, if anything."""
+def score(
+    sharp, picture, names: Sequence[str], shave: int = 0
+) -> tuple[Mapping[str, float], str | None]:
+    """Returns {metric: value} of one picture, and what a reader must know about it, if anything.
+
+    Args:
+      sharp, picture: see the head of `metrics`.
+      names: metrics.
+      shave: pixels that those of `ENLARGED` cut at each border.
+    """
     size = np.shape(sharp)[:2]
     notes = {name: too_small(name, size) for name in names if too_small(name, size)}
     measured = [name for name in names if name in MEASURES and name not in notes]
     values = {name: MEASURES[name](sharp, picture) for name in measured}
+    values |= {n: ENLARGED[n](sharp, picture, shave) for n in names if n in ENLARGED}
     said = sorted(set(notes.values()))
     if any(name in ALIGNED for name in names):
         aligned = metrics.realblur(sharp, picture)
