@@ -24,6 +24,7 @@ from keras import layers, ops
 
 from restore_tf.errors import UserError
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.experiments.quick import quick_training
 from restore_tf.networks.layers import Block
 from restore_tf.networks.reach import Reach
 from restore_tf.networks.restorer import Restorer
@@ -157,21 +158,8 @@ def div2k(model: str = "edsr") -> Experiment:
 def quick(model: str = "edsr") -> Experiment:
     """A light EDSR on embedded pictures, for five minutes on two CPU cores. Not the paper's."""
     scale = VARIANTS[model]["scale"]
-    return Experiment(
-        model=model,
-        recipe="quick",
-        network={"scale": scale, "features": 32, "blocks": 4},
-        dataset="synthetic",
-        config=f"bicubic{scale}",
-        loss="l1",
-        steps=4000,
-        batch=8,
-        crop=72 // scale,
-        augment=("flip_rotate",),
-        learning_rate=1e-3,
-        end_learning_rate=1e-5,
-        schedule="cosine",
-    )
+    network, data = {"scale": scale, "features": 32, "blocks": 4}, f"bicubic{scale}"
+    return quick_training(model, network, "l1", 72 // scale, config=data, steps=4000, batch=8)
 
 
 RECIPES = {"div2k": div2k, "quick": quick}

@@ -22,6 +22,7 @@ import keras
 from keras import layers
 
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.experiments.quick import quick_training
 from restore_tf.networks.layers import pad_edges
 from restore_tf.networks.reach import reach
 from restore_tf.networks.restorer import COLOURS, Restorer
@@ -187,21 +188,8 @@ def seed(model: str = "srcnn_seed9315") -> Experiment:
 
 def quick(model: str = "srcnn") -> Experiment:
     """Five minutes on two CPU cores, for "gaussian", "box" and "motion" alike. Not the paper's."""
-    return Experiment(
-        model=model,
-        recipe="quick",
-        network={**VARIANTS[model], "global_skip": True},
-        dataset="synthetic",
-        config="gaussian",
-        loss="mse",
-        steps=3500,
-        batch=8,
-        crop=48,
-        augment=("flip_rotate",),
-        learning_rate=1e-3,
-        end_learning_rate=1e-5,
-        schedule="cosine",
-    )
+    network = {**VARIANTS[model], "global_skip": True}
+    return quick_training(model, network, "mse", 48, config="gaussian", steps=3500, batch=8)
 
 
 RECIPES = {"paper": paper, "seed": seed, "quick": quick}

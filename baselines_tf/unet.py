@@ -24,6 +24,7 @@ import keras
 from keras import layers, ops
 
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.experiments.quick import quick_training
 from restore_tf.networks.layers import Block, upsample2
 from restore_tf.networks.normalised import NormalisedConv
 from restore_tf.networks.reach import Reach
@@ -159,21 +160,8 @@ def seed(model: str = "unet") -> Experiment:
 
 def quick(model: str = "unet") -> Experiment:
     """A light U-Net on blurred pictures, for five minutes on two CPU cores. Not the project's."""
-    return Experiment(
-        model=model,
-        recipe="quick",
-        network={"width": 16, "global_skip": True},
-        dataset="synthetic",
-        config="gaussian",
-        loss="l1",
-        steps=3500,
-        batch=8,
-        crop=64,
-        augment=("flip_rotate",),
-        learning_rate=1e-3,
-        end_learning_rate=1e-5,
-        schedule="cosine",
-    )
+    network = {"width": 16, "global_skip": True}
+    return quick_training(model, network, "l1", 64, config="gaussian", steps=3500, batch=8)
 
 
 RECIPES = {"seed": seed, "quick": quick}

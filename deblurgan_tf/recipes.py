@@ -18,6 +18,7 @@ from deblurgan_tf import discriminators
 from deblurgan_tf.adversary import Adversary
 from deblurgan_tf.model import GENERATORS, VARIANTS
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.experiments.quick import quick_training
 from restore_tf.networks import pretrained
 from restore_tf.system.log import logger
 
@@ -157,20 +158,11 @@ _LIGHT = {
 def quick(model: str = "deblurgan") -> Experiment:
     """A light generator on out-of-focus blur, for minutes on two CPU cores. Not the papers'."""
     light = _LIGHT.get(model, _LIGHT["deblurgan"])
-    return Experiment(
-        model=model,
-        recipe="quick",
-        network={**VARIANTS[model], **light},
-        dataset="synthetic",
-        config="defocus",
-        loss="l1",
-        steps=2000,
-        batch=4,
-        crop=64,
-        augment=("flip_rotate",),
-        learning_rate=1e-3,
-        end_learning_rate=1e-5,
-        schedule="cosine",
+    return quick_training(
+        model,
+        {**VARIANTS[model], **light},
+        "l1",
+        64,
         best_metric=_best_metric(),
         training=_against(
             kind="ragan_ls", weight=0.001, discriminators="patch", width=16, warmup=300

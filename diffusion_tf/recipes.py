@@ -10,6 +10,7 @@ import dataclasses
 from diffusion_tf.model import TOY, VARIANTS, Diffusion
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments.experiment import Experiment
+from restore_tf.experiments.quick import quick_training
 
 
 def build(experiment: Experiment) -> Diffusion:
@@ -57,22 +58,7 @@ def gopro(model: str = "diffusion") -> Experiment:
 
 def quick(model: str = "diffusion") -> Experiment:
     """Small networks on out-of-focus blur, for ten minutes on two CPU cores. Not the paper's."""
-    return Experiment(
-        model=model,
-        recipe="quick",
-        network=dict(TOY),
-        dataset="synthetic",
-        config="defocus",
-        loss="l1",
-        steps=2000,
-        batch=8,
-        crop=64,
-        augment=("flip_rotate",),
-        learning_rate=1e-3,
-        end_learning_rate=1e-5,
-        schedule="cosine",
-        ema_momentum=0.99,
-    )
+    return quick_training(model, TOY, "l1", 64, batch=8, ema_momentum=0.99)
 
 
 RECIPES = {"gopro": gopro, "quick": quick}

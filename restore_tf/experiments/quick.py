@@ -1,4 +1,4 @@
-"""The training that every paper's recipe "quick" is: a light network, on blur learnt in minutes."""
+"""The training that a paper's recipe "quick" is: a light network, on what minutes can teach."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from restore_tf.experiments.experiment import Experiment
 def quick_training(
     model: str, network: Mapping[str, Any], loss: str, crop: int, **changes: Any
 ) -> Experiment:
-    """Returns a training on out-of-focus blur, for some minutes on two CPU cores; no paper's.
+    """Returns a training on embedded pictures, for some minutes on two CPU cores; no paper's.
 
-    Free camera shake takes hours to learn; blur of a fixed, round shape takes minutes.
+    On out-of-focus blur where `changes` name no other config: free camera shake takes hours to
+    learn, blur of a fixed, round shape takes minutes.
 
     Args:
       model: a paper's name or one of its variants.
