@@ -1,0 +1,1 @@
+"""Several networks on the same pictures: scores, intervals, costs, and the report."""
