@@ -143,7 +143,7 @@ def _rgb(piece):
 
 
 def _cut_png(data, top, left, crop):
-    vips = _vips()
+    vips = libvips()
     if vips is not None:
         image = vips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
         return image.crop(left, top, crop, crop).numpy()
@@ -155,7 +155,8 @@ def _cut_png(data, top, left, crop):
 
 
 @functools.cache
-def _vips():
+def libvips():
+    """Returns pyvips, None where it is not installed: Pillow cuts crops then."""
     try:
         import pyvips
     except (ImportError, OSError):  # the latter where pyvips does not find libvips

@@ -18,6 +18,8 @@ README.md beside it lists what differs from the papers.
 
 from __future__ import annotations
 
+import functools
+
 import keras
 from keras import layers, ops
 
@@ -45,6 +47,18 @@ VARIANTS = {
     "deblurgan_resnet": {},
     "deblurgan_seed": {},
 }
+
+
+def dropout(x, rate, seeds, draw):
+    """Drops features, each with the probability `rate`, and enlarges the others by as much.
+
+    Args:
+      x: (batch, h, w, channels).
+      rate: from 0 to below 1.
+      seeds: int32 (batch, 2); with `draw`, a number, they decide which.
+    """
+    kept = uniform(ops.shape(x), seeds, draw=draw) >= rate
+    return x * ops.cast(kept, x.dtype) / (1 - rate)
 
 
 def _restored(images, correction):
@@ -203,19 +217,13 @@ class DeblurGAN(Restorer):
             x = down(x)
         drops = training and seeds is not None and self._config["dropout"] > 0
         for number, block in enumerate(self.blocks):
-            x = block(x, dropout=self._dropout(seeds, number) if drops else None)
+            drop = functools.partial(
+                dropout, rate=self._config["dropout"], seeds=seeds, draw=number
+            )
+            x = block(x, dropout=drop if drops else None)
         for up in self.ups:
             x = up(x)
         return [_restored(images, self.final(reflect(x, 3)))]
-
-    def _dropout(self, seeds, draw):
-        rate = self._config["dropout"]
-
-        def drop(x):
-            kept = uniform(ops.shape(x), seeds, draw=draw) >= rate
-            return x * ops.cast(kept, x.dtype) / (1 - rate)
-
-        return drop
 
     def get_config(self):
         """The constructor's arguments, for Keras' serialisation."""

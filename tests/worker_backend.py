@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tiny_training import simple, source
+from tiny_training import simple, some_batch, source, toy
 
 from restore_tf import training
 from restore_tf.commands import train as command
@@ -64,6 +64,19 @@ def trainings(folder):
     return done
 
 
+def fit():
+    """Two steps of `fit` with the toy sampler, whose training loss draws noise."""
+    model = experiment.build(toy("sampler"))
+    model.compile(keras.optimizers.SGD(0.1), "charbonnier_edge")
+    kernel, bias = model.trainable_variables
+    kernel.assign(np.eye(3)[None, None])
+    bias.assign(np.zeros(3))
+    degraded, sharp, seeds = some_batch()
+    history = model.fit(degraded, sharp, sample_weight=seeds, epochs=2, verbose=0).history
+    kernel, bias = (keras.ops.convert_to_numpy(v).tolist() for v in (kernel, bias))
+    return {"loss": history["loss"], "kernel": kernel[0][0], "bias": bias}
+
+
 def stages(folder, cases):
     """Writes what every network makes of its input."""
     # The weights come from files; JAX would compile their initialisation for every shape.
@@ -93,7 +106,7 @@ def main(folder, cases, texts):
       texts: a JSON list of losses by name.
     """
     folder, cases, texts = Path(folder), json.loads(cases), json.loads(texts)
-    done = {"backend": keras.backend.backend(), **trainings(folder)}
+    done = {"backend": keras.backend.backend(), **trainings(folder), "fit": fit()}
     assert "tensorflow_datasets" not in sys.modules
     stages(folder, cases)
     sharp, restored = (np.load(folder / f"{name}.npy") for name in ("sharp", "restored"))

@@ -1,10 +1,10 @@
 """Trainings as processes of their own: two workers on this machine."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,6 +18,8 @@ FLAGS = (
     "--checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
 ).split()
 
+_LOOKS = 0.05  # seconds between two looks at what a process has written
+
 COMMAND = [sys.executable, "-m", "restore_tf.commands.train", *FLAGS]
 
 
@@ -28,7 +30,7 @@ def start_two(workdir, *flags):
 
 def in_two_places(command):
     """Starts a command twice, as two workers on this machine; returns the processes."""
-    hosts = [f"127.0.0.1:{port}" for port in local_workers._free_ports(2)]
+    hosts = [f"127.0.0.1:{port}" for port in local_workers.free_ports(2)]
     cluster = {"worker": hosts}
     return [
         _begin(command, {"cluster": cluster, "task": {"type": "worker", "index": index}})
@@ -53,14 +55,16 @@ def end(process, timeout=500):
 
 def wait_for(condition, process, seconds=400):
     """Waits until something holds; fails where the process ends first."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None:
+    for _ in range(int(seconds / _LOOKS)):
+        if condition():
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOKS)
+            if condition():  # its last deed
+                return
             pytest.fail(f"it ended early: {end(process)}")
-        if time.monotonic() > deadline:
-            process.kill()
-            pytest.fail("nothing happened")
-        time.sleep(0.05)
+    process.kill()
+    pytest.fail("nothing happened")
 
 
 def reached(workdir, step):

@@ -31,7 +31,7 @@ def run(argv: Sequence[str], count: int) -> int:
     arguments = without_flags(argv, ["local_workers"])
     if not any(flag.lstrip("-").startswith("strategy") for flag in arguments):
         arguments.append("--strategy=multiworker")
-    hosts = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+    hosts = [f"127.0.0.1:{port}" for port in free_ports(count)]
     workers = []
     for index in range(count):
         place = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
@@ -67,7 +67,8 @@ def _wait(workers):
     return 128 - failed if failed < 0 else failed  # a signal, as shells report it
 
 
-def _free_ports(count):
+def free_ports(count: int) -> list[int]:
+    """Returns so many ports of this machine that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

@@ -39,7 +39,7 @@ _ANIMATION = "save its frames as PNG, or convert it to MP4"
 _CLIP = "convert it to MP4 first"
 
 # Known, but not read, and what to do instead. Pillow can read AVIF, but not say whether it is HDR.
-_UNREADABLE = {
+UNREADABLE = {
     **dict.fromkeys(".heic .heif .hif .heics .avif .avifs".split(), _PHOTO),
     **dict.fromkeys(
         ".dng .arw .cr2 .cr3 .crw .nef .nrw .orf .raf .rw2 .pef .srw .x3f .3fr .iiq .raw".split(),
@@ -77,7 +77,7 @@ def is_clip(path: str | os.PathLike) -> bool:
 
 def advice(path: str | os.PathLike) -> str | None:
     """Returns what to do with a picture or clip of a known kind that is not read; else None."""
-    return _UNREADABLE.get(ending(path))
+    return UNREADABLE.get(ending(path))
 
 
 def unknown_ending(path: str | os.PathLike) -> str:
@@ -103,7 +103,7 @@ def describe_left_out(paths: Iterable[str | os.PathLike]) -> str | None:
     groups = []
     for suffix, names in sorted(by_ending.items(), key=lambda item: (-len(item[1]), item[0])):
         named = ", ".join(names[:_NAMES]) + (", …" if len(names) > _NAMES else "")
-        what = _UNREADABLE.get(suffix)
+        what = UNREADABLE.get(suffix)
         groups.append(
             f"{len(names)} {suffix or 'without an ending'} ({named}{f'; {what}' if what else ''})"
         )

@@ -22,7 +22,12 @@ _TIFF_LIMIT = 2**32  # bytes; TIFF counts them in 32 bits
 
 
 @functools.cache
-def _vips():
+def libvips():
+    """Returns pyvips, ready for strangers' files.
+
+    Raises:
+      ValueError: it is not installed, or does not find libvips.
+    """
     try:
         import pyvips
     except (ImportError, OSError) as error:
@@ -49,7 +54,7 @@ def read(data: bytes, orientation: int) -> tuple[np.ndarray, np.ndarray | None, 
       ValueError: the file is damaged, its channels are neither gray nor colours, or libvips is not
         installed.
     """
-    vips = _vips()
+    vips = libvips()
     try:
         image = vips.Image.new_from_buffer(data, "", fail_on="error")
         if orientation != 1:
@@ -78,7 +83,7 @@ def to_srgb(pixels: np.ndarray, icc: bytes, name: str) -> np.ndarray:
     RGB against the formulas: off by 11 of 65,535 on average and 300 at most, in one step by 30 and
     5,000, at the border of sRGB.
     """
-    vips = _vips()
+    vips = libvips()
     try:
         image = _image(pixels).copy()
         image.set_type(vips.GValue.blob_type, "icc-profile-data", icc)
@@ -94,7 +99,7 @@ def _image(planes):
     space = "rgb16" if bands > 2 else "grey16"
     data = np.ascontiguousarray(planes).tobytes()
     height, width = planes.shape[:2]
-    image = _vips().Image.new_from_memory(data, width, height, bands, "ushort")
+    image = libvips().Image.new_from_memory(data, width, height, bands, "ushort")
     return image.copy(interpretation=space)
 
 

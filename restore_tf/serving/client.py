@@ -29,7 +29,7 @@ from restore_tf.serving.transports import ServerError
 
 SIGNATURE = "serving_bytes"
 MAX_MESSAGE = 2**31 - 2**16  # bytes: what protocol buffers hold, less what stands around a picture
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds
+FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds between two attempts
 _GRPC, _REST = ("grpc", "grpcs"), ("http", "https")
 _OVER_TLS = ("grpcs", "https")
 _QUICK = 1  # zlib's level: PNG is for the way only
@@ -144,7 +144,7 @@ class Client:
             except ServerError as error:
                 if not error.transient or pause == self._retries:
                     raise
-            seconds = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**pause)
+            seconds = min(_LONGEST_PAUSE, FIRST_PAUSE * 2**pause)
             # At random times: clients that were refused together would come back together.
             if self._closed.wait(seconds * random.uniform(0.5, 1)):
                 raise ServerError(f"{self.server}: given up, the client was closed.")

@@ -80,7 +80,7 @@ def decoder(request, monkeypatch):
     if request.param == "libvips":
         pytest.importorskip("pyvips")
     else:
-        monkeypatch.setattr(cropping, "_vips", lambda: None)
+        monkeypatch.setattr(cropping, "libvips", lambda: None)
     return request.param
 
 

@@ -6,15 +6,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# The iterator stays in a global variable, with slow calls under way when the script ends.
+# The iterator stays in a global variable, with calls under way when the script ends.
 SCRIPT = """
-import time
+import atexit, threading
 import numpy as np
 import tensorflow as tf
 from restore_tf.datasets.python_calls import python_call
 
+begun, ends = threading.Event(), threading.Event()
+
 def slow(number):
-    time.sleep(0.05)
+    if number >= 6:  # beyond the two batches that are made
+        begun.set()
+        ends.wait()
     return [np.full((2,), number, np.int64)]
 
 dataset = tf.data.Dataset.counter().map(
@@ -23,6 +27,8 @@ dataset = tf.data.Dataset.counter().map(
 )
 iterator = iter(dataset.batch(3).prefetch(2))
 print(next(iterator).numpy().tolist())
+begun.wait()
+atexit.register(ends.set)  # before what was registered earlier
 """
 
 

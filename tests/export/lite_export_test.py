@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from keras.initializers import Constant
 
 from mprnet_tf import recipes as mprnet
-from mprnet_tf.attention import CAB
+from mprnet_tf.convert import name_map
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment
 from restore_tf.export import jobs
@@ -149,7 +149,7 @@ def test_float32_gives_keras_numbers(tiny_srn):
 @pytest.mark.slow
 def test_mprnets_prelu_is_one_operation_that_8_bits_have(tiny_mprnet):
     operations = equals_keras(tiny_mprnet).operations
-    applied = sum(isinstance(layer, CAB) for layer in tiny_mprnet.model._flatten_layers())
+    applied = sum("CA.conv_du.0.weight" in name for name in name_map(tiny_mprnet.model))
     assert operations["LEAKY_RELU"] == applied
     assert not {"PRELU", "NEG", "ABS", "MAXIMUM", "SELECT_V2"} & set(operations)
 
@@ -279,12 +279,10 @@ def test_a_value_keeps_its_range_when_a_sum_takes_its_memory():
     assert ranges[:2] == [(0, pytest.approx(most)), (0, pytest.approx(2 * most))]
 
 
-def test_what_memory_does_not_hold_is_measured_in_lots(monkeypatch):
+def test_what_memory_does_not_hold_is_measured_in_lots():
     picture = np.random.default_rng(0).random((8, 8, 3), np.float32)
     file = float_file(times(1), times(2), keras.layers.MaxPooling2D(), times(3))
-    whole = lite_ranges.add(file, [picture])
-    monkeypatch.setattr(lite_ranges, "_SHARE", 0)
-    assert lite_ranges.add(file, [picture]) == whole
+    assert lite_ranges.add(file, [picture], memory=0) == lite_ranges.add(file, [picture])
 
 
 def test_the_outermost_values_are_cut_off():

@@ -205,17 +205,19 @@ def test_bytes_in_and_out(network, tmp_path):
     assert np.sqrt(np.mean((floats - expected) ** 2)) < 0.03
 
 
-def test_bytes_through_other_scales(halving, monkeypatch):
-    model = LiteModel(halving)
+def test_bytes_through_other_scales(halving, tmp_path):
     with pytest.raises(UserError, match="half: takes no bytes; export it with --kinds uint8"):
-        model.run_raw(noise(1, 16, 24, 3, dtype=np.uint8))
-    # A foreign file whose output scale is 1/128: 200 / 255 / 2 * 128 = 50.2, back 100 levels.
-    monkeypatch.setattr(LiteModel, "takes_bytes", True)
-    model._input = {**model._input, "quantization": (1 / 255, 0), "dtype": np.uint8}
-    model._output = {**model._output, "quantization": (1 / 128, 0), "dtype": np.uint8}
-    monkeypatch.setattr(
-        model, "_invoke", lambda image: np.rint(image / 255 / 2 * 128).astype(np.uint8)
-    )
+        LiteModel(halving).run_raw(noise(1, 16, 24, 3, dtype=np.uint8))
+    # TFLite's own: halves reach from 0 to 0.5, so a step is 1/510.
+    images = keras.Input((16, 24, 3), 1)
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(images, images * 0.5))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: [[np.float32([0, 1] * 576).reshape(1, 16, 24, 3)]]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    (tmp_path / "foreign.tflite").write_bytes(converter.convert())
+    model = LiteModel(tmp_path / "foreign.tflite")
+    assert model.scales[1] == (pytest.approx(1 / 510), 0)
     found = model.run_raw(np.full((1, 16, 24, 3), 200, np.uint8))
     np.testing.assert_array_equal(found, np.full((1, 16, 24, 3), 100))
 

@@ -309,8 +309,8 @@ def test_archives_cannot_reach_outside_or_flood(folder, model, tmp_path, monkeyp
             file.addfile(link)
         check_refused(model, tmp_path / "link.tgz", f"lacks {name}")
     check_refused(model, archive(folder, tmp_path / "b.tgz", "../models"), "lacks model.json")
-    monkeypatch.setattr(tfjs, "_MAX_SHARDS", 10_000)
-    monkeypatch.setattr(tfjs, "_MAX_JSON", 10_000)
+    monkeypatch.setattr(tfjs, "MAX_SHARDS", 10_000)
+    monkeypatch.setattr(tfjs, "MAX_JSON", 10_000)
     check_refused(model, archive(folder, tmp_path / "c.tgz"), "unpacks to more than a graph model")
     check_refused(model, folder, "model.json has more than 10000 bytes")
 

@@ -14,7 +14,7 @@ def test_pillow_agrees_on_the_formats():
 
 
 def test_no_ending_stands_in_two_lists():
-    endings = [*kinds.PICTURES, *kinds.CLIPS, *kinds._UNREADABLE]
+    endings = [*kinds.PICTURES, *kinds.CLIPS, *kinds.UNREADABLE]
     assert len(endings) == len(set(endings))
     assert all(ending == ending.lower() and ending.startswith(".") for ending in endings)
 

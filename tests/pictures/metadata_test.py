@@ -85,17 +85,23 @@ def written(tmp_path, picture, ending):
     return image
 
 
+def iptc_segment(records):
+    """APP13 of a JPEG file: Adobe's image resource 0x0404, padded to an even length."""
+    resource = b"8BIM\x04\x04\0\0" + len(records).to_bytes(4, "big") + records
+    data = b"Photoshop 3.0\0" + resource + bytes(len(records) % 2)
+    return b"\xff\xed" + (len(data) + 2).to_bytes(2, "big") + data
+
+
 @pytest.fixture
 def photo(tmp_path):
     """A JPEG file with everything a camera and an editor write."""
-    segment = metadata._iptc_segment(CAPTION)
     Image.fromarray(PIXELS).save(
         tmp_path / "in.jpg",
         exif=b"Exif\0\0" + exif_block(),
         xmp=XMP,
         dpi=(300, 300),
         comment=b"a comment",
-        extra=segment,
+        extra=iptc_segment(CAPTION),
     )
     with Image.open(tmp_path / "in.jpg") as image:  # Pillow finds all of it
         assert IptcImagePlugin.getiptcinfo(image) == {(2, 120): b"Hello"}

@@ -461,7 +461,7 @@ def test_a_channel_of_unknown_meaning_is_said(tmp_path):
 
 def test_without_libvips_16_bits_are_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvips", None)
-    sixteen_bits._vips.cache_clear()
+    sixteen_bits.libvips.cache_clear()
     path = tmp_path / "a.png"
     path.write_bytes(png16(DEEP))
     with pytest.raises(UserError, match=r"a.png: .*need libvips: pip install 'restore_tf\[deep\]'"):

@@ -5,7 +5,6 @@ import io
 import subprocess
 import sys
 import threading
-import time
 
 import misbehaving_servers
 import numpy as np
@@ -44,7 +43,7 @@ def servers(folder):
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(clients, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(clients, "FIRST_PAUSE", 0.02)
 
 
 def run(server, *words, model="tiny"):
@@ -208,14 +207,12 @@ def test_existing_outputs_suffixes_and_patterns(servers, photos, tmp_path, capsy
     [
         (["--output", "out"], "no pictures"),
         (["a.png"], "--output"),
-        (["a.png", "--output", "-"], "standard streams"),
-        (["missing.png", "--output", "out"], "no such file"),
-        (["a.png", "--output", "out", "--server", "localhost:8500"], "grpc://HOST:PORT"),
-        (["a.png", "--output", "out", "--server", "grpc://localhost"], "grpc://HOST:PORT"),
-        (["a.png", "--output", "out", "--server", "http://localhost:x"], "grpc://HOST:PORT"),
-        (["a.png", "--output", "out", "--server", ""], "--server: is empty"),
+        (["a.png", "--output", "-"], "-"),
+        (["missing.png", "--output", "out"], "missing.png"),
+        (["a.png", "--output", "out", "--server", "grpc://localhost"], "--server"),
+        (["a.png", "--output", "out", "--server", "http://localhost:x"], "--server"),
+        (["a.png", "--output", "out", "--server", ""], "--server"),
         (["a.png", "--output", "out", "--timeout", "0"], "--timeout"),
-        (["a.png", "--output", "out", "--concurrency", "0"], "--concurrency"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, words, said):
@@ -280,8 +277,8 @@ def test_passing_errors_are_tried_again(scheme, codes):
 
 @pytest.mark.parametrize(
     ("scheme", "code"),
-    [("grpc", c) for c in ("INVALID_ARGUMENT", "NOT_FOUND", "INTERNAL", "UNIMPLEMENTED")]
-    + [("http", c) for c in (400, 404, 500, 413, 302, 502)],
+    [("grpc", c) for c in ("INVALID_ARGUMENT", "INTERNAL")]
+    + [("http", c) for c in (400, 500, 302, 502)],
 )
 def test_lasting_errors_are_not(scheme, code):
     with KINDS[scheme]([code] * 9) as (address, service):
@@ -292,30 +289,26 @@ def test_lasting_errors_are_not(scheme, code):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_time_outs(scheme):
-    patience = misbehaving_servers.LATE / 2  # much for an answer at once on a busy machine, too
     with KINDS[scheme]([None]) as (address, service):
-        with Client(address, timeout=patience, retries=1) as client:
+        # Much for an answer at once, on a busy machine too.
+        with Client(address, timeout=1.0, retries=1) as client:
             np.testing.assert_array_equal(client.restore(CAT[:9, :8]), CAT[:9, :8])
         assert service.asked == 2
-    with (
-        KINDS[scheme]([None]) as (address, _),
-        Client(address, timeout=patience, retries=0) as client,
-    ):
+    with KINDS[scheme]([None]) as (address, _), Client(address, timeout=0.1, retries=0) as client:
         with pytest.raises(ServerError) as caught:
             client.restore(CAT[:9, :8])
         assert caught.value.transient
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_answers_that_are_no_pictures(scheme, monkeypatch):
-    with KINDS[scheme]([]) as (address, _), Client(address) as client:
-        with pytest.raises(UserError, match="cannot be read"):
-            monkeypatch.setattr(client._transport, "predict", lambda file: b"no picture")
-            client.restore(CAT[:9, :8])
-        other = tiny_serving.png(CAT[:4, :4])
-        with pytest.raises(ServerError, match="same size"):
-            monkeypatch.setattr(client._transport, "predict", lambda file: other)
-            client.restore(CAT[:9, :8])
+@pytest.mark.parametrize("answer", [b"no picture", tiny_serving.png(CAT[:4, :4])])
+def test_answers_that_are_no_pictures_of_that_size(scheme, answer):
+    with (
+        KINDS[scheme]([], answer) as (address, _),
+        Client(address) as client,
+        pytest.raises(UserError, match="the picture"),
+    ):
+        client.restore(CAT[:9, :8])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -333,27 +326,30 @@ def test_pictures_larger_than_the_server_takes(folder):
             f"http://127.0.0.1:{server.rest_port}",
         ):
             with Client(address, "tiny", retries=50) as client:
-                with pytest.raises(ServerError, match="larger than"):
+                with pytest.raises(ServerError, match="larger"):
                     client.restore(CAT)
                 assert client.restore(CAT[:3, :3]).shape == (3, 3, 3)
 
 
 def test_closing_ends_the_pauses(monkeypatch):
-    monkeypatch.setattr(clients, "_FIRST_PAUSE", 20.0)
-    client, errors = Client("http://127.0.0.1:1", retries=5), []
+    monkeypatch.setattr(clients, "FIRST_PAUSE", 20.0)  # and so all pauses: it is the longest
+    errors = []
+    with misbehaving_servers.rest_server([503] * 9) as (address, service):
+        client = Client(address, retries=5)
 
-    def ask():
-        try:
-            client.check()
-        except ServerError as error:
-            errors.append(str(error))
+        def ask():
+            try:
+                client.restore(CAT[:9, :8])
+            except ServerError as error:
+                errors.append(str(error))
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    time.sleep(0.2)
-    client.close()
-    thread.join(10)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert service.answered.wait(20)
+        client.close()
+        thread.join()
     assert "closed" in errors[0]
+    assert service.asked == 1
 
 
 def test_rest_needs_neither_tensorflow_nor_grpc(servers, tmp_path):

@@ -1,6 +1,7 @@
 """The stand-in server against TensorFlow Serving's generated stubs and documented REST answers."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -9,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.parse
 
 import grpc
@@ -74,7 +74,6 @@ def refused(code, call, *arguments, **options):
     with pytest.raises(grpc.RpcError) as caught:
         call(*arguments, timeout=20, **options)
     assert caught.value.code() == grpc.StatusCode[code], caught.value.details()
-    return caught.value.details()
 
 
 def post(address, **content):
@@ -104,33 +103,46 @@ def test_grpc_predict_floats_is_the_default_signature(predict):
     restored = tf.make_ndarray(predict(request, timeout=20).outputs["restored"])
     np.testing.assert_array_equal(restored, 1 - images)
     request.output_filter.append("sharp")
-    assert "sharp" in refused("INVALID_ARGUMENT", predict, request)
+    refused("INVALID_ARGUMENT", predict, request)
 
 
-def test_grpc_versions_and_names(predict):
-    png = tiny_serving.png(PHOTO)
-    assert predict(files_request(png, version=2), timeout=20).model_spec.version.value == 2
-    assert "Specific(tiny, 3)" in refused("NOT_FOUND", predict, files_request(png, version=3))
-    assert "Latest(other)" in refused("NOT_FOUND", predict, files_request(png, name="other"))
-    labelled = files_request(png)
-    labelled.model_spec.version_label = "stable"
-    refused("INVALID_ARGUMENT", predict, labelled)
-    assert "serving_bytes" in refused(
-        "FAILED_PRECONDITION", predict, files_request(png, signature="sharpen")
-    )
+def test_grpc_versions(predict):
+    request = files_request(tiny_serving.png(PHOTO), version=2)
+    assert predict(request, timeout=20).model_spec.version.value == 2
 
 
-def test_grpc_wrong_inputs(predict):
-    assert "image_bytes" in refused(
-        "INVALID_ARGUMENT", predict, files_request(b"", signature="serving_default")
-    )
+def labelled():
     request = files_request(b"")
-    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([[b"a"]]))
-    assert "shape" in refused("INVALID_ARGUMENT", predict, request)
-    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([1.0]))
-    assert "expected string" in refused("INVALID_ARGUMENT", predict, request)
-    request.inputs["image_bytes"].tensor_shape.dim[0].size = 2**40  # in 20 bytes
-    assert "out of bounds" in refused("INVALID_ARGUMENT", predict, request)
+    request.model_spec.version_label = "stable"
+    return request
+
+
+def holding(tensor, elements=None):
+    """A request whose shape may claim more elements than there are."""
+    request = files_request(b"")
+    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(tensor))
+    if elements is not None:
+        request.inputs["image_bytes"].tensor_shape.dim[0].size = elements
+    return request
+
+
+@pytest.mark.parametrize(
+    ("code", "request_"),
+    [
+        ("NOT_FOUND", files_request(b"", version=3)),
+        ("NOT_FOUND", files_request(b"", name="other")),
+        ("INVALID_ARGUMENT", labelled()),
+        ("FAILED_PRECONDITION", files_request(b"", signature="sharpen")),
+        ("INVALID_ARGUMENT", files_request(b"", signature="serving_default")),  # other inputs
+        ("INVALID_ARGUMENT", holding([[b"a"]])),  # another shape
+        ("INVALID_ARGUMENT", holding([1.0])),  # another type
+        ("INVALID_ARGUMENT", holding([1.0], elements=2**40)),  # in 20 bytes
+        ("RESOURCE_EXHAUSTED", files_request(bytes(LIMIT + 1))),
+    ],
+    ids="version name label signature inputs shape type huge_shape size".split(),
+)
+def test_grpc_refuses(predict, code, request_):
+    refused(code, predict, request_)
 
 
 def test_garbage_hits_its_own_request_only(predict, server):
@@ -156,11 +168,6 @@ def test_garbage_hits_its_own_request_only(predict, server):
             np.testing.assert_array_equal(tiny_serving.pixels(file), 255 - PHOTO)
         else:
             assert answer == grpc.StatusCode.INVALID_ARGUMENT
-
-
-def test_grpc_request_larger_than_allowed(predict):
-    request = files_request(bytes(LIMIT + 1))
-    assert "larger than max" in refused("RESOURCE_EXHAUSTED", predict, request)
 
 
 def test_grpc_metadata(channel):
@@ -248,86 +255,62 @@ def test_rest_floats(address):
     np.testing.assert_array_equal(np.float32(found), 1 - images)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ({}, "one of 'inputs' or 'instances'"),
-        ({"instances": [], "inputs": []}, "only one"),
-        ({"instances": 3}, "list"),
-        ({"instances": []}, "at least one"),
-        ({"instances": ["text"]}, "float32"),
-        ({"instances": [[[["1", "2", "3"]]]]}, "float32"),
-        ({"instances": [[1, 2], [3]]}, "different lengths"),
-        ({"instances": [[1, 2], [3, 4]]}, "shape"),
-        ({"instances": [{"pictures": 1}]}, "images"),
-        ({"instances": [{"images": 1}, 2]}, "images"),
-        ({"signature_name": 3, "instances": [1]}, "string"),
-        ({"signature_name": "sharpen", "instances": [1]}, "sharpen"),
-        ({"signature_name": "serving_bytes", "instances": [{"b64": "%"}]}, "base64"),
-        ({"signature_name": "serving_bytes", "instances": [3]}, "base64"),
-        ({"signature_name": "serving_bytes", "inputs": [["a"], ["b", "c"]]}, "different lengths"),
-        ({"signature_name": "serving_bytes", "instances": [b64(b"no picture")]}, "image"),
-    ],
-)
-def test_rest_errors_are_400(address, content, words):
-    found = post(address, **content)
-    assert found.status_code == 400
-    assert words in found.json()["error"]
+def asked(server, method, path, body=b"", **headers):
+    """Sends a path as it is, dots and all, below /v1/models; returns status and answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request(method, f"/v1/models{path}", body, headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000])
-def test_rest_bodies_that_are_no_request(address, body):
-    found = requests.post(f"{address}:predict", data=body, timeout=20)
-    assert found.status_code == 400
-    assert list(found.json()) == ["error"]
+FILES = {"signature_name": "serving_bytes"}
+PREDICT = "/tiny:predict"
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("/v1/models/other", 404),
-        ("/v1/models/tiny/versions/3", 404),
-        ("/v1/models/tiny/versions/3/metadata", 404),
-        ("/v1/models/tiny/versions/x", 400),
-        ("/v1/models/../../etc/passwd", 400),
-        ("/v1/models/%2e%2e", 404),
-        ("/", 400),
-    ],
-)
-def test_rest_paths_that_lead_nowhere(server, path, status):
-    session = requests.Session()
-    prepared = requests.Request("GET", "http://x").prepare()
-    prepared.url = f"http://127.0.0.1:{server.rest_port}{path}"  # unchanged, dots and all
-    found = session.send(prepared, timeout=20)
-    assert (found.status_code, list(found.json())) == (status, ["error"])
+REFUSED = {
+    "no text": (400, "POST", PREDICT, b"\xff\xfe"),
+    "no object": (400, "POST", PREDICT, b"[1]"),
+    "deeply nested": (400, "POST", PREDICT, b"[" * 100_000),
+    "no inputs": (400, "POST", PREDICT, {}),
+    "no rows": (400, "POST", PREDICT, {"instances": []}),
+    "another type": (400, "POST", PREDICT, {"instances": ["text"]}),
+    "ragged": (400, "POST", PREDICT, {"instances": [[1, 2], [3]]}),
+    "another shape": (400, "POST", PREDICT, {"instances": [[1, 2], [3, 4]]}),
+    "another form": (400, "POST", PREDICT, {"instances": [{"images": 1}, 2]}),
+    "a signature that is no text": (400, "POST", PREDICT, {"signature_name": 3, "instances": [1]}),
+    "another signature": (400, "POST", PREDICT, {"signature_name": "sharpen", "instances": [1]}),
+    "no base64": (400, "POST", PREDICT, {**FILES, "instances": [{"b64": "%"}]}),
+    "no picture": (400, "POST", PREDICT, {**FILES, "instances": [b64(b"no picture")]}),
+    "too large": (413, "POST", PREDICT, b" " * (LIMIT + 1)),
+    "no length": (411, "POST", PREDICT, iter([b"{}"])),
+    "another task": (501, "POST", "/tiny:classify", {}),
+    "another method": (501, "PUT", "/tiny", b"x"),
+    "another model": (404, "GET", "/other", b""),
+    "another version": (404, "GET", "/tiny/versions/3", b""),
+    "no version": (400, "GET", "/tiny/versions/x", b""),
+    "a way out": (400, "GET", "/../../etc/passwd", b""),
+    "a long path": (414, "GET", "/" + "x" * 70_000, b""),
+}
 
 
-def test_rest_unknown_models_and_verbs(server, address):
-    root = f"http://127.0.0.1:{server.rest_port}/v1/models"
-    found = requests.post(f"{root}/other:predict", json={"instances": [1]}, timeout=20)
+@pytest.mark.parametrize("name", REFUSED)
+def test_rest_refuses(server, name):
+    status, method, path, body = REFUSED[name]
+    body = json.dumps(body).encode() if isinstance(body, dict) else body
+    found, answer = asked(server, method, path, body)
+    assert (found, list(answer)) == (status, ["error"])
+
+
+def test_rest_names_the_model_that_it_lacks(server):
     # The answer in TF Serving's api_rest.md.
-    assert found.status_code == 404
-    assert found.json() == {"error": "Servable not found for request: Latest(other)"}
-    assert requests.post(f"{address}:classify", json={}, timeout=20).status_code == 501
+    found = asked(server, "POST", "/other:predict", b'{"instances": [1]}')
+    assert found == (404, {"error": "Servable not found for request: Latest(other)"})
 
 
-def test_rest_request_larger_than_allowed(address):
-    body = b" " * (LIMIT + 1)
-    found = requests.post(f"{address}:predict", data=body, timeout=20)
-    assert found.status_code == 413
-    assert str(LIMIT) in found.json()["error"]
-    expect = {"Expect": "100-continue"}
-    found = requests.post(f"{address}:predict", data=body, headers=expect, timeout=20)
-    assert found.status_code == 413
-    pieces = requests.post(f"{address}:predict", data=iter([b"{}"]), timeout=20)  # chunked
-    assert pieces.status_code == 411
-
-
-def test_rest_methods_and_lines_that_python_refuses(server, address):
-    found = requests.put(address, data=b"x", timeout=20)
-    assert (found.status_code, list(found.json())) == (501, ["error"])
-    found = requests.get(address + "/" + "x" * 70_000, timeout=20)
-    assert (found.status_code, list(found.json())) == (414, ["error"])
+def test_rest_refuses_a_large_request_before_it_is_sent(server):
+    headers = {"Expect": "100-continue", "Content-Length": str(LIMIT + 1)}
+    assert asked(server, "POST", PREDICT, None, **headers)[0] == 413
 
 
 def test_rest_refuses_unread_what_is_too_many(server, address, monkeypatch):
@@ -338,21 +321,25 @@ def test_rest_refuses_unread_what_is_too_many(server, address, monkeypatch):
 
 
 def test_a_full_queue_refuses():
-    runner, release = Runner(concurrent=1, queued=1), threading.Event()
-    running = [threading.Thread(target=runner.run, args=(release.wait, 20)) for _ in range(2)]
-    for thread in running:
-        thread.start()
-    deadline = time.monotonic() + 20
-    while True:
+    """Of three at once one runs, one waits, and one is refused."""
+    runner, release, refused_ = Runner(concurrent=1, queued=1), threading.Event(), threading.Event()
+    outcomes = []
+
+    def ask():
         try:
-            runner.run(lambda: None, 0.01)
+            outcomes.append(runner.run(lambda: release.wait(20), 20))
         except StatusError as error:
-            if error.code == "UNAVAILABLE":
-                break
-        assert time.monotonic() < deadline
+            outcomes.append(error.code)
+            refused_.set()
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert refused_.wait(20)
     release.set()
-    for thread in running:
+    for thread in threads:
         thread.join()
+    assert outcomes == ["UNAVAILABLE", True, True]
     assert runner.run(lambda: 3, 20) == 3
     runner.stop()
 
@@ -392,13 +379,11 @@ def test_ports_and_folders_that_cannot_be_used(server, tmp_path):
         StandIn(folder, rest_port=server.rest_port)
     with pytest.raises(UserError, match="--port"):
         StandIn(folder, grpc_port=server.grpc_port)
-    with pytest.raises(UserError, match="no such folder"):
-        StandIn(tmp_path / "missing")
     (tmp_path / "bad" / "1").mkdir(parents=True)
-    with pytest.raises(UserError, match="has no versions"):
+    with pytest.raises(UserError, match="bad"):
         StandIn(tmp_path / "bad")
     (tmp_path / "bad" / "1" / "saved_model.pb").write_bytes(b"no model")
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match="bad"):
         StandIn(tmp_path / "bad")
 
 
@@ -450,8 +435,7 @@ def test_command_mistakes(capsys, tmp_path):
 
     for words, said in [
         ([], "--model_dir"),
-        (["model", "--model_dir", "x"], "model"),
-        (["--model_dir", str(tmp_path / "missing")], "no such folder"),
+        (["--model_dir", str(tmp_path / "missing")], "missing"),
         (["--model_dir", str(tmp_path), "--port", "70000"], "port"),
     ]:
         assert serve.main(["restore-tf serve", *words]) == 2

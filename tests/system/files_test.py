@@ -6,7 +6,6 @@ import os
 import pytest
 
 from restore_tf.errors import UserError
-from restore_tf.system import files
 from restore_tf.system.files import atomic_path
 
 
@@ -24,6 +23,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "target").write_text("foreign")
     (tmp_path / "link").symlink_to("target")
     with atomic_path(tmp_path / "link") as temporary:
+        assert temporary.name.startswith(".")  # no folder's listing takes it for a result
         temporary.write_text("new")
     assert (tmp_path / "target").read_text() == "foreign"
     assert (tmp_path / "link").read_text() == "new"
@@ -63,4 +63,3 @@ def test_other_errors_pass(tmp_path):
         with pytest.raises(type(error)), atomic_path(tmp_path / "a"):
             raise error
     assert list(tmp_path.iterdir()) == []
-    assert files._PREFIX.startswith(".")

@@ -130,15 +130,15 @@ def test_pairs_of_two_sizes_after_an_enlarging_chain(tmp_path):
 
 
 def test_resumed_it_is_as_if_never_stopped(first, second, tmp_path, monkeypatch):
-    from restore_tf.training import loop
+    from restore_tf.training.checkpoints import Checkpoints
 
-    save = loop._Loop._save
+    save = Checkpoints.save
 
     def kill(self):
         save(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop._Loop, "_save", kill)
+    monkeypatch.setattr(Checkpoints, "save", kill)
     assert follow(first, tmp_path / "run") == 130
     monkeypatch.undo()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.png")}

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pretrained_files
 import pytest
-from tiny_training import rows, weights
+from tiny_training import rows, some_batch, weights
 
-from restore_tf.networks import losses, pretrained
+from restore_tf.networks import losses, noise, pretrained
 from restore_tf.weights.run import FIT_STATE
 
 pytestmark = pytest.mark.slow
@@ -180,6 +180,24 @@ def test_losses_equal_those_on_tensorflow(done, monkeypatch):
     for text in LOSSES:
         expected = losses.get(text)(sharp, [restored])
         np.testing.assert_allclose(said["losses"][text], expected, rtol=1e-5, err_msg=text)
+
+
+def test_fit_minimises_a_loss_that_draws_noise(done):
+    """The toy sampler's, as in `keras_fit_test.py`; two steps over the same batch."""
+    folder, said = done
+    degraded, sharp, seeds = some_batch()
+    level = np.asarray(noise.uniform_per_image(seeds))[:, None, None, None]
+    noisy = degraded + level * np.asarray(noise.normal(degraded.shape, seeds, draw=1))
+    kernel, bias, losses_ = np.eye(3), np.zeros(3), []
+    for _ in range(2):
+        error = sharp - (noisy + 0.1 * (noisy @ kernel + bias))
+        losses_.append(np.mean(error**2))
+        bias = bias + 0.1 * 0.2 * error.mean(axis=(0, 1, 2)) / 3
+        slope = np.einsum("bhwi,bhwo->io", noisy, error) / error[..., 0].size
+        kernel = kernel + 0.1 * 0.2 * slope / 3
+    np.testing.assert_allclose(said["fit"]["loss"], losses_, rtol=1e-5)
+    np.testing.assert_allclose(said["fit"]["bias"], bias, atol=1e-7)
+    np.testing.assert_allclose(said["fit"]["kernel"], kernel, atol=1e-6)
 
 
 def test_the_command(done):

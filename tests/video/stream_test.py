@@ -1,20 +1,18 @@
 """Streaming: every frame is accounted for, in order, in fixed memory; and what ends it.
 
-A network that needs no TFLite file stands in: it inverts pixels, as slowly as it is told to.
+A network that needs no TFLite file stands in: it inverts pixels, and waits where it is told to.
 Commands run in processes of their own, with pipes.
 """
 
-import array
 import contextlib
 import fcntl
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
-import termios
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +27,7 @@ HEIGHT, WIDTH = 8, 16
 FRAME = HEIGHT * WIDTH * 3
 
 STAND_IN = """
-import sys, time, types
+import os, sys, types
 import numpy as np
 
 class LiteModel:
@@ -52,7 +50,10 @@ class LiteModel:
 
     def wait(self):
         LiteModel.runs += 1
-        time.sleep({seconds} if self.runs > 1 else 0)  # the first one warms up
+        if {gate} and self.runs > 1:  # the first one warms up
+            begun, go = {gate}
+            os.write(begun, b"x")
+            os.read(go, 1)
         if {memory} and self.runs % 100 == 0:
             lines = open("/proc/self/status").read().splitlines()
             peak = [line.split()[1] for line in lines if line.startswith("VmHWM")]
@@ -66,20 +67,45 @@ sys.exit(code)
 """
 
 
-def command(*flags, size=(HEIGHT, WIDTH), kind="uint8", seconds=0.0, memory=False):
-    program = STAND_IN.format(size=size, kind=kind, seconds=seconds, memory=memory)
-    return [sys.executable, "-c", program, f"--size={size[0]}x{size[1]}", *flags]
+class Gate:
+    """Holds the network at its first frame until it is opened."""
+
+    def __init__(self):
+        self.begun, begun = os.pipe()
+        go, self.go = os.pipe()
+        self.theirs = begun, go
+
+    def wait(self):
+        """Waits until a frame is at work."""
+        assert os.read(self.begun, 1) == b"x"
+
+    def open(self):
+        """Lets everything through from now on: what is closed need not be read."""
+        os.close(self.go)
 
 
-def start(*flags, **options):
-    return subprocess.Popen(
-        command(*flags, **options),
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    os.close(gate.begun)
+
+
+def start(*flags, size=(HEIGHT, WIDTH), kind="uint8", gate=None, memory=False):
+    ends = gate.theirs if gate else ()
+    program = STAND_IN.format(size=size, kind=kind, gate=ends, memory=memory)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, f"--size={size[0]}x{size[1]}", *flags],
+        pass_fds=ends,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
         env={k: v for k, v in os.environ.items() if not k.startswith("TF_")},
     )
+    for end in ends:
+        os.close(end)
+    return process
 
 
 def finish(process, data=None):
@@ -100,13 +126,6 @@ def numbers(output):
     return (255 - frames[:, 0]).tolist()
 
 
-def waiting(pipe):
-    """How many bytes nobody has read from a pipe yet."""
-    found = array.array("i", [0])
-    fcntl.ioctl(pipe, termios.FIONREAD, found)
-    return found[0]
-
-
 def counts(said):
     """Frames in, out and dropped, as reported."""
     found = re.search(r"(\d+) frames in, (\d+) out, (\d+) dropped", said)
@@ -118,7 +137,7 @@ def test_a_file_loses_nothing(tmp_path, kind):
     source, sharp = tmp_path / "in.rgb", tmp_path / "out.rgb"
     source.write_bytes(numbered(30))
     flags = (f"--input={source}", f"--output={sharp}")
-    code, _, said = finish(start(*flags, kind=kind, seconds=0.005))
+    code, _, said = finish(start(*flags, kind=kind))
     assert (code, counts(said)) == (0, (30, 30, 0)), said
     assert numbers(sharp.read_bytes()) == list(range(30))
     assert len(said.splitlines()) == 1  # nothing else is said without a terminal
@@ -126,39 +145,49 @@ def test_a_file_loses_nothing(tmp_path, kind):
     assert code == 2 and "exists" in said
 
 
-def test_a_pipe_drops_what_it_cannot_keep_up_with_and_takes_the_newest():
-    """200 frames come at 200 a second, 10 a second go through."""
-    process = start(seconds=0.1)
+def feed_while_held(process, gate, count):
+    """Writes frames while the first one is at work; returns what came out, and what was said."""
+    fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, 4096)  # holds 10 frames that are not read
     received = []
     reading = threading.Thread(target=lambda: received.append(process.stdout.read()))
     reading.start()
-    for number in range(200):
-        process.stdin.write(bytes([number]) * FRAME)
+    for number in range(count):
+        process.stdin.write(numbered(1, number))
         process.stdin.flush()
-        time.sleep(0.005)
+        if not number:
+            gate.wait()
     process.stdin.close()
+    gate.open()
     reading.join()
     said = process.stderr.read().decode()
-    assert process.wait() == 0
+    assert process.wait() == 0, said
+    return numbers(received[0]), said
+
+
+def test_a_pipe_drops_what_it_cannot_keep_up_with_and_takes_the_newest(gate):
+    out, said = feed_while_held(start(gate=gate), gate, 200)
     frames, written, dropped = counts(said)
-    out = numbers(received[0])
     assert frames == 200 == written + dropped and written == len(out)
-    assert 3 <= written <= 60
+    assert out[0] == 0 and len(out) < 20  # those that were not read yet at the most
     assert out == sorted(out)
     assert out[-1] == 199  # what waits at the end is the newest
     assert re.search(r"p99 [\d.]+ ms", said), said
 
 
-def test_a_queue_keeps_the_newest():
-    """While the first of 20 frames is at work the others come; the last five wait."""
-    code, output, said = finish(start("--queue=5", seconds=0.4), numbered(20))
-    out = numbers(output)
-    assert code == 0 and out[-5:] == [15, 16, 17, 18, 19] and len(out) <= 7
-    assert counts(said) == (20, len(out), 20 - len(out))
+def test_a_queue_keeps_the_newest(gate):
+    """While the first of 100 frames is at work the others come; the last five wait."""
+    out, said = feed_while_held(start("--queue=5", gate=gate), gate, 100)
+    assert out[-5:] == [95, 96, 97, 98, 99] and len(out) < 25
+    assert counts(said) == (100, len(out), 100 - len(out))
 
 
-def test_a_pipe_that_may_not_drop_waits():
-    code, output, said = finish(start("--nodrop", seconds=0.01), numbered(40))
+def test_a_pipe_that_may_not_drop_waits(gate):
+    process = start("--nodrop", gate=gate)
+    process.stdin.write(numbered(20))
+    process.stdin.flush()
+    gate.wait()
+    gate.open()
+    code, output, said = finish(process, numbered(20, 20))
     assert (code, counts(said)) == (0, (40, 40, 0))
     assert numbers(output) == list(range(40))
 
@@ -166,15 +195,19 @@ def test_a_pipe_that_may_not_drop_waits():
 def test_fps_paces_a_file_like_a_camera(tmp_path):
     source = tmp_path / "in.rgb"
     source.write_bytes(numbered(40))
-    flags = (f"--input={source}", "--fps=100")
-    code, output, said = finish(start(*flags, seconds=0.03))
+    flags = (f"--input={source}", "--fps=1000")
+    code, output, said = finish(start(*flags))
     frames, written, dropped = counts(said)
     out = numbers(output)
-    # Read as fast as it can be, all but two or three of the file's frames would be dropped.
-    assert code == 0 and frames == 40 == written + dropped and 5 < len(out) == written < 40
-    assert out == sorted(out)
-    code, output, said = finish(start(*flags, "--nodrop", seconds=0.03))
+    assert code == 0 and frames == 40 == written + dropped and written == len(out)
+    assert out == sorted(out) and out[-1] == 39
+    code, output, said = finish(start(*flags, "--nodrop"))
     assert numbers(output) == list(range(40))
+    process = start(f"--input={source}", "--fps=0.001")  # the second comes after 1,000 seconds
+    assert numbers(process.stdout.read(FRAME)) == [0]
+    process.send_signal(signal.SIGINT)
+    rest, said = process.communicate(timeout=60)
+    assert (process.returncode, rest, counts(said.decode())) == (130, b"", (1, 1, 0))
 
 
 def test_strength_mixes_and_rounds():
@@ -221,7 +254,7 @@ def test_a_file_of_another_frame_size_is_refused_at_once(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_after_a_whole_frame(number):
-    process = start(seconds=0.05)
+    process = start()
     process.stdin.write(numbered(1))
     process.stdin.flush()
     first = process.stdout.read(FRAME)  # it is at work
@@ -242,9 +275,7 @@ def test_a_signal_is_heard_while_nobody_reads_the_output():
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(bytes(512 * 512 * 3))
         process.stdin.flush()
-    while waiting(process.stdout) < 65536:  # until the pipe is full
-        assert process.poll() is None
-        time.sleep(0.01)
+    assert process.stdout in select.select([process.stdout], [], [], 60)[0]  # it is writing
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 128 + signal.SIGTERM
     assert counts(process.stderr.read().decode()) == (1, 0, 1)

@@ -37,7 +37,7 @@ from restore_tf.export.tflite import fused
 
 _CUT_OFF = 1e-4  # of the values at either end; light SRN: 42.9 dB from Keras, 42.3 without
 _SAMPLED = 2**16  # values of a tensor and picture that quantiles are taken of
-_SHARE = 0.5  # of the free memory that tensors may take which are measured at a time
+_SHARE = 0.5  # of the free memory
 # How much finer than a step of its sums an output may be; XNNPACK takes less than 256.
 _FINEST = 16.0
 _STEPS, _WEIGHT_STEPS = 255.0, 127.0  # of activations and of weights, in 8 bits
@@ -47,7 +47,10 @@ _MOVES = ("RESHAPE", "TRANSPOSE", "MIRROR_PAD", "STRIDED_SLICE")
 
 
 def add(
-    content: bytes, images: Iterable[np.ndarray], floor: float | None = None
+    content: bytes,
+    images: Iterable[np.ndarray],
+    floor: float | None = None,
+    memory: float | None = None,
 ) -> tuple[bytes, int]:
     """Adds to a float TFLite file the ranges that it is to be quantised with.
 
@@ -56,6 +59,8 @@ def add(
       images: what to measure on: (height, width, channels) float32 in [0, 1], of the file's size.
       floor: values that 8 bits hold to less than so many dB get no range and stay in floats, as
         does the restored picture; None for a file without floats.
+      memory: bytes that tensors may take which are measured at a time; by default half of what is
+        free.
 
     Returns:
       The file with ranges, right in 8 bits only, and how many of them were widened.
@@ -67,7 +72,8 @@ def add(
     (graph,) = model.subgraphs
     fused.fuse_gelu(model, graph, schema)
     images, outputs, measured = list(images), graph.outputs, {}
-    for lot in _lots(graph, _SHARE * psutil.virtual_memory().available):
+    memory = _SHARE * psutil.virtual_memory().available if memory is None else memory
+    for lot in _lots(graph, memory):
         graph.outputs = list(dict.fromkeys([*outputs, *lot]))  # nothing overwrites an output
         measured |= _measure(_packed(model, flatbuffers), graph, lot, images)
     graph.outputs = outputs
