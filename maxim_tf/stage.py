@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from maxim_tf.blocks import SAM, BottleneckBlock, CrossGatingBlock, Skips, UNetBlock
+from maxim_tf.blocks import SAM, BottleneckBlock, Skips, UNetBlock
+from maxim_tf.gating import CrossGatingBlock
 from maxim_tf.parts import Conv, ConvTranspose, Resize
 from restore_tf.networks.layers import Block
 

@@ -156,3 +156,62 @@ def test_shared_code_names_no_paper():
             if any(low == p or low.startswith(f"{p}_") or f"{p}_tf" in low for p in papers):
                 named.append(f"{path.relative_to(ROOT)}:{line} {word[:60]!r}")
     assert named == []
+
+
+def private(name):
+    return name.startswith("_") and not name.endswith("__")
+
+
+def own_private_names():
+    """Names with an underscore that our modules and classes define."""
+    found = set()
+    for path in MODULES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                found.add(node.name)
+            elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+                found.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return {name for name in found if private(name)}
+
+
+def names_used(tree):
+    """Yields (line, name) of attributes of others, of imports, and of what is patched by name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            if getattr(node.value, "id", "") not in ("self", "cls"):
+                yield node.lineno, node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in ("setattr", "delattr", "getattr", "hasattr", "patch", "object"):
+                for argument in node.args:
+                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                        yield node.lineno, argument.value.rpartition(".")[2]
+
+
+# Of a state dict of PyTorch's, and of named tuples, which have no other way.
+OTHERS = {"_metadata", "_replace"}
+
+
+def test_tests_use_public_names():
+    own, used = own_private_names() - OTHERS, []
+    assert own
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for line, name in names_used(ast.parse(path.read_text(encoding="utf-8"))):
+            if name in own:
+                used.append(f"{path.relative_to(ROOT)}:{line} {name}")
+    assert used == []
+
+
+def test_private_names_are_found():
+    """Each way in which a test could use one."""
+    code = """
+from restore_tf.a import _one
+a._two = a.b._three()
+monkeypatch.setattr(a, "_four", 0)
+monkeypatch.setattr("restore_tf.a._five", 0)
+self._own = cls._own
+"""
+    found = [name for _, name in names_used(ast.parse(code)) if private(name)]
+    assert sorted(found) == ["_five", "_four", "_one", "_three", "_two"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -71,20 +72,12 @@ def restore(
     image = np.asarray(image)
     _check(image, strength, memory, tile, whole)
     settings = memory_plans.Settings(memory, tile, whole, seed, progress or (lambda *_: None))
-
-    def run(pixels):
-        return _restore_planes(model, pixels, settings)
-
+    run = functools.partial(_restore_planes, model, settings=settings)
     pixels = image.reshape(*image.shape[:2], -1)
     if strength == 1 and not ensemble:
         restored = run(pixels)
     else:
-        floats = to_float(pixels)
-        restored = _ensemble(run, floats) if ensemble else run(floats)
-        if strength < 1:
-            degraded = planes.enlarge(floats, model.output_scale)
-            restored = strength * restored + (1 - strength) * degraded
-        restored = from_float(restored, image.dtype)
+        restored = _mixed(run, pixels, strength, ensemble, model.output_scale)
     return restored.reshape(*restored.shape[:2], *image.shape[2:])
 
 
@@ -158,6 +151,15 @@ def after_links(
         joined = planes.join(from_float(images, batch.dtype), pixels, chain)
         found.append(joined.reshape(*joined.shape[:2], *image.shape[2:]))
     return found
+
+
+def _mixed(run, pixels, strength, ensemble, scale):
+    """Restores with self-ensemble, and mixes with the picture itself; rounded once."""
+    floats = to_float(pixels)
+    restored = _ensemble(run, floats) if ensemble else run(floats)
+    if strength < 1:
+        restored = strength * restored + (1 - strength) * planes.enlarge(floats, scale)
+    return from_float(restored, pixels.dtype)
 
 
 def _ensemble(run, pixels):

@@ -17,7 +17,15 @@ import numpy as np
 from PIL import Image
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import colour_profiles, decoding, hidden, kinds, metadata, sixteen_bits
+from restore_tf.pictures import (
+    colour_profiles,
+    decoding,
+    hidden,
+    kinds,
+    metadata,
+    metadata_writing,
+    sixteen_bits,
+)
 from restore_tf.pictures.decoding import Picture
 from restore_tf.pictures.pixels import _as_type, _with_colours, from_float, to_float
 from restore_tf.system.files import atomic_path
@@ -141,7 +149,7 @@ def encode(
     """
     kind = kinds.PICTURES[suffix.lower()]
     planes, profile = _planes(picture, kind, name)
-    options: dict[str, Any] = metadata.save_options(picture.metadata, kind, name)
+    options: dict[str, Any] = metadata_writing.save_options(picture.metadata, kind, name)
     if profile:
         options["icc_profile"] = profile
     if kind == "JPEG":
@@ -176,7 +184,7 @@ def _planes(picture, kind, name):
     deep_pair = pixels.dtype == np.uint16 and alpha is not None
     if pixels.ndim == 2 and (kind == "WEBP" or (kind == "TIFF" and deep_pair)):
         pixels = _with_colours(pixels)
-    too_long = kind == "PNG" and profile and len(profile) > metadata.PNG_COMPRESSED
+    too_long = kind == "PNG" and profile and len(profile) > metadata_writing.PNG_COMPRESSED
     if profile and (kind == "BMP" or too_long or (pixels.ndim == 3) != (picture.pixels.ndim == 3)):
         if not colour_profiles.inspect(profile).srgb:
             logger.warning("%s: %s cannot hold its colour profile; left out.", name, kind)

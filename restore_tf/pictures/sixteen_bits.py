@@ -1,7 +1,7 @@
 """Pictures of 16 bits a channel, which Pillow rounds to 8 unless they are gray.
 
 libvips reads them, writes PNG and converts colours. It rewrites EXIF on the way, so what stands
-beside the pixels goes through Pillow (`metadata`).
+beside the pixels goes through Pillow (`metadata_writing`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from restore_tf.errors import UserError
-from restore_tf.pictures import metadata
+from restore_tf.pictures import metadata_writing
 
 _PNG_START = 8  # bytes of a PNG file before its first chunk
 _TIFF_LIMIT = 2**32  # bytes; TIFF counts them in 32 bits
@@ -143,7 +143,7 @@ def encode_tiff(planes: np.ndarray, options: dict[str, Any]) -> bytes:
     if planes.nbytes >= _TIFF_LIMIT - 2**24:  # room for the rest
         raise ValueError("4 GiB or more")
     directory = TiffImagePlugin.ImageFileDirectory_v2()
-    for tag, value in metadata.tiff_directory(options["exif"]):
+    for tag, value in metadata_writing.tiff_directory(options["exif"]):
         directory[tag] = value
     directory[TiffImagePlugin.IMAGEWIDTH] = width
     directory[TiffImagePlugin.IMAGELENGTH] = height

@@ -105,11 +105,7 @@ def restore_video(
     if output.is_dir():
         raise UserError(f"{output}: is a folder; expected the name of a video to write.")
     clip = video_clip.probe(source)
-    stretch = _stretch(clip, frames)
-    if stretch is not None and len(stretch.ranges) > 1:
-        raise UserError(
-            f"{output}: a video takes one stretch of frames; give one, or save them as images."
-        )
+    stretch = _one_stretch(clip, frames, output)
     started = time.perf_counter()
     with (
         stop_signals() as stop,
@@ -117,7 +113,7 @@ def restore_video(
         Reader(clip, stretch) as reader,
         Writer(temporary, output, larger(clip, scale), reader, stretch, quality) as writer,
     ):
-        total = _total(clip, stretch)
+        total = stretch.count if stretch else clip.frames or None
         count = _run(reader, restore_pixels, scale, writer.write, stop, total, progress)
         if not count:
             raise UserError(f"{source}: none of its frames can be decoded; it is damaged.")
@@ -169,10 +165,7 @@ def frames_as_images(
       KeyboardInterrupt: SIGINT or SIGTERM came. Finished stills stay.
     """
     source, folder = Path(source), Path(folder)
-    if suffix.lower() not in kinds.PICTURES:
-        raise UserError(
-            f"{suffix}: unknown ending for stills; expected one of {', '.join(kinds.PICTURES)}."
-        )
+    _check_ending(suffix)
     clip = video_clip.probe(source)
     stretch = _stretch(clip, "0-" if frames is None else frames)
 
@@ -182,10 +175,7 @@ def frames_as_images(
     record = Record(folder) if record is None else record
     for number in itertools.chain.from_iterable(stretch.ranges):
         record.check_overwrite(path(number), overwrite)
-    if clip.aspect != 1:
-        logger.warning(
-            "%s: its pixels are not square (%s); stills keep them as stored.", source, clip.aspect
-        )
+    _say_aspect(clip)
     disk.make_folder(folder)
     written: list[Path] = []
 
@@ -198,6 +188,22 @@ def frames_as_images(
         _run(reader, restore_pixels, None, write, stop, stretch.count, progress)
     _warn_of_losses(clip, reader, stretch.count - len(written))
     return written
+
+
+def _check_ending(suffix):
+    if suffix.lower() not in kinds.PICTURES:
+        raise UserError(
+            f"{suffix}: unknown ending for stills; expected one of {', '.join(kinds.PICTURES)}."
+        )
+
+
+def _say_aspect(clip):
+    if clip.aspect != 1:
+        logger.warning(
+            "%s: its pixels are not square (%s); stills keep them as stored.",
+            clip.path,
+            clip.aspect,
+        )
 
 
 def _stretch(clip: Clip, frames: FrameRanges | str | None) -> Stretch | None:
@@ -217,8 +223,13 @@ def _stretch(clip: Clip, frames: FrameRanges | str | None) -> Stretch | None:
     return stretch
 
 
-def _total(clip: Clip, stretch: Stretch | None) -> int | None:
-    return stretch.count if stretch else clip.frames or None
+def _one_stretch(clip, frames, output):
+    stretch = _stretch(clip, frames)
+    if stretch is not None and len(stretch.ranges) > 1:
+        raise UserError(
+            f"{output}: a video takes one stretch of frames; give one, or save them as images."
+        )
+    return stretch
 
 
 def _run(reader, restore_pixels, scale, write, stop, total, progress) -> int:

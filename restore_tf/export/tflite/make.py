@@ -82,14 +82,7 @@ def export(
       UserError: no run directory, an unknown kind, a size that the network does not take, or
         ai-edge-litert is not installed.
     """
-    for kind in kinds:
-        if kind not in KINDS:
-            raise UserError(f"--kinds {kind}: expected some of {', '.join(KINDS)}.")
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise UserError(
-            "--format tflite: needs ai_edge_litert, on which every file is tried: pip install "
-            "'restore_tf[edge]'."
-        )
+    _check(kinds)
     recipe, _ = experiment.read(workdir)
     load_arguments = dict(load_arguments)
     if load_arguments.pop("precision", "float32") != "float32":
@@ -108,6 +101,17 @@ def export(
                     logging.INFO if rows[-1]["written"] else logging.WARNING, describe(rows[-1])
                 )
     return rows
+
+
+def _check(kinds):
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UserError(f"--kinds {kind}: expected some of {', '.join(KINDS)}.")
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        raise UserError(
+            "--format tflite: needs ai_edge_litert, on which every file is tried: pip install "
+            "'restore_tf[edge]'."
+        )
 
 
 def kinds_of(size: tuple[int, int] | None, kinds: Sequence[str]) -> list[str]:
