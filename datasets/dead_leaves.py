@@ -12,11 +12,11 @@ Everything is mixed in linear light; coordinates are (row, column) in pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import fft
 
+from restore_tf.datasets import shapes
 from restore_tf.datasets.kernels import linear_to_srgb
 from restore_tf.errors import UserError
 
@@ -27,10 +27,6 @@ _SMALLEST = 2.5  # radius of a leaf in pixels
 # natural pictures vary independently, the last one least (Ohta, Kanade and Sakai, CGIP 1980;
 # Ruderman, Cronin and Chiao, JOSA A 1998). Rows give log R, G, B.
 _OPPONENT = np.array([[1.0, 1.0, 1.0], [0.7, 0.0, -0.7], [-0.4, 0.8, -0.4]])
-
-# A shape: offsets from its middle, rows (h, 1) and columns (w,) -> signed distance to its edge in
-# pixels, (h, w), negative inside. Exact near the edge, which is where it matters.
-Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def dead_leaves(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -102,91 +98,6 @@ def _slope(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return (steep[0] * rows + steep[1] * columns).astype(np.float32)
 
 
-def _disc(radius: float) -> Shape:
-    return lambda rows, columns: np.sqrt(rows * rows + columns * columns) - radius
-
-
-def _ellipse(radius: float, ratio: float, angle: float) -> Shape:
-    cosine, sine = math.cos(angle), math.sin(angle)
-    short = radius * ratio
-
-    def distance(rows, columns):
-        u = columns * (cosine / radius) + rows * (sine / radius)
-        v = rows * (cosine / short) - columns * (sine / short)
-        square = u * u + v * v
-        u *= u
-        v *= v / ratio**2
-        return (square - 1.0) * (0.5 * radius) / (np.sqrt(u + v) + 1e-3)  # value over slope
-
-    return distance
-
-
-def _rectangle(half_length: float, half_width: float, angle: float) -> Shape:
-    cosine, sine = math.cos(angle), math.sin(angle)
-
-    def distance(rows, columns):
-        u, v = columns * cosine + rows * sine, rows * cosine - columns * sine
-        return np.maximum(np.abs(u) - half_length, np.abs(v) - half_width)
-
-    return distance
-
-
-def _polygon(angles: list[float], distances: list[float]) -> Shape:
-    """The convex polygon whose sides have these normals and distances from the middle."""
-
-    def distance(rows, columns):
-        result = np.full((rows.size, columns.size), -np.inf, np.float32)
-        for angle, side in zip(angles, distances, strict=True):
-            beyond = columns * math.cos(angle) + (rows * math.sin(angle) - side)
-            np.maximum(result, beyond, out=result)
-        return result
-
-    return distance
-
-
-def _strokes(points: np.ndarray, pen: float) -> Shape:
-    """The line of half width `pen` through these points, (count, 2)."""
-    points = points.tolist()
-
-    def distance(rows, columns):
-        nearest = np.full((rows.size, columns.size), np.inf, np.float32)
-        for (row, column), (next_row, next_column) in zip(points, points[1:], strict=False):
-            down, across = next_row - row, next_column - column
-            square = max(down * down + across * across, 1e-6)
-            along = np.clip(((rows - row) * down + (columns - column) * across) / square, 0.0, 1.0)
-            gap = np.hypot(rows - row - along * down, columns - column - along * across)
-            np.minimum(nearest, gap, out=nearest)
-        return nearest - pen
-
-    return distance
-
-
-def _outline(shape: Shape, half_width: float) -> Shape:
-    return lambda rows, columns: np.abs(shape(rows, columns)) - half_width
-
-
-def _random_shape(
-    chance: list[float], radius: float, tilt: float, straight: float
-) -> tuple[Shape, float]:
-    """One leaf, and how far it reaches from its middle in pixels.
-
-    chance: 8 uniform numbers in [0, 1) that decide. They are drawn for all leaves at once, as one
-      call of the generator costs as much as painting a small leaf.
-    """
-    ratio = 0.25 + 0.75 * chance[0]
-    if chance[1] >= straight:
-        if chance[2] < 0.3:
-            return _disc(radius), radius
-        return _ellipse(radius, ratio, math.pi * chance[3]), radius
-    angle = tilt + 0.2 * (chance[3] - 0.5) + (math.pi / 2 if chance[4] < 0.5 else 0.0)
-    if chance[2] < 0.7:
-        return _rectangle(radius, ratio * radius, angle), radius * math.hypot(1.0, ratio)
-    sides = 4 + int(4 * chance[5])
-    # Neighbouring sides turn by less than 120 degrees: no corner lies beyond twice the radius.
-    angles = [angle + 2 * math.pi / sides * (k + 0.3 * chance[k]) for k in range(sides)]
-    return _polygon(angles, [radius * (0.6 + 0.4 * share) for share in chance[-sides:]]), 2 * radius
-
-
 class _Scene:
     """A canvas and what its shapes have in common: colours, a texture, a main direction.
 
@@ -222,7 +133,9 @@ class _Scene:
         columns = np.arange(left, right, dtype=np.float32) - column
         return (slice(None), slice(top, bottom), slice(left, right)), rows, columns
 
-    def paint(self, shape: Shape, reach: float, middle, colour, opacity=1.0, edge=_EDGE) -> None:
+    def paint(
+        self, shape: shapes.Shape, reach: float, middle, colour, opacity=1.0, edge=_EDGE
+    ) -> None:
         """Lays a shape over the canvas.
 
         colour: (3, 1, 1); or a function of the box's offsets that gives (3, h, w).
@@ -244,7 +157,7 @@ class _Scene:
         places, colours = self.places(count), self.colours(count)
         shadows = self.rng.random(count) < 0.4
         for index, radius in enumerate(radii.tolist()):
-            shape, reach = _random_shape(chances[index], radius, self.tilt, self.straight)
+            shape, reach = shapes.random_shape(chances[index], radius, self.tilt, self.straight)
             if radius > 6.0 and shadows[index]:
                 down, across = self.rng.normal(0.0, 0.15 * radius, 2).tolist()
                 behind = [places[index][0] + down, places[index][1] + across]
@@ -280,9 +193,11 @@ class _Scene:
         half_width, size = rng.uniform(0.4, 1.5), rng.uniform(0.2, 1.2) * largest
         if rng.random() < 0.6:
             angle = self.tilt + rng.integers(2) * math.pi / 2 + rng.normal(0.0, 0.2)
-            line = _rectangle(size, half_width, angle)
+            line = shapes.rectangle(size, half_width, angle)
         else:
-            line = _outline(_ellipse(size, rng.uniform(0.4, 1.0), self.tilt), half_width)
+            line = shapes.outline(
+                shapes.ellipse(size, rng.uniform(0.4, 1.0), self.tilt), half_width
+            )
         self.paint(line, size + half_width, self.places(1)[0], self.colours(1)[0])
 
     def write(self) -> None:
@@ -297,9 +212,9 @@ class _Scene:
                 # Strokes join points of a grid of 3 x 3, as those of most letters do.
                 points = rng.integers(-1, 2, (rng.integers(3, 6), 2)) * (0.5, 0.28) * height
                 middle = [top + 1.7 * row * height, left + 0.8 * letter * height]
-                self.paint(_strokes(points, pen), 0.6 * height + pen, middle, colour)
+                self.paint(shapes.strokes(points, pen), 0.6 * height + pen, middle, colour)
 
     def light_lamp(self) -> None:
         """Lights a small white lamp, which `kernels.degrade` may make far brighter than white."""
         radius = self.rng.uniform(0.7, 2.5)
-        self.paint(_disc(radius), radius, self.places(1)[0], np.float32(1.0))
+        self.paint(shapes.disc(radius), radius, self.places(1)[0], np.float32(1.0))

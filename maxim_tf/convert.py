@@ -3,10 +3,6 @@
 Two forms: the authors' .npz, and the npm packages of UpscalerJS, which hold the same networks as
 TensorFlow.js graphs. Arrays are matched by name, never by position; a missing, a misshapen and a
 left-over array are errors.
-
-The layouts are ours but for transposed convolutions: Flax keeps (2, 2, in, out) and does not flip
-the kernel, so that output pixel 2 i + a takes K[1 - a]. Turning the last two axes alone, as one
-known port does, loses 2.9 dB.
 """
 
 from __future__ import annotations
@@ -16,14 +12,13 @@ import hashlib
 import json
 import os
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from maxim_tf import tfjs
+from maxim_tf import flax, tfjs
 from maxim_tf.model import LEVELS, MAXIM
 from restore_tf.errors import UserError
 from restore_tf.system.log import logger
@@ -48,9 +43,7 @@ TERMS = (
 )
 NON_COMMERCIAL = False
 
-_PREFIX = "opt/target/"  # of every weight in the authors' .npz; the rest is the optimizer's state
 _GRAPH = "StatefulPartitionedCall/jax2tf_apply_/Wrapper/backbone/"
-_MAX_BYTES = 2**30  # of an .npz, unpacked
 _LISTED = 3  # names in a message
 
 
@@ -90,7 +83,7 @@ def load_checkpoint(model: MAXIM, path: str | os.PathLike) -> None:
     """
     path = Path(path)
     if path.suffix == ".npz":
-        arrays = _flax_to_keras(read_npz(path))
+        arrays = flax.to_keras(flax.read_npz(path))
     elif path.is_dir() or path.suffix in (".json", ".tgz"):
         arrays = read_graph(path, model)
     else:
@@ -130,52 +123,6 @@ def assign(model: MAXIM, arrays: Mapping[str, np.ndarray], path: str | os.PathLi
         logger.info("%s: %d arrays of later stages are left out.", path, len(others))
     for name, variable in variables.items():
         variable.assign(arrays[name])
-
-
-def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Returns {Flax path: array in Flax's layout} of the authors' .npz.
-
-    Names may have the prefix "opt/target/"; where any has, those without are the optimizer's state
-    and are left out.
-
-    Raises:
-      UserError: not a readable .npz, or a very large one.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > _MAX_BYTES:
-            raise UserError(f"{path}: unpacks to {size} bytes; expected at most {_MAX_BYTES}.")
-        with np.load(path, allow_pickle=False) as file:
-            names = [name for name in file.files if name.startswith(_PREFIX)] or file.files
-            return {name.removeprefix(_PREFIX): file[name] for name in names}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not a readable .npz file ({error}).") from None
-
-
-def _flax_to_keras(arrays):
-    return {
-        name: from_flax_transposed(array) if _is_transposed(name, array) else array
-        for name, array in arrays.items()
-    }
-
-
-def _is_transposed(name, array):
-    return name.endswith("ConvTranspose_0/kernel") and array.ndim == 4
-
-
-def from_flax_transposed(kernel: np.ndarray) -> np.ndarray:
-    """Turns a transposed convolution's kernel from Flax's layout into Keras'.
-
-    Args:
-      kernel: (2, 2, in, out), where output pixel 2 i + a takes kernel[1 - a].
-
-    Returns:
-      (2, 2, out, in), where output pixel 2 i + a takes kernel[a].
-    """
-    return np.ascontiguousarray(kernel[::-1, ::-1].swapaxes(2, 3))
 
 
 def read_graph(path: str | os.PathLike, model: MAXIM) -> dict[str, np.ndarray]:

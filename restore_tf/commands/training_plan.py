@@ -9,9 +9,16 @@ from pathlib import Path
 
 from restore_tf.commands import training_after
 from restore_tf.commands.flags import data as data_flags
+from restore_tf.commands.training_start import (
+    initial_run,
+    predictor_run,
+    provenance,
+    with_network_of,
+    with_predictor,
+)
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.experiments import papers, run_directory
+from restore_tf.experiments import run_directory
 from restore_tf.system.log import logger
 
 # What a resumed run must agree on with the command that started it, besides the recipe.
@@ -125,21 +132,13 @@ def _record_at_start(plan, writes):
     return keras.callbacks.LambdaCallback(on_train_begin=write)
 
 
-def provenance(workdir):
-    """What is known of the weights a run starts from: their hash, and where they came from."""
-    from restore_tf.weights import chains
-
-    _, run = experiments.read(workdir)
-    return {"sha256": chains.digests([str(workdir)])[str(workdir)], "converted": run.converted}
-
-
 def experiment_of(values):
     """The recipe with every override, and what the command decided beside it."""
     experiment = experiments.load_recipe(values.model, recipe_name(values))
     if values.init_from:
-        experiment = _with_network_of(experiment, initial_run(values))
+        experiment = with_network_of(experiment, initial_run(values))
     if values.init_predictor:
-        experiment = _with_predictor(experiment, predictor_run(values))
+        experiment = with_predictor(experiment, predictor_run(values))
     links_data, after = _of_links(values, experiment)
     if links_data:
         names = {name: links_data[name] for name in ("dataset", "config")}
@@ -192,45 +191,6 @@ def recipe_name(values) -> str:
         return alone
     quick = values.dataset is None and "quick" in recipes
     return "quick" if quick else next(iter(recipes))
-
-
-def initial_run(values) -> Path:
-    """Returns the run directory that --init_from names, by path or by published weights' name."""
-    from restore_tf.weights import published
-
-    return published.resolve(values.init_from)
-
-
-def predictor_run(values) -> Path:
-    """Returns the run directory that --init_predictor names, in the same way."""
-    from restore_tf.weights import published
-
-    return published.resolve(values.init_predictor)
-
-
-def _with_predictor(experiment, workdir):
-    """The experiment with another run's network as its first pass, where its paper takes one."""
-    take = getattr(experiments.papers.find(experiment.model), "with_predictor", None)
-    if take is None:
-        raise UserError(
-            f"--init_predictor: {experiment.model} has no first pass of another network; leave it "
-            "out."
-        )
-    provenance(workdir)  # names a run without weights
-    return take(experiment, experiments.read(workdir)[0])
-
-
-def _with_network_of(experiment, workdir):
-    """Fine-tuning keeps the network; all else is the recipe's."""
-    source, _ = experiments.read(workdir)
-    if experiments.paper_of(source.model) != experiments.paper_of(experiment.model):
-        raise UserError(
-            f"--init_from {workdir}: holds {source.model}; pass --model {source.model}."
-        )
-    take = getattr(papers.find(source.model), "fine_tuning", None)
-    if take is not None:
-        return take(experiment, source)
-    return dataclasses.replace(experiment, model=source.model, network=source.network)
 
 
 def _default_workdir(experiment):

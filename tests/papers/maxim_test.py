@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maxim_tf import blocks, convert, gating, parts, recipes
+from maxim_tf import blocks, convert, flax, gating, parts, recipes
 from maxim_tf import model as maxim
 from maxim_tf.model import MAXIM, VARIANTS
 from restore_tf.networks import layers, losses
@@ -200,7 +200,7 @@ def top_left(images, i):
 # Last: what each mistake costs in the small network's answer, in parts of its range, as measured
 # with another implementation, or None. Which of the answers that was is not known, hence "about".
 MISTAKES = {
-    "transposed convolutions not flipped": (convert, "from_flax_transposed", unflipped, 0.41),
+    "transposed convolutions not flipped": (flax, "from_flax_transposed", unflipped, 0.41),
     "epsilon of Keras": (parts, "EPSILON", 1e-3, None),
     "epsilon of PyTorch": (parts, "EPSILON", 1e-5, 1.7e-2),
     "inputs of the top left pixel": (maxim, "subsample", top_left, 0.18),
@@ -218,7 +218,7 @@ def test_the_parity_catches_known_mistakes(mistake, small, monkeypatch):
     for user in module if isinstance(module, tuple) else (module,):
         monkeypatch.setattr(user, name, wrong)
     expected = numbers()
-    model = loaded() if module is convert else small
+    model = loaded() if module is flax else small
     found = error(model(expected["input"])[-1:], [expected["stage2_scale1"]])
     assert found > 100 * 1e-5
     if cost:  # about as much as it costs elsewhere: the mistake was made, not another one
