@@ -4,6 +4,7 @@ Imports inside functions count, and so do modules that are imported by a constan
 """
 
 import ast
+import functools
 from pathlib import Path
 
 import networkx
@@ -48,9 +49,14 @@ def files():
 MODULES = files()
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(module, path):
     """Yields the modules of ours that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -126,7 +132,7 @@ def test_papers_import_the_ground_floors_and_never_each_other(graph):
 
 def words(path):
     """Names in the code, and strings that are not docstrings, with their lines."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
     docstrings = {
         id(node.body[0].value)
@@ -166,7 +172,7 @@ def own_private_names():
     """Names with an underscore that our modules and classes define."""
     found = set()
     for path in MODULES.values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 found.add(node.name)
             elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
@@ -198,7 +204,7 @@ def test_tests_use_public_names():
     own, used = own_private_names() - OTHERS, []
     assert own
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        for line, name in names_used(ast.parse(path.read_text(encoding="utf-8"))):
+        for line, name in names_used(parsed(path)):
             if name in own:
                 used.append(f"{path.relative_to(ROOT)}:{line} {name}")
     assert used == []
