@@ -12,7 +12,7 @@ EVALUATION := $(RUN)/evaluation/synthetic_defocus_test
 PICTURE := chelsea-0000.png
 export PYTHONUNBUFFERED := 1
 
-.PHONY: train test test-slow lint setup
+.PHONY: train test test-slow lint setup site
 
 train: $(READY)
 	$(VENV)/bin/python train.py --model srn --workdir $(RUN)
@@ -36,6 +36,10 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 
 setup: $(READY)
+
+# The documentation with search, in build/site; opens from a disk.
+site: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 
 $(READY): setup.py pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed: make PYTHON=python3.11 …' if sys.version_info < (3, 11) else 0)"

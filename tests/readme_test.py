@@ -1,8 +1,11 @@
 """The commands of the documents: every flag exists, and those that can be are run on tiny data."""
 
 import importlib
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +161,45 @@ def test_the_guides_commands_run(place, monkeypatch, capsys):
         assert code == 0, f"{line}: {capsys.readouterr().err}"
         done[start] = line
     assert set(done) == set(RUN)
+
+
+def test_the_messages_of_the_troubleshooting_page_exist():
+    folders = ("restore_tf", "datasets", *(str(p.name) for p in ROOT.glob("*_tf")))
+    files = (path for folder in folders for path in ROOT.glob(f"{folder}/**/*.py"))
+    source = " ".join(path.read_text(encoding="utf-8") for path in files)
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # literals that Python joins
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    first = [line.split("|")[1] for line in page.splitlines() if line.startswith("| ")]
+    quoted = [message for cell in first for message in re.findall(r"`([^`]+)`", cell)]
+    parts = [part.strip() for message in quoted for part in re.split(r"…|\b[A-Z]\b", message)]
+    assert len(parts) > 20
+    assert [part for part in parts if len(part) >= 6 and part not in source] == []
+
+
+@pytest.mark.slow
+def test_the_page_on_a_new_paper_works(tmp_path, monkeypatch, capfd):
+    page = (ROOT / "docs" / "adding_a_paper.md").read_text(encoding="utf-8")
+    package = tmp_path / "packages" / "vdsr_tf"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "recipes.py").write_text(re.search(r"```python\n(.*?)```", page, re.S)[1])
+    announced = package.parent / "vdsr-1.dist-info"
+    announced.mkdir()
+    (announced / "METADATA").write_text("Metadata-Version: 2.1\nName: vdsr\nVersion: 1\n")
+    (announced / "entry_points.txt").write_text(re.search(r"```toml\n(.*?)```", page, re.S)[1])
+    Image.fromarray(np.full((40, 56, 3), 90, np.uint8)).save(tmp_path / "photo.jpg")
+    shorter = {
+        "train": [*TINY, "--set=network.depth=3"],
+        "evaluate": ["--limit=1"],
+        "export": ["--kinds=float32", "--size=32x32"],
+    }
+    path = os.pathsep.join([str(package.parent), str(ROOT)])
+    done = []
+    for verb, words, _ in commands("docs/adding_a_paper.md"):
+        command = [sys.executable, str(ROOT / f"{verb}.py"), *words, *shorter.get(verb, [])]
+        environment = {**os.environ, "PYTHONPATH": path}
+        result = subprocess.run(command, cwd=tmp_path, env=environment)
+        assert result.returncode == 0, f"{verb}: {capfd.readouterr().err}"
+        done.append(verb)
+    assert done == ["train", "evaluate", "restore", "export"]
+    assert (tmp_path / "sharp.jpg").exists()

@@ -1,0 +1,47 @@
+"""The documentation as a site: it builds without a warning, and nothing in it is fetched."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("mkdocs")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr  # warnings are errors (mkdocs.yml)
+    return folder
+
+
+@pytest.mark.slow
+def test_every_page_is_in_the_site(site):
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*_tf/README.md")]
+    expected = {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in pages}
+    expected = {re.sub("README.html$", "index.html", name) for name in expected}
+    assert {name for name in expected if not (site / name).exists()} == set()
+
+
+@pytest.mark.slow
+def test_the_pages_fetch_nothing(site):
+    fetching = re.compile(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="?(https?://[^"\s>]+)')
+    for page in site.glob("**/*.html"):
+        found = [u for u in fetching.findall(page.read_text(encoding="utf-8"))]
+        assert found == [], page
+
+
+@pytest.mark.slow
+def test_the_search_finds_public_functions(site):
+    index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    titles = [doc["title"] for doc in json.loads(index.split("=", 1)[1].rstrip(" ;\n"))["docs"]]
+    assert any("load_model" in title for title in titles)
+    assert any("Troubleshooting" in title for title in titles)
