@@ -2,7 +2,7 @@
 
 The two networks of a student project that compares "CNN", "diffusion" and "GAN" for deblurring. Its
 CNN is `plain`. Its "diffusion model", called "UNet", has no noise, no time steps and no sampling,
-neither pooling nor skips: it is `plain_small`. Both learn blurry to sharp by squared error, at once.
+neither pooling nor skips: it is `plain_small`. Both learn blurry to sharp by squared error.
 
 Goes in: degraded images (batch, height, width, 3), float in [0, 1], of any size. Comes out: a list
 of one restored image of the same size; only a sigmoid keeps it in [0, 1].
@@ -69,7 +69,7 @@ class Plain(Restorer):
     @property
     def bytes_per_pixel(self):
         """Memory that restoring takes, as measured at 640x640."""
-        return 9.0 * max(self._config["filters"])
+        return 7.5 * max(self._config["filters"])
 
     def tiler(self):
         """Exact tiles: each layer sees a pixel further."""
