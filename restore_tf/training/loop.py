@@ -78,7 +78,9 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
         if not (engine.resumed or state.step):  # so that a run that is killed early can resume
             with _writing(engine):
                 engine.checkpoints.save()
-        steps, columns = engine.experiment.steps, validation.columns
+        beside = [name for name, part in state.parts.items() if part is not state.main]
+        steps = engine.experiment.steps
+        columns = validation.columns + run_log.part_columns(beside)
         with _writing(engine, state.step):
             log = run_log.RunLog(workdir, state.step, steps, engine.writes, columns)
         try:
