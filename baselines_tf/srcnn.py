@@ -18,6 +18,9 @@ README.md beside it lists what differs from the paper.
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import keras
 from keras import layers
 
@@ -27,7 +30,7 @@ from restore_tf.networks.layers import pad_edges
 from restore_tf.networks.reach import reach
 from restore_tf.networks.restorer import COLOURS, Restorer
 from restore_tf.networks.tiler import FiniteReach
-from restore_tf.weights import state_dicts
+from restore_tf.weights import matlab_files, state_dicts
 from restore_tf.weights.pytorch_files import read_state_dict
 
 
@@ -60,16 +63,9 @@ class SRCNN(Restorer):
         super().__init__(name=name, **kwargs)
         colour = colour or ("luminance" if channels == 1 else "rgb")
         _check(channels, kernels, filters, colour)
-        self.channels, self.colour = channels, colour
-        self.global_skip = global_skip
-        self._config = {
-            "channels": channels,
-            "kernels": tuple(kernels),
-            "filters": tuple(filters),
-            "dropout": dropout,
-            "global_skip": global_skip,
-            "colour": colour,
-        }
+        self.channels, self.colour, self.global_skip = channels, colour, global_skip
+        self._config = {"channels": channels, "kernels": tuple(kernels), "filters": tuple(filters)}
+        self._config |= {"dropout": dropout, "global_skip": global_skip, "colour": colour}
         self.convs = [
             layers.Conv2D(width, side, activation="relu", name=f"conv{number}")
             for number, (width, side) in enumerate(zip(filters, kernels, strict=False), 1)
@@ -195,8 +191,8 @@ def quick(model: str = "srcnn") -> Experiment:
 RECIPES = {"paper": paper, "seed": seed, "quick": quick}
 
 TASKS = {"deblurring": "seed", "super_resolution": "paper"}
-TERMS = "unknown: no weights of SRCNN are published under terms that we know"
-NON_COMMERCIAL = False
+TERMS = "SRCNN: the authors' weights are for academic use only, the student project names no terms"
+NON_COMMERCIAL = True
 files = state_dicts.files
 
 
@@ -209,18 +205,45 @@ def name_map(model: SRCNN) -> dict[str, keras.Variable]:
 
 
 def load_checkpoint(model: SRCNN, path: str) -> None:
-    """Reads a PyTorch file of the student project's networks into a built model.
+    """Reads the authors' MATLAB file (.mat), or a PyTorch one of the student project's networks.
 
-    Its zero padding, which gives other borders, is not taken over.
+    The project's zero padding, which gives other borders, is not taken over.
 
     Raises:
       UserError: it cannot be read, or is of another network. The model is not changed then.
     """
     kernels = "-".join(str(layer.kernel_size[0]) for layer in model.convolutions)
     network = f"an SRCNN {kernels} of {model.channels} channels; choose the --model that it is"
-    state_dicts.assign(name_map(model), read_state_dict(path), path, network)
+    if Path(path).suffix == ".mat":
+        names = {}
+        for number, layer in enumerate(model.convolutions, 1):
+            names |= {f"weights_conv{number}": layer.kernel, f"biases_conv{number}": layer.bias}
+        arrays = matlab_files.read_arrays(path)
+        tensors = {name: _from_matlab(name, array, len(names)) for name, array in arrays.items()}
+    else:
+        names, tensors = name_map(model), read_state_dict(path)
+    state_dicts.assign(names, tensors, path, network)
+
+
+def _from_matlab(name, array, count):
+    """An array in PyTorch's layout; as it is where it is none of the authors'.
+
+    Theirs are (f1 f1, n1), (n1, f2 f2, n2) and (n2, f3 f3), one channel in and out; a kernel's
+    columns follow one another, and `imfilter` correlates with it, as convolutions here do.
+    """
+    if name.startswith("biases"):
+        return array.reshape(-1)
+    if name == "weights_conv1":
+        array = array[None]
+    elif name == f"weights_conv{count // 2}":
+        array = array[..., None]
+    if array.ndim != 3 or math.isqrt(array.shape[1]) ** 2 != array.shape[1]:
+        return array
+    taken, taps, given = array.shape
+    side = math.isqrt(taps)
+    return array.reshape(taken, side, side, given).transpose(3, 0, 2, 1)
 
 
 def identify(model: SRCNN) -> str:
-    """No published weights are known."""
+    """Which file it is, none tells."""
     return ""

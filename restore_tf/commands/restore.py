@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from absl import flags
 
-from restore_tf.commands import cli, restore_video
+from restore_tf.commands import cli, restore_disagreement, restore_video
 from restore_tf.commands.flags import model as model_flags
 from restore_tf.commands.flags import pictures as pictures_flags
 from restore_tf.commands.flags import pixels as pixels_flags
@@ -40,6 +40,7 @@ def define_flags() -> flags.FlagValues:
         values, "a folder; a file for a single picture or clip; - for standard output"
     )
     flags.DEFINE_boolean("strip", False, "also write NAME_before_after.png", flag_values=values)
+    restore_disagreement.define(values)
     pixels_flags.define(values)
     restore_video.define(values)
     return values
@@ -57,6 +58,7 @@ def _restore(positional, values):
         values,
         lambda jobs: _run(jobs, make_restorer(values), values),
         values.strip,
+        values.disagreement,
     )
 
 
@@ -77,6 +79,8 @@ def make_restorer(values) -> Callable[[np.ndarray], np.ndarray]:
 
 def _run(jobs, restore, values):
     """Yields (job, its UserError or None) while decoding, computing and encoding overlap."""
+    if values.disagreement:
+        restore_disagreement.check(restore, values)
 
     def read(job):
         source = sys.stdin.buffer.read() if job.picture is None else job.picture
@@ -84,17 +88,20 @@ def _run(jobs, restore, values):
 
     def compute(job, picture):
         with pictures_flags.naming_errors(job.name):
-            return picture, hidden.restore(restore, picture.pixels, picture.alpha)
+            restored = hidden.restore(restore, picture.pixels, picture.alpha)
+            if not values.disagreement:
+                return picture, restored
+            return picture, restored, restore_disagreement.draw(restore, picture, values, job.name)
 
     def write(job, result):
-        _write(job, *result, values)
+        _write(job, values, *result)
 
     return pipeline.run(jobs, read, compute, write)
 
 
-def _write(job, picture, restored, values):
+def _write(job, values, picture, restored, disagreement=None):
     if job.output is not None:
-        pictures_flags.save(job, picture, restored, values)
+        pictures_flags.save(job, picture, restored, values, disagreement)
         return
     result = files.restored(picture, restored)
     ending = f".{values.format}" if values.format else files.ending(picture.kind)

@@ -17,6 +17,7 @@ from restore_tf.system.log import logger
 from restore_tf.system.record import Record
 
 STRIP = "_before_after"
+DISAGREEMENT = "_disagreement"
 _LONGEST_NAME = 255  # bytes, on nearly every file system
 _NAMED = 5  # files named in a line
 
@@ -29,6 +30,7 @@ class Job:
       picture: its file; None for standard input.
       output: the restored one's file; None for standard output.
       strip: the file of the before/after strip, or None.
+      disagreement: the file of the map of where samples disagree, or None.
       record: of what was written into the output folder, or beside the inputs; None for standard
         output.
       named: whether --output names the restored picture's file itself.
@@ -37,6 +39,7 @@ class Job:
     picture: Path | None
     output: Path | None
     strip: Path | None = None
+    disagreement: Path | None = None
     record: Record | None = dataclasses.field(default=None, compare=False)
     named: bool = False
 
@@ -53,7 +56,8 @@ class Job:
     @property
     def outputs(self) -> list[Path]:
         """The files to write."""
-        return [path for path in (self.output, self.strip) if path is not None]
+        paths = (self.output, self.strip, self.disagreement)
+        return [path for path in paths if path is not None]
 
     @property
     def recorded(self) -> list[Path]:
@@ -70,12 +74,14 @@ class Naming:
       suffix: comes between a name and its ending.
       format: the ending to write, without the dot; the input's by default.
       strip: whether before/after strips are wanted.
+      disagreement: whether maps of where samples disagree are.
     """
 
     output: str | None
     suffix: str = ""
     format: str | None = None
     strip: bool = False
+    disagreement: bool = False
 
 
 def plan(found: Sequence[Entry], inputs: Sequence[str], naming: Naming) -> list[Job]:
@@ -102,7 +108,7 @@ def plan(found: Sequence[Entry], inputs: Sequence[str], naming: Naming) -> list[
         return [Job(pictures[0].path, None)]
     if single and naming.output is not None and _is_file_name(naming.output):
         output = _output_file(naming)
-        job = _with_strip(pictures[0].path, output, naming, Record(output.parent))
+        job = _with_extras(pictures[0].path, output, naming, Record(output.parent))
         jobs = [dataclasses.replace(job, named=True)]
     else:
         folder = _output_folder(naming)
@@ -128,8 +134,9 @@ def _check(inputs, naming):
         naming.output is None or (naming.output != STREAM and not _is_file_name(naming.output))
     ):
         raise UserError("-: standard input has no name; expected --output - or a picture file.")
-    if naming.strip and STREAM in (naming.output, *inputs):
-        raise UserError("--strip: writes a file; expected no standard input or output.")
+    for flag in ("strip", "disagreement"):
+        if getattr(naming, flag) and STREAM in (naming.output, *inputs):
+            raise UserError(f"--{flag}: writes a file; expected no standard input or output.")
 
 
 def check_suffix(suffix: str) -> None:
@@ -177,12 +184,16 @@ def records(folder: Path | None) -> Callable[[Path], Record]:
 
 def _job(picture, folder, naming, record):
     ending = f".{naming.format}" if naming.format else picture.suffix
-    return _with_strip(picture, folder / f"{picture.stem}{naming.suffix}{ending}", naming, record)
+    return _with_extras(picture, folder / f"{picture.stem}{naming.suffix}{ending}", naming, record)
 
 
-def _with_strip(picture, output, naming, record):
-    strip = output.with_name(f"{picture.stem}{STRIP}.png") if naming.strip else None
-    return Job(picture, output, strip, record)
+def _with_extras(picture, output, naming, record):
+    wanted = {STRIP: naming.strip, DISAGREEMENT: naming.disagreement}
+    extras = [
+        output.with_name(f"{picture.stem}{name}.png") if asked else None
+        for name, asked in wanted.items()
+    ]
+    return Job(picture, output, *extras, record=record)
 
 
 def _once(jobs):
@@ -206,8 +217,8 @@ def without_results(found: Sequence[Entry], folder: Path | None, suffix: str) ->
     def is_result(entry):
         path, stem = entry.path, entry.path.stem
         beside = folder is None or os.path.realpath(folder / entry.below) == entry.place[0]
-        strip = path.suffix == ".png" and stem.endswith(STRIP)
-        sources = [stem.removesuffix(STRIP)] if strip else []
+        extras = (STRIP, DISAGREEMENT) if path.suffix == ".png" else ()
+        sources = [stem.removesuffix(extra) for extra in extras if stem.endswith(extra)]
         sources += [stem.removesuffix(suffix)] if suffix and stem.endswith(suffix) else []
         return beside and any(s and path.with_name(s) in names for s in sources)
 

@@ -18,7 +18,7 @@ from restore_tf.system import disk
 from restore_tf.system.record import Record
 
 _FOR_CLIPS = ("frames", "as_images", "fps_report", "video_quality")
-_FOR_PICTURES = ("strip", "max_pixels", "verify_tiles")
+_FOR_PICTURES = ("strip", "disagreement", "max_pixels", "verify_tiles")
 _FOR_STILLS = ("format", "jpeg_quality")
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from restore_tf.commands import training_after
+from restore_tf.commands import training_after, training_length
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.commands.training_start import (
     initial_run,
@@ -135,6 +135,7 @@ def _record_at_start(plan, writes):
 def experiment_of(values):
     """The recipe with every override, and what the command decided beside it."""
     experiment = experiments.load_recipe(values.model, recipe_name(values))
+    recipe_steps = experiment.steps
     if values.init_from:
         experiment = with_network_of(experiment, initial_run(values))
     if values.init_predictor:
@@ -145,9 +146,8 @@ def experiment_of(values):
         experiment = dataclasses.replace(experiment, **names)
     experiment = experiments.override(experiment, values.set)
     dataset, config = data_flags.dataset_of(values, experiment)
-    experiment = dataclasses.replace(
-        experiment, dataset=dataset, config=config, steps=values.steps or experiment.steps
-    )
+    experiment = dataclasses.replace(experiment, dataset=dataset, config=config)
+    experiment = training_length.with_steps(experiment, values.steps, recipe_steps, values.set)
     paths = {
         name: getattr(values, name) for name in (*data_flags.FOLDERS, "init_from", "init_predictor")
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.system import quiet
 from restore_tf.system.signals import stop_signals
 from restore_tf.training import run_log
 from restore_tf.training.checks import check_best_metric
@@ -69,6 +71,8 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
     engine.check()
     check_best_metric(engine.experiment, validation)
     options = engine.options
+    if importlib.util.find_spec("tensorflow"):
+        quiet.import_tensorflow()  # on every backend: Keras seeds it where it is installed
     keras.utils.set_random_seed(options.seed)
     with engine.failures():
         engine.start(workdir)
@@ -78,7 +82,9 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
         if not (engine.resumed or state.step):  # so that a run that is killed early can resume
             with _writing(engine):
                 engine.checkpoints.save()
-        steps, columns = engine.experiment.steps, validation.columns
+        beside = [name for name, part in state.parts.items() if part is not state.main]
+        steps = engine.experiment.steps
+        columns = validation.columns + run_log.part_columns(beside)
         with _writing(engine, state.step):
             log = run_log.RunLog(workdir, state.step, steps, engine.writes, columns)
         try:

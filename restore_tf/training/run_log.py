@@ -22,6 +22,7 @@ from restore_tf.system.log import logger
 METRICS = "metrics.csv"
 COLUMNS = ("step", "loss", "learning_rate", "steps_per_second", "psnr", "psnr_degraded")
 _OF_SETS = ("psnr", "psnr_degraded")  # have a column for each set of a mixture, too
+_OF_PARTS = "loss"  # has one for each network that trains beside the restorer
 _RENAMED = {"psnr_blurry": "psnr_degraded"}  # as older runs called them
 _SAMPLE_SIDE = 256  # larger pictures show their centre
 
@@ -36,7 +37,7 @@ class RunLog:
       start_step: where the training starts; rows of a broken-off run beyond it are dropped.
       steps: where it ends.
       writes: whether this process writes files.
-      columns: of metrics.csv, beside `COLUMNS`, see `best_columns` and `set_columns`.
+      columns: of metrics.csv, beside `COLUMNS`, see `best_columns`, `set_columns`, `part_columns`.
 
     Raises:
       UserError: `metrics.csv` is not a training's, see `check`.
@@ -69,7 +70,7 @@ class RunLog:
         Args:
           step: the last step that it tells of.
           values: those with a column become the row, where a missing value stays empty; TensorBoard
-            shows the others too.
+            shows the others too. The loss of a network beside the restorer has the network's name.
         """
         self._shown |= {
             name: f"{value:.4g}" for name, value in values.items() if name in self._watched
@@ -79,6 +80,7 @@ class RunLog:
             return
         with open(self._workdir / METRICS, "a", newline="", encoding="utf-8") as file:
             row = {name: f"{value:.8g}" for name, value in values.items()}
+            row |= {f"{_OF_PARTS}:{name}": text for name, text in row.items()}
             writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
             writer.writerow({"step": step, **row})
         with self._summary(step) as summary:
@@ -154,6 +156,11 @@ def set_columns(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{name}:{label}" for label in labels for name in _OF_SETS)
 
 
+def part_columns(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of the losses of networks beside the restorer: "loss:NAME"."""
+    return tuple(f"{_OF_PARTS}:{name}" for name in names)
+
+
 _LAYOUTS = [(*COLUMNS, *best_columns(metric)) for metric in BEST_METRICS]
 
 
@@ -171,8 +178,8 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
             rows = csv.DictReader(file)
             columns = [_RENAMED.get(name, name) for name in rows.fieldnames or ()]
             plain = [name for name in columns if name.partition(":")[0] == name]
-            sets = columns[len(plain) :]
-            known = tuple(plain) in _LAYOUTS and all(n.partition(":")[0] in _OF_SETS for n in sets)
+            others = {name.partition(":")[0] for name in columns[len(plain) :]}
+            known = tuple(plain) in _LAYOUTS and others <= {*_OF_SETS, _OF_PARTS}
             if not columns or known:
                 return list(rows)
     except (UnicodeDecodeError, csv.Error):

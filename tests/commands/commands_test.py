@@ -125,6 +125,27 @@ def test_recipes_follow_the_data_set(gopro):
     assert recipe("--recipe", "quick", "--dataset", "reds") == ("quick", "reds", "blur")
 
 
+@pytest.mark.parametrize(
+    ("words", "steps", "warmup", "said"),
+    [
+        ([], 2000, 50, ""),
+        (["--steps=60"], 60, 50, ""),  # fits
+        (["--steps=50"], 50, 1, "warmup_steps: the recipe's 50 of 2000 become 1 of 50."),
+        (["--steps=20"], 20, 0, "warmup_steps: the recipe's 50 of 2000 become 0 of 20."),
+        (["--set=steps=20"], 20, 0, "warmup_steps: the recipe's 50 of 2000 become 0 of 20."),
+        (["--steps=20", "--set=warmup_steps=50"], 20, 50, ""),  # an error later
+        (["--steps=20", "--set=schedule_steps=2000"], 20, 50, ""),  # the beginning of a longer one
+    ],
+)
+def test_a_shortened_training_shortens_its_warm_up(words, steps, warmup, said, caplog):
+    values = train.define_flags()
+    values(["train.py", "--model=mprnet", "--recipe=quick", *words])
+    with caplog.at_level("INFO", logger="restore_tf"):
+        experiment, _ = training_plan.experiment_of(values)
+    assert (experiment.steps, experiment.warmup_steps) == (steps, warmup)
+    assert caplog.messages == [said] * bool(said)
+
+
 def test_evaluate_writes_every_score(run, gopro, capsys):
     words = ["evaluate.py", "--workdir", str(run), "--dataset", "gopro", "--data_dir", str(gopro)]
     assert evaluate.main(words) == 0

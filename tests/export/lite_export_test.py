@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+from keras import ops
 from keras.initializers import Constant
 
 from mprnet_tf import recipes as mprnet
@@ -28,6 +29,7 @@ from restore_tf.export.tflite import crops, make, scores
 from restore_tf.export.tflite import ranges as lite_ranges
 from restore_tf.export.tflite.contents import contents
 from restore_tf.inference.tflite_model import KINDS, LiteModel
+from restore_tf.networks import noise
 from srn_tf import recipes as srn
 
 TINY = {
@@ -108,7 +110,7 @@ def here(tiny_srn, monkeypatch):
         shutil.copy(tiny_srn.folder / "crops.npz", folder)
         return tiny_srn.described
 
-    def convert(folder, kind, output):
+    def convert(folder, kind, output, any_size=False):
         shutil.copy(tiny_srn.file(kind), output)
         return tiny_srn.widened
 
@@ -316,7 +318,7 @@ def convert_without_weights(model):
     spec = tf.TensorSpec((1, *SIZE, 3), tf.float32, "images")
     function = tf.function(lambda images: model(images)[-1], input_signature=[spec])
 
-    def convert(folder, kind, output):
+    def convert(folder, kind, output, any_size=False):
         functions = [function.get_concrete_function()]
         converter = tf.lite.TFLiteConverter.from_concrete_functions(functions, model)
         Path(output).write_bytes(converter.convert())
@@ -325,7 +327,7 @@ def convert_without_weights(model):
     return convert
 
 
-def convert_with_flex(folder, kind, output):
+def convert_with_flex(folder, kind, output, any_size=False):
     """A file that needs one of TensorFlow's own kernels."""
     spec = tf.TensorSpec((1, *SIZE, 3), tf.float32, "images")
     function = tf.function(lambda x: 2.0 * tf.math.atan(x), input_signature=[spec])
@@ -410,12 +412,30 @@ def test_float32_that_differs_is_refused(tiny_srn, tmp_path, here):
 
 
 def test_what_does_not_convert_is_a_row(tiny_srn, tmp_path, here):
-    def convert(folder, kind, output):
+    def convert(folder, kind, output, any_size=False):
         raise jobs.Failed("convert: RuntimeError: not yet supported for op: 'PRELU'.")
 
     here["convert"] = convert
     rows = export(tiny_srn.run, tmp_path / "out", ("int16x8",))
     assert "not yet supported for op: 'PRELU'" in refused(rows, tmp_path / "out")
+
+
+@pytest.mark.parametrize("any_size", [False, True])
+def test_noise_for_any_size_is_one_line_that_names_the_way_out(tmp_path, any_size):
+    """What samplers draw by: TFLite lacks its operations on bits."""
+    spec = tf.TensorSpec((1, None, None, 3), tf.float32, "images")
+    seed = tf.zeros((2,), tf.int32)
+    add = tf.function(lambda images: {"restored": images + noise.normal(ops.shape(images), seed)})
+    module = tf.Module()
+    module.add = add
+    signatures = {"serving_default": add.get_concrete_function(spec)}
+    tf.saved_model.save(module, str(tmp_path / "saved_model"), signatures)
+    with pytest.raises(UserError, match="^TFLite lacks .*Bitwise") as raised:
+        lite_convert.convert(str(tmp_path), "float32", str(tmp_path / "file"), any_size)
+    advised = str(raised.value).endswith("; files of a fixed --size HEIGHTxWIDTH may do without.")
+    assert advised == any_size
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 200
+    assert not (tmp_path / "file").exists()
 
 
 def test_scores_by_hand():

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
+import scipy.ndimage
 import tensorflow as tf
 from keras import ops
 
@@ -112,6 +114,88 @@ def test_a_file_of_another_network_changes_nothing():
             load_checkpoint(model, PARITY / f"srcnn_seed_{name}_small.pth")
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def matlab_arrays(kernels, filters):
+    """Random weights in the shapes of the authors' files."""
+    random, (n1, n2), taps = np.random.default_rng(5), filters, [side**2 for side in kernels]
+    shapes = {"weights_conv1": (taps[0], n1), "weights_conv2": (n1, taps[1], n2)}
+    shapes |= {"weights_conv3": (n2, taps[2])}
+    shapes |= {"biases_conv1": (n1, 1), "biases_conv2": (n2, 1), "biases_conv3": (1, 1)}
+    return {name: random.normal(0, 0.2, shape) for name, shape in shapes.items()}
+
+
+def authors_demo(arrays, image):
+    """What the authors' MATLAB does, in SciPy: kernels by columns, correlation, edges repeated."""
+
+    def layer(number, planes, given):
+        weights, sums = np.atleast_3d(arrays[f"weights_conv{number}"]), []
+        weights = weights.transpose(2, 0, 1) if number == 1 else weights  # (in, taps, out)
+        biases = arrays[f"biases_conv{number}"].ravel()
+        for k in range(given):
+            total = 0
+            for j, plane in enumerate(planes):
+                taps = weights[j, :, k]
+                side = round(len(taps) ** 0.5)
+                kernel = taps.reshape((side, side), order="F")
+                total = total + scipy.ndimage.correlate(plane, kernel, mode="nearest")
+            sums.append(total + biases[k])
+        return sums
+
+    filters = [arrays[f"biases_conv{number}"].size for number in (1, 2, 3)]
+    first = [np.maximum(plane, 0) for plane in layer(1, [image], filters[0])]
+    second = [np.maximum(plane, 0) for plane in layer(2, first, filters[1])]
+    return layer(3, second, 1)[0]
+
+
+@pytest.mark.parametrize("kernels", [(9, 1, 5), (5, 3, 3)])
+def test_the_authors_matlab_files(kernels, tmp_path):
+    arrays = matlab_arrays(kernels, (4, 3))
+    scipy.io.savemat(tmp_path / "x3.mat", arrays)
+    model = built(kernels=kernels, filters=(4, 3))
+    load_checkpoint(model, tmp_path / "x3.mat")
+    image = np.random.default_rng(6).random((13, 17))
+    (restored,) = model(image[None, ..., None].astype(np.float32))
+    expected = authors_demo(arrays, image)
+    np.testing.assert_allclose(restored[0, ..., 0], expected, rtol=0, atol=1e-5 * np.ptp(expected))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights_conv4": np.ones((2, 2))}, "holds weights_conv4, which has no place there"),
+        ({"biases_conv2": None}, "lacks biases_conv2"),
+        ({"weights_conv1": np.ones((25, 4))}, "SRCNN 9-1-5 of 1 channels.*weights_conv1 has shape"),
+        ({"weights_conv2": np.ones((4, 2, 3))}, "weights_conv2 has shape"),
+        ({"weights_conv1": np.array(["a"])}, "weights_conv1 is no array of numbers"),
+    ],
+)
+def test_another_matlab_file_changes_nothing(change, message, tmp_path):
+    arrays = matlab_arrays((9, 1, 5), (4, 3)) | change
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    scipy.io.savemat(tmp_path / "x3.mat", arrays)
+    model = built(kernels=(9, 1, 5), filters=(4, 3))
+    before = model.get_weights()
+    with pytest.raises(UserError, match=message):
+        load_checkpoint(model, tmp_path / "x3.mat")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        (b"no MATLAB", "no MATLAB file|cannot be read"),
+        (b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM", "version 7.3; save it in MATLAB"),
+    ],
+)
+def test_what_is_no_matlab_file(content, message, tmp_path):
+    path = tmp_path / "x3.mat"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        load_checkpoint(built(kernels=(9, 1, 5), filters=(4, 3)), path)
 
 
 def test_tiles_are_exact():

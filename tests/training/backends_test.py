@@ -225,3 +225,17 @@ def test_keras_callbacks_last_the_whole_training(done):
     assert said["stopped at"] == 4
     rates = [float(row["learning_rate"]) for row in rows(folder / "callbacks") if row["loss"]]
     np.testing.assert_allclose(rates, [1e-12, 1e-12, 5e-13, 2.5e-13], rtol=1e-5)
+
+
+def test_training_shows_no_lines_of_tensorflows(tmp_path):
+    """Where it is installed, Keras imports it whatever the backend, to seed it."""
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed")
+    words = ["--model=srcnn", "--steps=1", "--set=batch=2", "--set=network.filters=(2,2)"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *words, "--workdir", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -9,6 +9,7 @@ from tiny_training import toys as toys
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment, papers
+from restore_tf.training import run_log
 from restore_tf.training.backend_engine import BackendEngine
 from restore_tf.training.state import State
 
@@ -36,6 +37,31 @@ def test_both_networks_resume_exactly(tmp_path, whole):
     assert set(found) == set(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_the_critics_loss_is_a_column_of_metrics_csv(tmp_path):
+    run(tmp_path, recipe(), log_every=1)
+    rows = [row for row in run_log.read(tmp_path) if row["loss"]]
+    assert len(rows) == 6
+    shown = {}
+    for file in (tmp_path / "tensorboard").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                if value.tag == "critic":
+                    shown[event.step] = float(tf.make_ndarray(value.tensor))
+    found = {int(row["step"]): float(row["loss:critic"]) for row in rows}
+    assert found == pytest.approx(shown)
+
+
+def test_a_run_without_the_critics_column_goes_on(tmp_path):
+    """As older versions wrote them."""
+    assert stop_at(tmp_path, 3, recipe(), log_every=1).step == 3
+    path = tmp_path / run_log.METRICS
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    assert run(tmp_path, recipe(), log_every=1).finished
+    critic = [row["loss:critic"] != "" for row in run_log.read(tmp_path) if row["loss"]]
+    assert critic == [False, False, False, True, True, True]
 
 
 def test_two_replicas_and_micro_batches_equal_one_device(tmp_path):

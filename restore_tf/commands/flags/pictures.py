@@ -63,6 +63,7 @@ def run(
     values: flags.FlagValues,
     restore_all: Callable[[list[Job]], Iterable[tuple[Job, UserError | None]]],
     strip: bool = False,
+    disagreement: bool = False,
 ) -> int:
     """Has pictures restored and reports: what was done to standard output, what failed to the
     standard error.
@@ -73,6 +74,7 @@ def run(
       values: the flags that `define` made.
       restore_all: restores the pictures that are not there yet, yielding each with its error.
       strip: whether before/after strips are wanted.
+      disagreement: whether maps of where samples disagree are.
 
     Returns:
       The exit code: 0, `SOME_FAILED`, or `cli.USER_ERROR` where there was a single picture.
@@ -80,7 +82,7 @@ def run(
     Raises:
       UserError: as `restore_jobs.plan` and `restore_all`, or every output exists.
     """
-    naming = restore_jobs.Naming(values.output, values.suffix, values.format, strip)
+    naming = restore_jobs.Naming(values.output, values.suffix, values.format, strip, disagreement)
     jobs = restore_jobs.plan(found, positional, naming)
     failed = [(job, error) for job in jobs if (error := _in_the_way(job, values))]
     left = [job for job in jobs if job not in dict(failed)]
@@ -93,14 +95,21 @@ def run(
     return _report(jobs, failed, values.output)
 
 
-def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.FlagValues) -> None:
-    """Writes a restored picture, and its strip where one is wanted.
+def save(
+    job: Job,
+    picture: files.Picture,
+    pixels: np.ndarray,
+    values: flags.FlagValues,
+    disagreement: np.ndarray | None = None,
+) -> None:
+    """Writes a restored picture, and its strip and its map where they are wanted.
 
     Args:
       job: says where to; not to standard output.
       picture: the degraded one, whose metadata are kept.
       pixels: the restored ones.
       values: the flags that `define` made.
+      disagreement: the map, (height, width, 3) uint8, where `job` has a file for one.
 
     Raises:
       UserError: it exists and --overwrite was not given, or it cannot be written.
@@ -111,6 +120,8 @@ def save(job: Job, picture: files.Picture, pixels: np.ndarray, values: flags.Fla
     files.write_picture(job.output, files.restored(picture, pixels), values.jpeg_quality)
     if job.strip is not None:
         files.write_picture(job.strip, before_after(picture.pixels, pixels))
+    if job.disagreement is not None:
+        files.write_picture(job.disagreement, disagreement)
     for path in job.recorded:
         job.record.add(path)
 

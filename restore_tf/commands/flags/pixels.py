@@ -50,7 +50,8 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the function that turns a picture's pixels into restored ones.
 
     Pixels are (height, width, 3) or (height, width), uint8 or uint16, the same in and out. The
-    function's attribute `scale` says how many times as high and wide they come out.
+    function's attribute `scale` says how many times as high and wide they come out, `model` is the
+    network. Its second argument is a seed in place of --seed; tiles are not verified then.
     """
     from restore_tf.inference import restore as inference
 
@@ -59,25 +60,22 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
             _say_cost(link, values.tile)
     limit = None if values.memory is None else _bytes(values.memory)
     restore = functools.partial(
-        inference.restore,
-        model,
-        strength=values.strength,
-        ensemble=values.ensemble,
-        seed=values.seed,
+        inference.restore, model, strength=values.strength, ensemble=values.ensemble
     )
     tiled = functools.partial(restore, memory=limit, tile=values.tile, whole=values.whole)
 
-    def run(pixels):
+    def run(pixels, seed=None):
         with _Progress() as progress:
-            if not values.verify_tiles:
-                return tiled(pixels, progress=progress)
+            if seed is not None or not values.verify_tiles:
+                chosen = values.seed if seed is None else seed
+                return tiled(pixels, seed=chosen, progress=progress)
             exact = inference.to_float(pixels)
-            pieces = tiled(exact, progress=progress)
-            whole = restore(exact, whole=True)
+            pieces = tiled(exact, seed=values.seed, progress=progress)
+            whole = restore(exact, seed=values.seed, whole=True)
             _say_difference(pieces, whole)
             return inference.from_float(pieces, pixels.dtype)
 
-    run.scale = getattr(model, "output_scale", 1)
+    run.scale, run.model = getattr(model, "output_scale", 1), model
     return run
 
 

@@ -32,6 +32,7 @@ What goes wrong silently here, and how that is avoided:
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -141,16 +142,20 @@ def _saved_model(folder, eight_bit):
     return Path(folder) / ("saved_model_eight_bit" if eight_bit else "saved_model")
 
 
-def convert(folder: str, kind: str, output: str) -> dict[str, Any]:
+def convert(folder: str, kind: str, output: str, any_size: bool = False) -> dict[str, Any]:
     """Converts a SavedModel that `prepare` left in `folder`.
 
     Args:
       folder: as `prepare`'s.
       kind: one of `make.KINDS`.
       output: the file to write.
+      any_size: whether the network takes pictures of any size there.
 
     Returns:
       widened_ranges: how many ranges `ranges` widened.
+
+    Raises:
+      UserError: the network has operations that TFLite lacks.
     """
     import tensorflow as tf
 
@@ -161,7 +166,8 @@ def convert(folder: str, kind: str, output: str) -> dict[str, Any]:
     operations = in_16_bits if kind == "int16x8" else sets.TFLITE_BUILTINS
     converter.target_spec.supported_ops = [operations]
     if _is_eight_bit(kind):
-        content, widened = _in_eight_bits(converter.convert(), kind, read_crops(folder)[0])
+        floats = _converted(converter, any_size)
+        content, widened = _in_eight_bits(floats, kind, read_crops(folder)[0])
         Path(output).write_bytes(content)
         return {"widened_ranges": widened}
     if kind != "float32":
@@ -171,8 +177,21 @@ def convert(folder: str, kind: str, output: str) -> dict[str, Any]:
     if kind == "int16x8":
         crops, _, _ = read_crops(folder)
         converter.representative_dataset = lambda: _calibration(crops)
-    Path(output).write_bytes(converter.convert())
+    Path(output).write_bytes(_converted(converter, any_size))
     return {"widened_ranges": 0}
+
+
+def _converted(converter, any_size):
+    """The file. TensorFlow's own error of an operation that TFLite lacks fills a page."""
+    try:
+        return converter.convert()
+    except Exception as error:  # its class has no public name
+        lacking = re.search(r"\b(?:TF Select|Custom) ops: (\w+(?:, \w+)*)", str(error))
+        if lacking is None:
+            raise
+        # A sampler's noise is such a case: whole numbers in bits, a constant where the size is.
+        advice = " where the size is open; files of a fixed --size HEIGHTxWIDTH may do without"
+        raise UserError(f"TFLite lacks {lacking[1]}{advice * any_size}.") from None
 
 
 def _in_eight_bits(content, kind, crops):

@@ -198,6 +198,7 @@ class _Maker:
                 folder=str(self._scratch),
                 kind=kind,
                 output=str(path),
+                any_size=self._size is None,
             )
             row |= {"bytes": path.stat().st_size, "sha256": _sha256(path)}
             _write_json(path.with_suffix(".json"), self._metadata(row))

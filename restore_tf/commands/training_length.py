@@ -1,0 +1,36 @@
+"""How long a training takes, and what of its recipe has to shrink with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from restore_tf.experiments.experiment import Experiment
+from restore_tf.system.log import logger
+
+
+def with_steps(
+    experiment: Experiment, steps: int | None, recipe_steps: int, overrides: Sequence[str]
+) -> Experiment:
+    """Returns the experiment with `steps` in all, its warm-up shortened where it would not fit.
+
+    The recipe's warm-up then takes the same share of the steps as before; one that the user set
+    stays, and is an error later where it does not fit.
+
+    Args:
+      experiment: with `overrides`.
+      steps: in place of its own; None for these.
+      recipe_steps: of its recipe.
+      overrides: "field=value" texts of the user's.
+    """
+    named = {text.partition("=")[0].strip() for text in overrides}
+    experiment = dataclasses.replace(experiment, steps=steps or experiment.steps)
+    warmup, over = experiment.warmup_steps, experiment.schedule_steps or experiment.steps
+    if "warmup_steps" in named or warmup < over or experiment.steps >= recipe_steps:
+        return experiment
+    shorter = warmup * experiment.steps // recipe_steps
+    logger.info(
+        "warmup_steps: the recipe's %d of %d become %d of %d.",
+        warmup, recipe_steps, shorter, experiment.steps,
+    )  # fmt: skip
+    return dataclasses.replace(experiment, warmup_steps=shorter)
