@@ -71,7 +71,7 @@ _OPERATIONS = frozenset(
 
 
 class Storage(NamedTuple):
-    """A file's run of numbers: torch's name of their dtype (None: `numbers` counts bytes), a key."""
+    """A run of numbers in a file: torch's name of their dtype (None: bytes), a key, how many."""
 
     dtype: str | None
     key: str
