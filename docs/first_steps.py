@@ -95,7 +95,9 @@ cli.main(
 # On photos that no training saw. `evaluate` writes the same numbers as CSV, JSON and a page.
 
 # %%
-cli.main(["restore-tf", "evaluate", f"--workdir={FOLDER}/tuned", *noisy, f"--output={FOLDER}/after"])
+cli.main(
+    ["restore-tf", "evaluate", f"--workdir={FOLDER}/tuned", *noisy, f"--output={FOLDER}/after"]
+)
 
 # %% [markdown]
 # ## Export it

@@ -35,7 +35,7 @@ def test_every_page_is_in_the_site(site):
 def test_the_pages_fetch_nothing(site):
     fetching = re.compile(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="?(https?://[^"\s>]+)')
     for page in site.glob("**/*.html"):
-        found = [u for u in fetching.findall(page.read_text(encoding="utf-8"))]
+        found = fetching.findall(page.read_text(encoding="utf-8"))
         assert found == [], page
 
 

@@ -76,9 +76,9 @@ def lpips_layers(
     Raises:
       UserError: as `lpips`.
     """
-    pair = eight_bit_pair(sharp, restored)
-    check_window(pair[0], "lpips", pretrained.LPIPS_SIDE)
-    pair = np.stack([np.atleast_3d(picture) for picture in pair])
+    both = eight_bit_pair(sharp, restored)
+    check_window(both[0], "lpips", pretrained.LPIPS_SIDE)
+    pair = np.stack([np.atleast_3d(picture) for picture in both])
     how, linear = _NETS[net], pretrained.load(net).linear
     _, height, width, _ = pair.shape
     rows = max(1, (pixels or how.pixels) // width // _ROWS) * _ROWS

@@ -130,7 +130,8 @@ def evaluate(
     for index in tqdm(range(count), unit="image", disable=None):
         name = source.names[index]
         try:
-            result, shown = _score_pair(restore, name, *source.read(index), names)
+            degraded, sharp = source.read(index)
+            result, shown = _score_pair(restore, name, degraded, sharp, names)
         except UserError as error:
             logger.warning("%s: left out (%s)", name, error)
             left_out[name] = str(error)
@@ -183,7 +184,7 @@ def score(
       shave: pixels that those of `ENLARGED` cut at each border.
     """
     size = np.shape(sharp)[:2]
-    notes = {name: too_small(name, size) for name in names if too_small(name, size)}
+    notes = {name: why for name in names if (why := too_small(name, size))}
     measured = [name for name in names if name in MEASURES and name not in notes]
     values = {name: MEASURES[name](sharp, picture) for name in measured}
     values |= {n: ENLARGED[n](sharp, picture, shave) for n in names if n in ENLARGED}

@@ -23,7 +23,7 @@ def quick_training(
       crop: side of the crops, in pixels.
       changes: other fields of the `Experiment`.
     """
-    fields = {
+    fields: dict[str, Any] = {
         "dataset": "synthetic",
         "config": "defocus",
         "steps": 2000,

@@ -160,7 +160,8 @@ def checkpoint_step(workdir: str | os.PathLike, tensorflow: bool = True) -> int 
     try:
         if tensorflow:
             text = path.read_text(encoding="utf-8")
-            return int(re.search(r'^model_checkpoint_path: ".*-(\d+)"$', text, re.MULTILINE)[1])
+            named = re.search(r'^model_checkpoint_path: ".*-(\d+)"$', text, re.MULTILINE)
+            return int(named[1]) if named else None
         with np.load(path, allow_pickle=False) as arrays:
             return int(arrays["progress/step"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
@@ -234,7 +235,7 @@ def abandon(workdir: str | os.PathLike) -> bool:
 
 def environment() -> dict[str, Any]:
     """Versions, commit and processor, to be kept beside results."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

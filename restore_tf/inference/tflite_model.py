@@ -91,7 +91,8 @@ class LiteModel:
         # What a tile misses is beyond its border, so more overlap is better and slower: 256x256
         # tiles of SRN come within 47, 50, 51.6, 52.2 dB of a whole GoPro frame with a sixteenth,
         # an eighth, a quarter, three eighths, in 18, 24, 28, 32 tiles.
-        return tuple(side // 4 for side in self.size)
+        height, width = self.size or (0, 0)
+        return height // 4, width // 4
 
     def tiler(self) -> None:
         """Nothing is known of how far the network in a file sees."""

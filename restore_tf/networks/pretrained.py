@@ -64,7 +64,7 @@ def load(net: str) -> Pretrained:
     arrays = array_pickle.read(path)
     _, name = _FILES[net]
     channels, first = _CHANNELS[net], _FIRST_KERNELS.get(net, ())
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for number, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
         side = first[number] if number < len(first) else 3
         shapes[f"{name}/Conv_{number}/kernel"] = (side, side, before, after)

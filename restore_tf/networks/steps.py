@@ -102,4 +102,5 @@ def step_network(link: str, channels: int = 3, colour: str = "rgb") -> Restorer:
             f"{link}: expected {_UNSHARP}; the Gaussian's sigma from 0.1 to 50 pixels, an amount "
             "up to 5 (1.5 is 150 percent), a threshold from 0 to 255 levels."
         )
-    return Unsharp(*numbers, channels=channels, colour=colour)
+    sigma, amount, threshold = numbers
+    return Unsharp(sigma, amount, threshold, channels=channels, colour=colour)

@@ -32,7 +32,7 @@ def upright(block: bytes, width: int, height: int, turned: bool = False) -> byte
       struct.error, ValueError: the block is damaged.
     """
     exif, order, first = _open(block)
-    sizes = {
+    sizes: dict[int, int] = {
         ExifTags.Base.ImageWidth: width,
         ExifTags.Base.ImageLength: height,
         ExifTags.Base.ExifImageWidth: width,

@@ -107,7 +107,9 @@ def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
     height, width = pixels.shape[:2]
     size = (scale * width, scale * height)
     planes = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.BICUBIC))
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BICUBIC)
+        )
         for plane in np.moveaxis(pixels.astype(np.float32), -1, 0)
     ]
     return np.stack(planes, axis=-1)

@@ -36,7 +36,8 @@ def walk(
     skipped = set(seen)
     listed: dict[Path, list[Path]] = {}
     # Real folders come before links, so that a folder is known by its own name.
-    pending, links = [top], []
+    pending: list[Path] = [top]
+    links: list[Path] = []
     while pending or links:
         place = pending.pop(0) if pending else links.pop(0)
         real = os.path.realpath(place)

@@ -37,7 +37,9 @@ def check(program: bytes, operations: Collection[str], writer: str) -> None:
       Refused: an operation, a memo index or a dict's key that such a writer does not write.
       ValueError, LookupError: damaged.
     """
-    stack, marks, memo = [], [], []
+    stack: list = []
+    marks: list[int] = []
+    memo: list = []
     for operation, argument, _ in pickletools.genops(program):
         name = operation.name
         if name not in operations:
@@ -56,7 +58,7 @@ def check(program: bytes, operations: Collection[str], writer: str) -> None:
             ):
                 raise Refused("its pickle has a dict whose keys are no str or number")
             get = name in ("BINGET", "LONG_BINGET")
-            stack += [memo[argument]] if get else operation.stack_after
+            stack += [memo[int(argument or 0)]] if get else operation.stack_after
 
 
 def _pop(stack, marks, before):

@@ -15,6 +15,7 @@ from restore_tf.experiments import experiment as experiments
 from restore_tf.networks.dtype_policy import computing_in
 from restore_tf.training.options import Options
 from restore_tf.training.phases import Phase, phases
+from restore_tf.training.state import State
 from restore_tf.weights.load import load_initial, load_model
 
 
@@ -49,7 +50,8 @@ class Engine:
 
     def __init__(self, experiment, options: Options):
         self.experiment, self.options = experiment, options
-        self.state, self.checkpoints = None, None
+        self.state: State = None  # type: ignore[assignment]  # made by `start`
+        self.checkpoints = None
 
     def check(self) -> None:
         """Raises a UserError where batches do not divide by devices and micro-batches."""

@@ -60,7 +60,7 @@ class ClippedAdam(ScheduledAdam):
     def __init__(self, schedule, lowest: float, limits=(), momentum=None, **kwargs):
         super().__init__(schedule, lowest, **kwargs)
         self._limits, self._momentum = limits, momentum
-        self.averages = []
+        self.averages: list = []
 
     def build(self, variables):
         """Makes the variables of Adam and of the average, which starts at the weights."""

@@ -96,10 +96,10 @@ def _network(link, number) -> Restorer:
 
 def names(links: Sequence[str | Mapping[str, Any]]) -> list[str]:
     """Returns what tables call the links: the model of a run, the text of a step."""
-    found = []
+    found: list[str] = []
     for link in links:
         if _is_step(link):
-            found.append(link)
+            found.append(str(link))
         elif isinstance(link, str):
             found.append(experiments.read(published.resolve(link))[0].model)
         else:

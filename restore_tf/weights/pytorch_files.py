@@ -232,10 +232,10 @@ class _Archive:
             self._storages[storage.key] = self.read(f"data/{storage.key}", self._max_bytes)
         numbers = self._storages[storage.key]
         width = DTYPES[storage.dtype].itemsize if storage.dtype else 1
-        if len(numbers) != storage.count * width:
+        if len(numbers) != storage.numbers * width:
             raise UserError(
                 f"{self._path}: storage {shown(storage.key)} has {len(numbers)} bytes, expected "
-                f"{storage.count} x {width}; download it again."
+                f"{storage.numbers} x {width}; download it again."
             )
         return numbers
 

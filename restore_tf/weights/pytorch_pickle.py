@@ -71,11 +71,11 @@ _OPERATIONS = frozenset(
 
 
 class Storage(NamedTuple):
-    """A file's run of numbers: torch's name of their dtype (None: `count` counts bytes), a key."""
+    """A run of numbers in a file: torch's name of their dtype (None: bytes), a key, how many."""
 
     dtype: str | None
     key: str
-    count: int
+    numbers: int
 
 
 class Tensor(NamedTuple):
