@@ -64,7 +64,7 @@ def test_papers_import_nothing_above_them():
     for paper in ("srn_tf", "mprnet_tf", "maxim_tf", "deblurgan_tf"):
         source = (ROOT / paper / "model.py").read_text()
         lines = [line for line in source.splitlines() if line.startswith(("import", "from"))]
-        allowed = ("keras", "math", "__future__", "restore_tf.networks", paper)
+        allowed = (*sys.stdlib_module_names, "keras", "restore_tf.networks", paper)
         names = [line.split()[1] for line in lines]
         assert [n for n in names if not any(f"{n}.".startswith(f"{a}.") for a in allowed)] == []
 
