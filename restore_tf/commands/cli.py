@@ -18,7 +18,7 @@ from restore_tf.system import log, outputs, signals
 from restore_tf.system.version import version
 
 VERBS = (
-    "train sweep evaluate restore export convert weights chain average samples serve client stream "
+    "train sweep compare evaluate restore export convert weights chain average samples serve client stream "
     "doctor"
 ).split()
 USER_ERROR = 2
