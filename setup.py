@@ -97,6 +97,7 @@ setup(
             "dncnn = baselines_tf.dncnn",
             "unet = baselines_tf.unet",
             "edsr = baselines_tf.edsr",
+            "plain = baselines_tf.plain",
             "deblurgan = deblurgan_tf.recipes",
             "diffusion = diffusion_tf.recipes",
         ],

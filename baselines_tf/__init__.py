@@ -1,12 +1,18 @@
-"""Small networks to compare with: SRCNN, DnCNN, U-Net and EDSR, a file each.
+"""Small networks to compare with: SRCNN, DnCNN, U-Net, EDSR and plain convolutions, a file each.
 
 `from baselines_tf import DnCNN` imports Keras, this package alone does not.
 """
 
 import importlib
 
-_MODULES = {"SRCNN": "srcnn", "DnCNN": "dncnn", "UNet": "unet", "EDSR": "edsr"}
-__all__ = ["SRCNN", "DnCNN", "EDSR", "UNet"]
+_MODULES = {
+    "SRCNN": "srcnn",
+    "DnCNN": "dncnn",
+    "UNet": "unet",
+    "EDSR": "edsr",
+    "Plain": "plain",
+}
+__all__ = ["SRCNN", "DnCNN", "EDSR", "Plain", "UNet"]
 
 
 def __getattr__(name):

@@ -74,10 +74,9 @@ def test_papers_networks_by_name():
     assert python(f"{code}; print(SRN.__name__, MPRNet.__name__, MAXIM.__name__)") == (
         "SRN MPRNet MAXIM\n"
     )
-    code = "from baselines_tf import EDSR, SRCNN, DnCNN, UNet"
-    assert python(
-        f"{code}; print(SRCNN.__name__, DnCNN.__name__, UNet.__name__, EDSR.__name__)"
-    ) == ("SRCNN DnCNN UNet EDSR\n")
+    code = "from baselines_tf import EDSR, SRCNN, DnCNN, Plain, UNet"
+    names = "SRCNN.__name__, DnCNN.__name__, UNet.__name__, EDSR.__name__, Plain.__name__"
+    assert python(f"{code}; print({names})") == "SRCNN DnCNN UNet EDSR Plain\n"
 
 
 def test_public_api():

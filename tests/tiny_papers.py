@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from baselines_tf import dncnn, edsr, srcnn, unet
+from baselines_tf import dncnn, edsr, plain, srcnn, unet
 from deblurgan_tf import recipes as deblurgan
 from diffusion_tf import recipes as diffusion
 from maxim_tf import recipes as maxim
@@ -37,6 +37,7 @@ TINY = {
     "dncnn": {"depth": 4, "width": 4, "bias": "ends", "residual": True},
     "unet": {"width": 2, "global_skip": False},
     "edsr": {"features": 4, "blocks": 1, "residual_scale": 1.0},
+    "plain": {"filters": (4, 4), "global_skip": False},
     "deblurgan": {"stem": 4, "channels": (4, 4, 4, 4, 4, 4), "pyramid": 4, "heads": 4},
     "deblurgan_resnet": {"width": 4, "blocks": 1, "dropout": 0.5},
     "deblurgan_seed": {"width": 4, "blocks": 2},
@@ -54,6 +55,7 @@ PAPERS = {
     "dncnn": dncnn,
     "unet": unet,
     "edsr": edsr,
+    "plain": plain,
     "deblurgan": deblurgan,
     "diffusion": diffusion,
 }
