@@ -292,17 +292,17 @@ def test_one_that_fails_does_not_stop_the_others(data, tmp_path, with_toys, capf
     requests.claim(output / "claimed", request(*given))
     (output / "claimed" / requests.FILE_NAME).rename(output / requests.FILE_NAME)
     (output / "claimed").rmdir()
-    # A file where its run directory would be.
-    (output / "runs" / f"onlyluma@{block}").write_text("in the way")
+    # A record of its run that nobody can read.
+    damaged = output / "runs" / f"onlyluma@{block}"
+    damaged.mkdir()
+    (damaged / experiments.FILE_NAME).write_text("{")
     assert run(*given) == compare.SOME_MISSING
     rows = {row.name: row for row in comparison_of(output).rows}
-    assert "in the way" in rows[f"onlyluma@{block}"].missing or "Not a directory" in (
-        rows[f"onlyluma@{block}"].missing
-    )
+    assert "damaged or written by another version" in rows[f"onlyluma@{block}"].missing
     assert rows[f"adversary@{block}"].missing is None
     assert "missing (" in capfd.readouterr().err
     # Put right, the same command does what is left.
-    (output / "runs" / f"onlyluma@{block}").unlink()
+    shutil.rmtree(damaged)
     assert run(*given) == 0
     assert not any(row.missing for row in comparison_of(output).rows)
 

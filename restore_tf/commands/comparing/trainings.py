@@ -127,8 +127,8 @@ class Trainer:
                 failed = f"{before}, which it follows, was not trained"
                 outcomes[entry.name] = Outcome(failed=failed)
                 continue
-            outcome = self._outcome(entry, f"{number} of {len(entries)}", runs.get(before))
-            outcomes[entry.name] = outcome
+            place = f"{number} of {len(entries)}{_left(outcomes, len(entries) - number + 1)}"
+            outcomes[entry.name] = self._outcome(entry, place, runs.get(before))
         return outcomes
 
     def _outcome(self, entry, place, before):
@@ -240,6 +240,14 @@ def describe(outcome: Outcome, batch: int, crop: int) -> str:
     return f"{outcome.steps:,} steps{each} of {batch} x {crop} x {crop}, {minutes:.1f} minutes" + (
         " in all" if outcome.networks > 1 else ""
     )
+
+
+def _left(outcomes, count):
+    """How long `count` more trainings will take, by those that were."""
+    seconds = [outcome.seconds for outcome in outcomes.values() if outcome.seconds]
+    if not seconds:
+        return ""
+    return f" (about {count * statistics.fmean(seconds) / 60:.0f} minutes left)"
 
 
 def _step(run):
