@@ -74,6 +74,7 @@ setup(
         "restore_tf": ["py.typed"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
+        "restore_tf.evaluation.comparison.page": ["templates/*"],
     },
     install_requires=CORE,
     extras_require={
