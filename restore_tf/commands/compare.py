@@ -22,8 +22,8 @@ Trains what has no run yet, each for the same number of pixels, and evaluates:
 Evaluates runs, published weights and chains alone:
   restore-tf compare RUN RUN maxim_deblurring_stage1 --chains pairs --output COMPARISON
 Interrupted, the same command goes on. Without networks, a comparison that is there is written
-anew, its blind grid or the tally of votes added:
-  restore-tf compare --output COMPARISON --votes VOTES.csv"""
+anew, a page to vote on without names or the tally of votes added:
+  restore-tf compare --output COMPARISON --votes VOTES.json"""
 
 SOME_MISSING = 1  # exit code: a row has no scores
 
@@ -59,8 +59,14 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_list(
         "cost_sizes", ["512x512", "1280x720"], "WIDTHxHEIGHT that are timed", flag_values=values
     )
-    switch("blind", False, "also a grid without names, shuffled, and its key, for votes")
-    flags.DEFINE_string("votes", None, "file with votes on the blind grid: adds the tally", values)
+    number("grid_crop", 192, "side of the crops that the page and the grid show, in pixels")
+    flags.DEFINE_integer(
+        "grid_scale", 1, "repeat each pixel of the grid so often", 1, 3, flag_values=values
+    )
+    switch("blind", False, "also a page to vote on, without names and shuffled, and its key")
+    flags.DEFINE_string(
+        "votes", None, "file that the page to vote on saved: adds the tally", values
+    )
     flags.DEFINE_string(
         "output", None, "the comparison's folder", short_name="o", flag_values=values
     )
@@ -136,18 +142,23 @@ def _again(output, values):
 
 
 def _write(comparison, values):
-    from restore_tf.evaluation.comparison import report
+    from restore_tf.evaluation.comparison import blind, report
 
-    report.write(comparison)
+    shown = {"crop": values.grid_crop, "seed": values.seed}
     if values.blind:
-        report.write_blind(comparison, values.seed)
+        blind.write_blind(comparison, **shown)
+    votes = values.votes and blind.tally(comparison, values.votes)
+    report.write(comparison, scale=values.grid_scale, tally=votes, **shown)
     print(report.format_table(comparison))
-    if values.votes is not None:
-        print(report.tally(comparison, values.votes))
+    for win in votes.wins if votes else ():
+        share = f"{win.share:.0%} [{win.low:.0%}, {win.high:.0%}]"
+        print(f"Votes for {win.row}: {win.votes} of {win.shown}, {share}")
     missing = [row for row in comparison.rows if row.missing]
     for row in missing:
         logger.warning("%s: missing (%s)", row.name, row.missing)
-    print(f"Pictures and every score: {comparison.folder / 'index.html'}", flush=True)
+    if values.blind:
+        print(f"To vote without names: {comparison.folder / blind.PAGE}")
+    print(f"Pictures and every score: {comparison.folder / report.PAGE}", flush=True)
     return SOME_MISSING if missing else 0
 
 

@@ -38,7 +38,8 @@ class Entry:
     """A network or a chain of some.
 
     Attributes:
-      name, label, kind, trained_on: see `evaluation.comparison.results.Row`.
+      name, label, kind, trained_on: see `evaluation.comparison.results.Row`; networks of one model
+        that were trained on different sets share a label.
       run: its run directory or published name; "" for chains.
       training: how it gets there; None where it was given.
       links: of a chain, the names of its entries.
@@ -94,10 +95,9 @@ def _trainings(model, recipe, request, output):
         choices[ALL] = tuple(datasets)
     for trained_on, chosen in choices.items():
         name = f"{title}@{trained_on}"
-        what = ALL if trained_on == ALL else chosen[0].config
         yield Entry(
             name,
-            f"{title}, {what}" if len(choices) > 1 else title,
+            title,
             "run",
             trained_on,
             str(output / RUNS / name),

@@ -243,7 +243,7 @@ def _provenance(request, argv):
     for name, value in experiments.environment().items():
         entry = {key: str(each) for key, each in value.items()} if isinstance(value, dict) else None
         found[name] = entry or str(value)
-    found["processor"] = _processor()
+    found["hardware"] = f"{_processor()}, {found.pop('machine')}"
     return found
 
 
