@@ -55,16 +55,15 @@ def check_run(request: Request, name: str, experiment, run, scale: int) -> None:
       scale: see `open_blocks`.
     """
     for pairs in _trained_on(experiment, run):
-        _check(request, pairs, scale, f"{name} was trained on")
+        folders = {flag: getattr(run, flag) for flag in ("degraded_dir", "sharp_dir")}
+        two = folders if pairs.dataset == "folder" and pairs.data_dir is None else {}
+        _check(request, pairs, scale, f"{name} was trained on", **two)
 
 
 def _trained_on(experiment, run) -> Iterable[Pairs]:
     from restore_tf.datasets import mixture
 
     if not mixture.is_mixture(experiment.dataset):
-        if experiment.dataset == "folder" and run.data_dir is None:
-            logger.warning("two folders that a run was trained on are not compared by content.")
-            return
         yield Pairs(experiment.dataset, experiment.config, "train", run.data_dir)
         return
     parts = mixture.parse(experiment.dataset)
@@ -73,7 +72,7 @@ def _trained_on(experiment, run) -> Iterable[Pairs]:
         yield Pairs(part.dataset, part.config, "train", roots.get(part.label))
 
 
-def _check(request, trained, scale, words):
+def _check(request, trained, scale, words, **folders):
     for tested in request.blocks:
         if tested.split == "train" and tested.dataset == trained.dataset != "folder":
             raise UserError(
@@ -86,7 +85,7 @@ def _check(request, trained, scale, words):
     if not others:
         return
     try:
-        training = _open(trained, "train", scale)
+        training = _open(trained, "train", scale, **folders)
     except UserError as error:
         logger.warning("%s %s, whose pictures are not here: %s", words, trained.label, error)
         return
@@ -130,9 +129,8 @@ def _files(source):
     return [pair.sharp for pair in getattr(source, "pairs", ())]
 
 
-def _open(pairs, split, scale):
+def _open(pairs, split, scale, **folders):
     from restore_tf.datasets import sources
 
-    return sources.open_source(
-        pairs.dataset, pairs.config, split, data_dir=pairs.data_dir, output_scale=scale
-    )
+    where = {"data_dir": pairs.data_dir, **folders}
+    return sources.open_source(pairs.dataset, pairs.config, split, **where, output_scale=scale)
