@@ -56,18 +56,20 @@ def count(run: str) -> dict[str, Any]:
     }
 
 
-def measure(run: str, size: Sequence[int], runs: int = 5) -> dict[str, float]:
+def measure(run: str, size: Sequence[int], runs: int = 5, counted: bool = False) -> dict[str, Any]:
     """Restores a picture as `restore_tf.restore` does: float32, one at a time, result read back.
 
     Args:
       run: a run directory or a published name.
       size: (height, width) of the picture, in pixels.
       runs: how many are timed, after `WARM_UP`.
+      counted: whether `count` is asked, too, once all is measured.
 
     Returns:
       seconds_per_megapixel: the median, per 1e6 pixels of the picture.
       peak_bytes: the most memory beyond what the process held once the network was loaded; None
         where the system does not say.
+      count: what `count` returns; None where it was not asked.
     """
     from restore_tf.system.quiet import import_tensorflow
 
@@ -88,6 +90,7 @@ def measure(run: str, size: Sequence[int], runs: int = 5) -> dict[str, float]:
     return {
         "seconds_per_megapixel": statistics.median(times[WARM_UP:]) / math.prod(size) * 1e6,
         "peak_bytes": None if peak is None or held is None else max(0, peak - held),
+        "count": count(run) if counted else None,
     }
 
 

@@ -62,7 +62,7 @@ def measure(
     keys = {link: _key(run) for link, run in runs.items()}
     found: dict[str, Cost] = {}
     todo = {keys[link]: run for link, run in runs.items()}
-    with tqdm(total=len(todo) * (1 + len(sizes)), unit="cost", disable=None) as bar:
+    with tqdm(total=len(todo) * len(sizes), unit="cost", disable=None) as bar:
         for key, run in todo.items():
             found[key] = _one(folder / FOLDER / f"{key}.json", run, sizes, bar)
     return {name: _sum(each, {link: found[keys[link]] for link in each})
@@ -82,17 +82,19 @@ def _one(path, run, sizes, bar):
     known: dict[str, Any] = {}
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-    jobs = {"count": {}} | {f"{width}x{height}": {"size": [height, width]}
-                            for height, width in sizes}  # fmt: skip
-    for job, arguments in jobs.items():
+    jobs = {f"{width}x{height}": [height, width] for height, width in sizes}
+    for job, size in jobs.items():
         if job not in known:
-            answer = _probe("count" if job == "count" else "measure", run, arguments)
+            answer = _probe("measure", run, size=size, counted="count" not in known)
             if answer is not None:
-                known[job] = answer
+                known |= {"count": answer.pop("count") or known["count"], job: answer}
                 _save(path, known)
         bar.update()
+    if "count" not in known and not sizes:
+        known["count"] = _probe("count", run) or {}
+        _save(path, known)
     counted = known.get("count", {})
-    timed = {job: known[job] for job in jobs if job in known and job != "count"}
+    timed = {job: known[job] for job in jobs if job in known}
     return Cost(
         **counted,
         seconds_per_megapixel={job: one["seconds_per_megapixel"] for job, one in timed.items()},
@@ -101,7 +103,7 @@ def _one(path, run, sizes, bar):
     )  # fmt: skip
 
 
-def _probe(function, run, arguments):
+def _probe(function, run, **arguments):
     from restore_tf.export import jobs
 
     with tempfile.TemporaryDirectory() as scratch:
