@@ -65,7 +65,7 @@ def measure(
     with tqdm(total=len(todo) * len(sizes), unit="cost", disable=None) as bar:
         for key, run in todo.items():
             found[key] = _one(folder / FOLDER / f"{key}.json", run, sizes, bar)
-    return {name: _sum(each, {link: found[keys[link]] for link in each})
+    return {name: together(each, {link: found[keys[link]] for link in each})
             for name, each in links.items()}  # fmt: skip
 
 
@@ -114,8 +114,13 @@ def _probe(function, run, **arguments):
             return None
 
 
-def _sum(links, costs):
-    """Of a chain: what its networks cost together, weights that are used twice counted once."""
+def together(links: Sequence[str], costs: Mapping[str, Cost]) -> Cost:
+    """Returns what the networks of a chain cost, weights that are used twice counted once.
+
+    Args:
+      links: names of the networks, in order.
+      costs: {name: cost} of each of them.
+    """
     each = [costs[link] for link in links]
     if len(each) == 1:
         return each[0]

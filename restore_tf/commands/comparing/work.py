@@ -73,18 +73,12 @@ def run(
     found = ()
     if curves and scale == 1:
         shown = [entries[name] for name in names if _in_curves(entries[name], entries)]
-        trained = blocks[: len(request.datasets)] if request.datasets else blocks
+        trained = blocks[: len(request.datasets)]
         found = Curves(scorer, trained, networks, scores).all(shown)
-    rows = [Row(name, name, "baseline") for name in baselines(scale)]
-    rows += [
-        _row(entry, outcomes.get(entry.name), measured.get(entry.name, Cost()), missing)
-        for entry in entries.values()
-        if entry.shown
-    ]
     comparison = Comparison(
         title=_title(entries),
         blocks=[each.block for each in blocks],
-        rows=rows,
+        rows=_rows(entries, outcomes, measured, missing, scale),
         metrics=request.metrics,
         scores=scores,
         budget=_budget(request),
@@ -96,6 +90,15 @@ def run(
     )
     check_complete(comparison)
     return comparison, False
+
+
+def _rows(entries, outcomes, measured, missing, scale):
+    rows = [Row(name, name, "baseline") for name in baselines(scale)]
+    return rows + [
+        _row(entry, outcomes.get(name), measured.get(name, Cost()), missing)
+        for name, entry in entries.items()
+        if entry.shown
+    ]
 
 
 def _check(request, entries) -> int:
