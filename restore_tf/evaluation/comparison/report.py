@@ -100,9 +100,8 @@ def _block(comparison, found: BlockStatistics) -> list[str]:
         if line.row.missing is not None:
             scores.append([label, f"missing: {line.row.missing}"])
             continue
-        scores.append(
-            [label + _trained(line.row), *(_cell(cell, found.pictures) for cell in line.cells)]
-        )
+        label += f" @ {line.row.trained_on}" if line.row.trained_on else ""
+        scores.append([label, *(_cell(cell, found.pictures) for cell in line.cells)])
         cells = line.cells[: len(comparison.metrics)]
         if any(len(cell.more) > 1 for cell in cells):
             gains.append([label, *(_gain(cell) for cell in cells)])

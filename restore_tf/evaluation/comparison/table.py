@@ -76,8 +76,8 @@ def table(comparison: Comparison, found: BlockStatistics) -> tuple[list[Head], l
         Head("parameters (trained)", False),
         Head("GMACs/MP", False),
         Head("passes", False),
-        *(Head(f"s/MP at {size}", False) for size in sizes),
-        *(Head(f"peak memory at {size}", False) for size in sizes),
+        *(Head(f"s/MP, {size}", False) for size in sizes),
+        *(Head(f"memory, {size}", False) for size in sizes),
     ]
     lines = [
         Line(
