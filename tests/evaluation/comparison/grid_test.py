@@ -83,11 +83,11 @@ def test_scores_are_those_of_the_crop(tmp_path):
 @pytest.mark.parametrize("scale", [1, 3])
 def test_pixels_are_repeated(tmp_path, scale):
     found = with_pictures(tmp_path, 1, ("psnr",), ["unet@all"])
-    choice = grid.cut(found, "synthetic_motion", "photo/00", ["a rule"], crop=100)
+    choice = grid.cut(found, "synthetic_motion", "photo/00", ["a rule"], crop=80)
     sheet = grid.draw(found, [choice], scale)
     for row in (INPUT, "unet@all", SHARP):
         shown = choice.crops[row].repeat(scale, 0).repeat(scale, 1)
-        side = 100 * scale
+        side = 80 * scale
         # The crop's place in the sheet: where its first row of pixels stands.
         places = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], side, axis=1)
         tops, lefts = np.nonzero((places == shown[0, :, 0]).all(-1))
