@@ -106,20 +106,23 @@ STAND_INS = {
 }
 
 
-def photographs(count):
-    """{name: (height, width, 3) uint8} of scikit-image's photographs, 160 x 224 pixels each."""
+def photographs(count, size=(96, 128)):
+    """{name: (height, width, 3) uint8} of parts of scikit-image's photographs."""
     sources = [data.astronaut(), data.cat(), data.coffee(), data.rocket()]
     crops = {}
     for index in range(count):
         source = sources[index % len(sources)]
-        top, left = (37 * index) % (source.shape[0] - 160), (61 * index) % (source.shape[1] - 224)
-        crops[f"photo/{index:02d}"] = source[top : top + 160, left : left + 224]
+        top = (40 + 37 * index) % (source.shape[0] - size[0])
+        left = (90 + 61 * index) % (source.shape[1] - size[1])
+        crops[f"photo/{index:02d}"] = source[top : top + size[0], left : left + size[1]]
     return crops
 
 
-def with_pictures(folder, count=3, metrics=("psnr", "ssim_matlab", "gmsd"), rows=None):
+def with_pictures(
+    folder, count=3, metrics=("psnr", "ssim_matlab", "gmsd"), rows=None, size=(96, 128)
+):
     """A comparison whose pictures lie in `folder`, scored as they are."""
-    sharp = photographs(count)
+    sharp = photographs(count, size)
     rows = STAND_INS if rows is None else {row: STAND_INS[row] for row in rows}
     pictures = tuple(Picture(name, None, pixels.shape[:2]) for name, pixels in sharp.items())
     blocks = tuple(Block(name, "synthetic", name[10:], "test", pictures) for name in BLURS)

@@ -46,12 +46,13 @@ def write_blind(
     random = np.random.default_rng(seed)
     asked, pictures = [], []
     for choice in choices:
-        rows = [row for row in choice.crops if row != SHARP]
+        rows = [row for row in grid.shown(comparison, choice) if row != SHARP]
         rows = [rows[index] for index in random.permutation(len(rows))]
         letters = [_letter(index) for index in range(len(rows))]
         columns = dict(zip(letters, rows, strict=True))
         asked.append({"block": choice.block, "picture": choice.picture, "columns": columns})
-        pictures.append([(letter, choice.crops[row]) for letter, row in columns.items()])
+        size = choice.crops[SHARP].shape[:2]
+        pictures.append([(letter, choice.pngs[row], size) for letter, row in columns.items()])
     key = {"seed": seed, "questions": asked}
     key = {"id": _digest(key), **key}
     with outputs.staged(comparison.folder, (PAGE, KEY)) as folder:

@@ -13,8 +13,6 @@ from restore_tf.evaluation.comparison.results import INPUT, SHARP, Comparison
 from restore_tf.evaluation.comparison.statistics import BlockStatistics
 from restore_tf.evaluation.comparison.table import label_of, score_text
 from restore_tf.evaluation.metric_names import format_number
-from restore_tf.pictures.decoding import Picture
-from restore_tf.pictures.files import encode
 
 LIMIT = 8_000_000  # bytes of crops within the page
 DISAGREEMENTS = 12  # at most so many beside the grid's pictures
@@ -96,18 +94,17 @@ def _entry(comparison, found, choice):
         Column(
             row,
             column_label(comparison, row),
-            encode(Picture(pixels), ".png"),
+            choice.pngs[row],
             [score_text(value, metric) for metric, value in choice.scores.get(row, {}).items()],
             _address(comparison, choice, row),
         )
-        for row, pixels in choice.crops.items()
+        for row in choice.crops
     ]
     if winners is None:
-        made = [row for row in choice.crops if row not in (INPUT, SHARP)]
-        return Entry(choice, "", columns, INPUT, made[0] if made else SHARP)
-    caption = _caption(comparison, found, choice, winners)
-    left, right = (row if row in choice.crops else INPUT for row in winners)
-    return Entry(choice, caption, columns, left, right if right != left else SHARP)
+        made = grid.networks(comparison, found)
+        first = INPUT if INPUT in choice.crops else SHARP
+        return Entry(choice, "", columns, first, made[0] if made else SHARP)
+    return Entry(choice, _caption(comparison, found, choice, winners), columns, *winners)
 
 
 def _caption(comparison, found, choice, winners):

@@ -19,7 +19,8 @@ from restore_tf.evaluation import score
 from restore_tf.evaluation.comparison.results import INPUT, SHARP, Comparison
 from restore_tf.evaluation.comparison.statistics import BlockStatistics, opposed, sign
 from restore_tf.evaluation.comparison.table import label_of, score_text
-from restore_tf.pictures.files import read_rgb
+from restore_tf.pictures.decoding import Picture
+from restore_tf.pictures.files import encode, read_rgb
 from restore_tf.pictures.planes import enlarged_to
 
 CROP = 192  # pixels
@@ -37,7 +38,7 @@ class Choice:
       block, picture: names.
       reasons: the rules that chose it.
       corner: (top, left) of the crop in the picture.
-      crops: {row: (height, width, 3) uint8}: the input, the networks in the table's order, sharp.
+      crops: {row: (height, width, 3) uint8}: all that are scored, in the table's order, and sharp.
       scores: {row: {metric: value}} of the crops.
     """
 
@@ -47,6 +48,11 @@ class Choice:
     corner: tuple[int, int]
     crops: Mapping[str, np.ndarray]
     scores: Mapping[str, Mapping[str, float]]
+
+    @functools.cached_property
+    def pngs(self) -> dict[str, bytes]:
+        """{row: its crop as a PNG file}."""
+        return {row: encode(Picture(pixels), ".png") for row, pixels in self.crops.items()}
 
 
 def select(
@@ -103,9 +109,22 @@ def rules(comparison: Comparison, found: BlockStatistics, seed: int = 0) -> dict
         first, second = (score_name(metric) for metric in found.opposed)
         picture = found.disagreements[0].picture
         add(names.index(picture), f"largest disagreement of {first} and {second}")
+    worst: dict[int, list[str]] = {}
     for row, values in zip(made, table, strict=True):
-        add(largest(-sign(metric) * values), f"the worst of {label_of(comparison, row)}")
+        worst.setdefault(largest(-sign(metric) * values), []).append(label_of(comparison, row))
+    for index, labels in worst.items():
+        every = 1 < len(labels) == len(made)
+        add(index, f"the worst of {'every model' if every else ' and of '.join(labels)}")
     return chosen
+
+
+def shown(comparison: Comparison, choice: Choice) -> list[str]:
+    """Returns the rows that the grid shows: the input, the networks, sharp."""
+    return [
+        row
+        for row in choice.crops
+        if row in (INPUT, SHARP) or comparison.row(row).kind != "baseline"
+    ]
 
 
 def cut(
@@ -113,8 +132,7 @@ def cut(
 ) -> Choice:
     """Returns the crops of one picture, where the networks' outputs differ most."""
     sharp = _read(comparison, block, SHARP, picture)
-    made = [row for row in comparison.rows if row.missing is None and row.kind != "baseline"]
-    rows = [INPUT, *(row.name for row in made)]
+    rows = {row.name: row for row in comparison.rows if row.missing is None}
     pictures = {}
     for row in rows:
         pixels = enlarged_to(_read(comparison, block, row, picture), sharp.shape[:2])
@@ -122,12 +140,13 @@ def cut(
             path = comparison.picture_path(block, row, picture)
             raise UserError(f"{path}: is not as large as the sharp picture; restore it again.")
         pictures[row] = pixels
-    seen = [pictures[row] for row in rows[1:]] if len(rows) > 2 else [*pictures.values(), sharp]
-    corner = place(seen, crop)
+    seen = [pictures[row] for row in rows if rows[row].kind != "baseline"]
+    corner = place(seen if len(seen) > 1 else [*pictures.values(), sharp], crop)
     kept = tuple(slice(start, start + crop) for start in corner)
     crops = {row: np.ascontiguousarray(pixels[kept]) for row, pixels in pictures.items()}
     crops[SHARP] = np.ascontiguousarray(sharp[kept])
-    metrics = opposed(comparison.metrics) or comparison.metrics[:1]
+    measured = [name for name in comparison.metrics if name not in comparison.absent]
+    metrics = opposed(measured) or measured[:1]
     scores = {
         row: score.score(crops[SHARP], pixels, metrics)[0]
         for row, pixels in crops.items()
@@ -189,10 +208,10 @@ def draw(comparison: Comparison, chosen: Sequence[Choice], scale: int = 1) -> np
     """
     if scale not in _SCALES:
         raise UserError(f"scale: expected 1, 2 or 3, got {scale}.")
-    side_y = scale * max(crop.shape[0] for each in chosen for crop in each.crops.values())
-    side_x = max(96, scale * max(crop.shape[1] for each in chosen for crop in each.crops.values()))
+    side_y = scale * max(each.crops[SHARP].shape[0] for each in chosen)
+    side_x = max(96, scale * max(each.crops[SHARP].shape[1] for each in chosen))
     lines = 1 + max(len(values) for each in chosen for values in each.scores.values())
-    columns = max(len(each.crops) for each in chosen)
+    columns = max(len(shown(comparison, each)) for each in chosen)
     height = 2 * _LINE + side_y + lines * _LINE + _GAP
     size = (_MARGIN + columns * (side_x + _GAP) + _MARGIN, 2 * _MARGIN + len(chosen) * height)
     if max(size) > _LARGEST:
@@ -203,12 +222,12 @@ def draw(comparison: Comparison, chosen: Sequence[Choice], scale: int = 1) -> np
         top = _MARGIN + index * height
         head = f"{choice.block}, {choice.picture}: {'; '.join(choice.reasons)}"
         pen.text((_MARGIN, top), _fitted(pen, head, size[0] - 2 * _MARGIN), _INK, _font(14))
-        for column, (row, pixels) in enumerate(choice.crops.items()):
+        for column, row in enumerate(shown(comparison, choice)):
             left = _MARGIN + column * (side_x + _GAP)
             label = _fitted(pen, column_label(comparison, row), side_x)
             pen.text((left, top + _LINE), label, _INK, _font(13))
-            shown = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
-            sheet.paste(Image.fromarray(shown), (left, top + 2 * _LINE))
+            pixels = choice.crops[row].repeat(scale, axis=0).repeat(scale, axis=1)
+            sheet.paste(Image.fromarray(pixels), (left, top + 2 * _LINE))
             below = top + 2 * _LINE + side_y + 2
             for line, (metric, value) in enumerate(choice.scores.get(row, {}).items()):
                 text = _fitted(pen, score_text(value, metric), side_x)
@@ -225,10 +244,10 @@ def _read(comparison, block, row, picture):
 
 def _fitted(pen, text, room):
     """The text, or as much of it as there is room for."""
-    shown = text
-    while len(shown) > 2 and pen.textlength(shown, _font(13)) > room:
-        shown = shown.rstrip("…")[:-1] + "…"
-    return shown
+    fitted = text
+    while len(fitted) > 2 and pen.textlength(fitted, _font(13)) > room:
+        fitted = fitted.rstrip("…")[:-1] + "…"
+    return fitted
 
 
 @functools.cache

@@ -56,14 +56,17 @@ def write(
     with outputs.staged(comparison.folder, NAMES, cleared=(CROPS,)) as folder:
         stored.write_csv(folder / CSV, comparison)
         stored.write_json(folder / stored.SCORES, comparison, found)
+        size = None
         if chosen:
-            write_picture(folder / GRID, draw(comparison, chosen, scale))
+            grid = draw(comparison, chosen, scale)
+            size = grid.shape[:2]
+            write_picture(folder / GRID, grid)
         for choice in chosen:
-            for row, pixels in choice.crops.items():
+            for row, png in choice.pngs.items():
                 path = folder / CROPS / choice.block / row / f"{choice.picture}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_picture(path, pixels)
-        text = page.render(comparison, found, chosen, tally)
+                path.write_bytes(png)
+        text = page.render(comparison, found, chosen, size, tally)
         (folder / PAGE).write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
@@ -79,7 +82,7 @@ def format_table(comparison: Comparison) -> str:
         parts.append(f"hardware: {one_line(comparison.provenance['hardware'])}")
     for block in comparison.blocks:
         parts += ["", *_block(comparison, found[block.name])]
-    for metric in comparison.metrics:
+    for metric in (name for name in comparison.metrics if name not in comparison.absent):
         parts += _cross(comparison, found, metric)
     parts.append("")
     for sentence in sentences(comparison, found):
@@ -93,29 +96,28 @@ def _block(comparison, found: BlockStatistics) -> list[str]:
     scores = [[head.label for head in heads]]
     gains = [["against the input", *(describe(name).label for name in comparison.metrics)]]
     for line in lines:
-        label = line.row.label
+        label = line.label
         if line.row.missing is not None:
             scores.append([label, f"missing: {line.row.missing}"])
             continue
-        scores.append([label + _trained(line.row), *map(_cell, line.cells)])
+        label += f" @ {line.row.trained_on}" if line.row.trained_on else ""
+        scores.append([label, *(_cell(cell, found.pictures) for cell in line.cells)])
         cells = line.cells[: len(comparison.metrics)]
         if any(len(cell.more) > 1 for cell in cells):
-            gains.append([label + _trained(line.row), *(_gain(cell) for cell in cells)])
+            gains.append([label, *(_gain(cell) for cell in cells)])
     text = [f"{found.block}: {count_text(found)}", *_columns(scores)]
     return [*text, "", *_columns(gains)] if len(gains) > 1 else text
 
 
-def _trained(row):
-    return f" @ {row.trained_on}" if row.trained_on else ""
-
-
-def _cell(cell):
+def _cell(cell, pictures=None):
+    """A score with its interval; n is left out where it is that of the block."""
     bounds = cell.more[0] if cell.more else ""
+    bounds = bounds.removesuffix(f"n = {pictures}").rstrip()
     return " ".join(part for part in (cell.text + "*" * cell.best, bounds) if part)
 
 
 def _gain(cell):
-    return cell.more[1] if len(cell.more) > 1 else "-"
+    return " ".join(cell.more[1:]) or "-"
 
 
 def _cross(comparison, found: Mapping[str, BlockStatistics], metric) -> list[str]:

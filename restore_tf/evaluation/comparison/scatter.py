@@ -102,7 +102,7 @@ def scatter(comparison: Comparison, found: BlockStatistics) -> Markup | None:
     x = _Axis(_reach(mark.x for mark in everything), x_metric, _LEFT, WIDTH - _RIGHT)
     y = _Axis(_reach(mark.y for mark in everything), y_metric, HEIGHT - _BOTTOM, _TOP)
     named = _named(marks, curves, x, y)
-    boxes = place_labels([(text, px, py) for text, px, py, _ in named])
+    boxes = place_labels([(text, px, py) for text, px, py, _ in named], _bars(marks, x, y))
     height = max([HEIGHT, *(box.bottom + 6 for box in boxes)])
     label = f"{describe(y_metric).label} over {describe(x_metric).label}, {found.block}"
     parts = [
@@ -162,26 +162,26 @@ def curves_of(comparison: Comparison, found: BlockStatistics) -> list[tuple[str,
     return curves
 
 
-def place_labels(points: Sequence[tuple[str, float, float]]) -> list[Box]:
-    """Returns a box for each label, (text, x, y), near its point; none overlaps another.
+def place_labels(points: Sequence[tuple[str, float, float]], bars: Sequence[Box] = ()) -> list[Box]:
+    """Returns a box for each label, near its point; none overlaps another or a point.
 
-    Those that find no room within the drawing stand below it, one under the other.
+    Args:
+      points: (text, x, y) of each. Those that find no room within the drawing stand below it, one
+        under the other.
+      bars: better not covered: a label goes up to 30 pixels farther for each.
     """
     taken = [Box(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for _, x, y in points]
     boxes: list[Box] = []
     for text, x, y in points:
-        box = next(
-            (
-                box
-                for box in _around(x, y, _LETTER * len(text))
-                if box.left >= _LEFT
-                and box.right <= WIDTH - 2
-                and box.top >= 2
-                and box.bottom <= HEIGHT - _BOTTOM
-                and not any(box.overlaps(other) for other in (*taken, *boxes))
-            ),
-            None,
-        )
+        box, least = None, math.inf
+        for far, candidate in _around(x, y, _LETTER * len(text)):
+            if far >= least:
+                break
+            if not _inside(candidate) or any(map(candidate.overlaps, (*taken, *boxes))):
+                continue
+            covered = far + 30 * sum(map(candidate.overlaps, bars))
+            if covered < least:
+                box, least = candidate, covered
         if box is None:
             top = max([HEIGHT - 4, *(each.bottom for each in boxes)])
             box = Box(_LEFT, top, _LEFT + _LETTER * len(text), top + _LINE)
@@ -189,13 +189,36 @@ def place_labels(points: Sequence[tuple[str, float, float]]) -> list[Box]:
     return boxes
 
 
+def _inside(box):
+    return (
+        box.left >= _LEFT
+        and box.right <= WIDTH - 2
+        and box.top >= 2
+        and box.bottom <= HEIGHT - _BOTTOM
+    )
+
+
+def _bars(marks, x, y):
+    """Where the intervals are drawn."""
+    boxes = []
+    for mark in marks:
+        left, top = x(mark.x[0]), y(mark.y[0])
+        if mark.x[1] is not None and np.isfinite(mark.x[1:]).all():
+            ends = sorted(map(x, mark.x[1:]))
+            boxes.append(Box(ends[0], top - 1, ends[1], top + 1))
+        if mark.y[1] is not None and np.isfinite(mark.y[1:]).all():
+            ends = sorted(map(y, mark.y[1:]))
+            boxes.append(Box(left - 1, ends[0], left + 1, ends[1]))
+    return boxes
+
+
 def _around(x, y, width):
-    """Boxes ever farther from a point; at each distance right, left, above, below, diagonals."""
+    """(distance, box) ever farther from a point: right, left, above, below, then diagonals."""
     for far in range(_POINT + 4, 170, 6):
         for right, down in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1)):
             left = x + far if right > 0 else x - far - width if right < 0 else x - width / 2
             middle = y + down * (far + _LINE / 2 - _POINT)
-            yield Box(left, middle - _LINE / 2, left + width, middle + _LINE / 2)
+            yield far, Box(left, middle - _LINE / 2, left + width, middle + _LINE / 2)
 
 
 def _reach(places):

@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from restore_tf.evaluation.comparison.resampling import FEWEST
 from restore_tf.evaluation.comparison.results import Comparison
 from restore_tf.evaluation.comparison.statistics import BlockStatistics, Ranking
-from restore_tf.evaluation.comparison.table import count_text, estimate_text, label_of, verdict
+from restore_tf.evaluation.comparison.table import (
+    ELSEWHERE,
+    count_text,
+    estimate_text,
+    label_of,
+    verdict,
+)
 from restore_tf.evaluation.metric_names import describe, format_number
 
-_SHORT = re.compile(r"\b(seconds?|minutes?|min|s)\b")
-_TIME = re.compile(r",?\s*[\d.,]+ ?(seconds?|minutes?|hours?|days?|min|s|h)\b.*$")
+_MINUTES = re.compile(r"\b(seconds?|minutes?)\b")
+_LONGER = re.compile(r"\b(hours?|days?|weeks?)\b")
 
 
 def sentences(comparison: Comparison, found: Mapping[str, BlockStatistics]) -> list[str]:
@@ -40,7 +46,7 @@ def _block(comparison, found):
             f"{head}: fewer than {FEWEST} {what}; the table gives the spread (smallest .. largest) "
             "in place of an interval, and no winner is named."
         ]
-    said = [f"{head}: " + " ".join(_best(comparison, found, metric) for metric in shown)]
+    said = [f"{head}: " + "; ".join(_best(comparison, found, metric) for metric in shown) + "."]
     winners = {found.rankings[metric].winner for metric in shown}
     if len(shown) == 2 and len(winners - {None}) == 2:
         said.append(
@@ -71,7 +77,7 @@ def _best(comparison, found, metric):
     first = label_of(comparison, ranking.rows[0])
     mean = _value(found, ranking.rows[0], metric)
     if ranking.ahead is None:
-        return f"only {first} is scored: {_name(metric)} {mean}."
+        return f"only {first} is scored: {_name(metric)} {mean}"
     if ranking.winner is not None:
         lead, bounds = estimate_text(ranking.ahead, metric, signed=True)
         second = label_of(comparison, ranking.rows[1])
@@ -79,12 +85,12 @@ def _best(comparison, found, metric):
         but = f" (but not told apart from {tied})" if tied else ""
         return (
             f"best by {_name(metric)} is {first} with {mean}, {lead} {bounds} against the second, "
-            f"{second}{but}."
+            f"{second}{but}"
         )
     tied = _listed(comparison, ranking.ties)
     return (
         f"by {_name(metric)} {first} has the best mean, {mean}, and cannot be told apart from "
-        f"{tied}."
+        f"{tied}"
     )
 
 
@@ -117,23 +123,35 @@ def _agreement(found):
 
 
 def _listed(comparison, rows):
-    return ", ".join(label_of(comparison, row) for row in rows)
+    return "; ".join(label_of(comparison, row) for row in rows)
 
 
 def _budget(comparison):
     said = [f"Budget: {comparison.budget.rstrip('.')}."]
-    runs = [row for row in comparison.rows if row.kind == "run" and row.training]
-    if "recipe" in comparison.budget or len({_TIME.sub("", row.training) for row in runs}) > 1:
-        trained = dict.fromkeys(f"{row.label}: {row.training}" for row in runs)
-        said.append(f"Budgets differ, so training counts as much as networks. {'; '.join(trained)}")
-        said[-1] = said[-1].rstrip() + "."
-    brief = dict.fromkeys(row.label for row in runs if _SHORT.search(row.training))
+    trained = [row for row in comparison.rows if row.training]
+    runs = [row for row in trained if not row.training.startswith(ELSEWHERE)]
+    if "recipe" in comparison.budget:
+        lines = dict.fromkeys(f"{row.label}: {row.training}" for row in runs)
+        said.append(
+            "Budgets differ: differences are of training as much as of networks. "
+            f"{'; '.join(lines)}".rstrip(". ")
+            + "."
+        )
+    brief = dict.fromkeys(
+        row.label
+        for row in runs
+        if _MINUTES.search(row.training) and not _LONGER.search(row.training)
+    )
     if brief:
         said.append(
             f"Trained for minutes: {', '.join(brief)}. Their scores say how fast they learn, not "
             "how good they can become."
         )
-    elsewhere = dict.fromkeys(row.label for row in comparison.rows if row.kind == "published")
+    elsewhere = dict.fromkeys(
+        row.label
+        for row in comparison.rows
+        if row.kind == "published" or row in trained and row not in runs
+    )
     if elsewhere:
         said.append(f"Trained elsewhere, outside the budget: {', '.join(elsewhere)}.")
     return said

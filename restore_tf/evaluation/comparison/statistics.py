@@ -261,6 +261,8 @@ def _disagreements(rows, block, values, pair):
         if np.isnan(lines).any():
             continue
         first, second = (int(np.argmax(line)) for line in lines)
+        if first == second:
+            continue
         leads = [
             (line[winner] - line[other]) / scale
             for line, scale, (winner, other) in zip(

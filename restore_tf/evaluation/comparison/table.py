@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from restore_tf.evaluation.comparison.resampling import Estimate
-from restore_tf.evaluation.comparison.results import Comparison, Row
+from restore_tf.evaluation.comparison.results import BICUBIC, INPUT, UNSHARP, Comparison, Row
 from restore_tf.evaluation.comparison.statistics import BlockStatistics, Gain
 from restore_tf.evaluation.metric_names import describe, format_number
 
 NONE = "–"
 ALL = "all"
+ELSEWHERE = "elsewhere"  # begins what a run says that no comparison trained
+_BASELINES = {INPUT: "degraded input", UNSHARP: "unsharp masking", BICUBIC: "bicubic"}
 
 
 class Head(NamedTuple):
@@ -34,7 +36,8 @@ class Cell(NamedTuple):
     Attributes:
       text: its main line.
       value: what it is sorted by; None for nothing.
-      more: further lines, such as the difference to the input.
+      more: further lines: of a score its interval and n, its difference to the input, and the
+        share of pictures that are better than there.
       best: whether it is the best of its column.
       verdict: "better" or "worse" than the input where that is sure, else "".
     """
@@ -52,11 +55,13 @@ class Line:
 
     Attributes:
       row: see `Row`.
+      label: as printed.
       notes: what stands below its label, such as what it was trained for.
       cells: one per head but the first.
     """
 
     row: Row
+    label: str
     notes: Sequence[str]
     cells: Sequence[Cell]
 
@@ -71,12 +76,13 @@ def table(comparison: Comparison, found: BlockStatistics) -> tuple[list[Head], l
         Head("parameters (trained)", False),
         Head("GMACs/MP", False),
         Head("passes", False),
-        *(Head(f"s/MP at {size}", False) for size in sizes),
-        *(Head(f"peak memory at {size}", False) for size in sizes),
+        *(Head(f"s/MP, {size}", False) for size in sizes),
+        *(Head(f"memory, {size}", False) for size in sizes),
     ]
     lines = [
         Line(
             row,
+            plain_label(row),
             row_notes(comparison, row),
             [*(_score(comparison, found, row, name) for name in metrics), *_costs(row, sizes)],
         )
@@ -96,7 +102,8 @@ def row_notes(comparison: Comparison, row: Row) -> list[str]:
         where = "all kinds" if row.trained_on == ALL else row.trained_on
         notes.append(f"trained on {where}")
     if row.training:
-        notes.append(f"for {row.training}")
+        told = row.training.startswith(ELSEWHERE)
+        notes.append(f"{'trained' if told else 'for'} {row.training}")
     if row.missing is not None:
         notes.append(f"missing: {row.missing}")
     return notes
@@ -106,7 +113,13 @@ def label_of(comparison: Comparison, name: str) -> str:
     """Returns a row's label, with what it was trained on where labels alone are not unique."""
     row = comparison.row(name)
     alike = [other for other in comparison.rows if other.label == row.label]
-    return f"{row.label} ({row.trained_on or row.name})" if len(alike) > 1 else row.label
+    label = plain_label(row)
+    return f"{label} ({row.trained_on or row.name})" if len(alike) > 1 else label
+
+
+def plain_label(row: Row) -> str:
+    """Returns a row's label; baselines without one of their own are called what they are."""
+    return _BASELINES.get(row.name, row.label) if row.label == row.name else row.label
 
 
 def estimate_text(estimate: Estimate, metric: str, signed: bool = False) -> tuple[str, str]:
@@ -125,10 +138,9 @@ def estimate_text(estimate: Estimate, metric: str, signed: bool = False) -> tupl
 
 
 def gain_text(gain: Gain, metric: str) -> str:
-    """Returns a difference to the input, its interval, and the share made better, as printed."""
+    """Returns a difference to the input with its interval, as printed."""
     mean, bounds = estimate_text(gain.difference, metric, signed=True)
-    share = f"better in {gain.better:.0%}"
-    return " ".join(part for part in (mean, bounds, share) if part)
+    return " ".join(part for part in (mean, bounds) if part)
 
 
 def verdict(gain: Gain, metric: str) -> str:
@@ -188,7 +200,7 @@ def _score(comparison, found, row, metric):
     gain = found.gains.get(row.name, {}).get(metric)
     sure = ""
     if gain is not None:
-        more.append(gain_text(gain, metric))
+        more += [gain_text(gain, metric), f"better in {gain.better:.0%}"]
         sure = verdict(gain, metric)
     best = found.rankings[metric].winner == row.name
     return Cell(mean, estimate.mean, more, best, sure)

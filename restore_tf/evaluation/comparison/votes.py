@@ -105,7 +105,8 @@ def _votes(path, key):
     checked = {}
     for number, letter in votes.items():
         known = number.isdecimal() and 0 < int(number) <= len(key["questions"])
-        if not known or letter not in key["questions"][int(number) - 1]["columns"]:
+        columns = key["questions"][int(number) - 1]["columns"] if known else {}
+        if not isinstance(letter, str) or letter not in columns:
             raise UserError(f"{path}: there is no picture {letter} of question {number}.")
         checked[int(number)] = letter
     return checked

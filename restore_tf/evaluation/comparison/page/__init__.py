@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from markupsafe import Markup
 
 from restore_tf.evaluation.comparison import gallery
@@ -22,8 +21,6 @@ from restore_tf.evaluation.comparison.votes import Tally
 from restore_tf.evaluation.metric_names import describe
 from restore_tf.evaluation.page.environment import SHARED, as_it_is, environment
 from restore_tf.evaluation.report import CONFIDENCE, one_line
-from restore_tf.pictures.decoding import Picture
-from restore_tf.pictures.files import encode
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _FIRST = {True: "descending", False: "ascending", None: "ascending"}
@@ -33,6 +30,7 @@ def render(
     comparison: Comparison,
     found: Mapping[str, BlockStatistics],
     chosen: Sequence[Choice],
+    grid: tuple[int, int] | None = None,
     tally: Tally | None = None,
 ) -> str:
     """Returns the page.
@@ -41,6 +39,7 @@ def render(
       comparison: see `Comparison`.
       found: of `statistics.analyse`.
       chosen: the grid's pictures; without any there is no gallery.
+      grid: (height, width) of grid.png beside the page; None without one.
       tally: votes to show.
     """
     entries, left_out = gallery.entries(comparison, found, chosen)
@@ -57,7 +56,7 @@ def render(
         gallery=[_entry(entry) for entry in entries],
         left_out=left_out,
         limit=f"{gallery.LIMIT / 1e6:.0f} MB",
-        grid=bool(chosen),
+        grid=grid,
         published=_published(comparison),
         votes=_votes(comparison, tally),
         provenance=[(key, one_line(value)) for key, value in comparison.provenance.items()],
@@ -65,26 +64,22 @@ def render(
 
 
 def render_blind(
-    title: str, identity: str, questions: Sequence[Sequence[tuple[str, np.ndarray]]]
+    title: str, identity: str, questions: Sequence[Sequence[tuple[str, bytes, tuple[int, int]]]]
 ) -> str:
     """Returns the page to vote on.
 
     Args:
       title: of the comparison.
       identity: goes into the votes, so that they are counted with the right key.
-      questions: for each, (letter, (height, width, 3) uint8) in the order of the columns.
+      questions: for each, (letter, PNG file, its (height, width)) in the order of the columns.
     """
-    # Crops of a few colours could be recognised by the lengths of their files, but not by eye.
     return _template("blind.html").render(
         style=_style("comparison.css"),
         script=_script("blind.js"),
         title=title,
         identity=Markup(json.dumps(identity)),
         questions=[
-            [
-                (letter, _embedded(encode(Picture(pixels), ".png")), *pixels.shape[1::-1])
-                for letter, pixels in columns
-            ]
+            [(letter, _embedded(png), width, height) for letter, png, (height, width) in columns]
             for columns in questions
         ],
     )
@@ -124,7 +119,7 @@ def _block(comparison, found):
         ],
         "lines": [
             {
-                "label": line.row.label,
+                "label": line.label,
                 "name": line.row.name,
                 "kind": line.row.kind if line.row.missing is None else "gone",
                 "notes": line.notes,
