@@ -273,7 +273,6 @@ def _published(entries):
             source = str(one.sources[0]) if one.sources else "comes with the package"
             for numbers in one.numbers:
                 origin, _, text = numbers.partition(": ")
-                found.append(
-                    {"name": one.name, "numbers": text, "protocol": origin, "source": source}
-                )
+                words = {"weights": one.name, "protocol and result": text, "by": origin}
+                found.append({**words, "source": source})
     return found
