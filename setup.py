@@ -47,6 +47,7 @@ DEV = [
     "dill>=0.3.8",  # tfds.testing imports it and does not declare it
     "jax>=0.5",  # the other Keras backend that the tests run on
     "openvino>=2026.1",  # a second runtime that reads our SavedModels
+    "playwright>=1.50",  # reports in a real browser, where there is a Chromium
     "pyyaml>=6",  # reads the deployment files as Docker and Kubernetes do
     "ruff>=0.15",
     "tifffile",  # a second opinion on our TIFF files; scikit-image brings it along

@@ -77,7 +77,10 @@ def _choices(comparison, seed, crop, questions):
     ]
     order = np.random.default_rng(seed).permutation(len(others))
     more = [others[index] for index in order[: max(0, questions - len(chosen))]]
-    chosen += [grid.cut(comparison, block, name, ["drawn"], crop) for block, name in more]
+    chosen += [
+        grid.cut(comparison, block, name, ["drawn"], crop)
+        for block, name in grid.progress(more, "vote")
+    ]
     order = np.random.default_rng(seed).permutation(len(chosen))
     return [chosen[index] for index in order]
 

@@ -76,7 +76,7 @@ def entries(
     keys = [*kept, *(key for key in at_hand if key not in order)]
     shown: list[Entry] = []
     size = 0
-    for key in keys:
+    for key in grid.progress(keys, "gallery"):
         choice = at_hand.get(key) or grid.cut(comparison, *key, [], crop)
         entry = _entry(comparison, found[choice.block], choice)
         size += sum(len(column.png) for column in entry.columns)

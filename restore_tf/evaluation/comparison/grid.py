@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
 
 from restore_tf.errors import UserError
 from restore_tf.evaluation import score
@@ -73,11 +74,17 @@ def select(
         raise UserError(f"crop: expected at least 16 pixels, got {crop}.")
     if not (comparison.folder / "pictures").is_dir():
         return []
-    return [
-        cut(comparison, block, picture, reasons, crop)
+    chosen = [
+        (block, picture, reasons)
         for block, statistics in found.items()
         for picture, reasons in rules(comparison, statistics, seed).items()
     ]
+    return [cut(comparison, *each, crop) for each in progress(chosen, "grid")]
+
+
+def progress(items: Sequence, what: str):
+    """Yields items under a bar of progress, which only a terminal shows."""
+    return tqdm(items, what, unit="picture", disable=None, leave=False)
 
 
 def networks(comparison: Comparison, found: BlockStatistics) -> list[str]:
@@ -165,7 +172,7 @@ def place(pictures: Sequence[np.ndarray], crop: int) -> tuple[int, int]:
     total = np.zeros(pictures[0].shape[:2], np.float32)
     squares = np.zeros_like(total)
     for picture in pictures:
-        gray = picture.mean(axis=-1, dtype=np.float32)
+        gray = sum(picture[..., channel].astype(np.float32) for channel in range(3)) / 3
         total += gray
         squares += gray * gray
     spread = squares / len(pictures) - (total / len(pictures)) ** 2

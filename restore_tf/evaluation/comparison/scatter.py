@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup, escape
 
+from restore_tf.evaluation.comparison.labels import POINT, Box, place_labels
 from restore_tf.evaluation.comparison.results import INPUT, Comparison
 from restore_tf.evaluation.comparison.statistics import BlockStatistics, sign
 from restore_tf.evaluation.comparison.table import estimate_text, label_of
@@ -20,8 +21,7 @@ from restore_tf.evaluation.metric_names import describe, format_number
 
 WIDTH, HEIGHT = 760, 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 24, 20, 60
-_LETTER, _LINE = 6.9, 15  # pixels of a label's letter, 12 px system fonts being narrower
-_POINT = 5  # radius
+_FRAME = Box(_LEFT, 2, WIDTH - 2, HEIGHT - _BOTTOM)  # of labels
 _SHAPES = {"baseline": "square", "run": "circle", "published": "diamond", "chain": "triangle"}
 
 
@@ -40,24 +40,6 @@ class Mark(NamedTuple):
     x: tuple[float, float | None, float | None]
     y: tuple[float, float | None, float | None]
     title: str
-
-
-class Box(NamedTuple):
-    """Where a label stands, in the drawing's pixels."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def overlaps(self, other: Box) -> bool:
-        """Whether two boxes share more than an edge."""
-        return (
-            self.left < other.right
-            and other.left < self.right
-            and self.top < other.bottom
-            and other.top < self.bottom
-        )
 
 
 class _Axis:
@@ -102,7 +84,7 @@ def scatter(comparison: Comparison, found: BlockStatistics) -> Markup | None:
     x = _Axis(_reach(mark.x for mark in everything), x_metric, _LEFT, WIDTH - _RIGHT)
     y = _Axis(_reach(mark.y for mark in everything), y_metric, HEIGHT - _BOTTOM, _TOP)
     named = _named(marks, curves, x, y)
-    boxes = place_labels([(text, px, py) for text, px, py, _ in named], _bars(marks, x, y))
+    boxes = place_labels([each[:3] for each in named], _FRAME, _bars(marks, x, y))
     height = max([HEIGHT, *(box.bottom + 6 for box in boxes)])
     label = f"{describe(y_metric).label} over {describe(x_metric).label}, {found.block}"
     parts = [
@@ -162,42 +144,6 @@ def curves_of(comparison: Comparison, found: BlockStatistics) -> list[tuple[str,
     return curves
 
 
-def place_labels(points: Sequence[tuple[str, float, float]], bars: Sequence[Box] = ()) -> list[Box]:
-    """Returns a box for each label, near its point; none overlaps another or a point.
-
-    Args:
-      points: (text, x, y) of each. Those that find no room within the drawing stand below it, one
-        under the other.
-      bars: better not covered: a label goes up to 30 pixels farther for each.
-    """
-    taken = [Box(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for _, x, y in points]
-    boxes: list[Box] = []
-    for text, x, y in points:
-        box, least = None, math.inf
-        for far, candidate in _around(x, y, _LETTER * len(text)):
-            if far >= least:
-                break
-            if not _inside(candidate) or any(map(candidate.overlaps, (*taken, *boxes))):
-                continue
-            covered = far + 30 * sum(map(candidate.overlaps, bars))
-            if covered < least:
-                box, least = candidate, covered
-        if box is None:
-            top = max([HEIGHT - 4, *(each.bottom for each in boxes)])
-            box = Box(_LEFT, top, _LEFT + _LETTER * len(text), top + _LINE)
-        boxes.append(box)
-    return boxes
-
-
-def _inside(box):
-    return (
-        box.left >= _LEFT
-        and box.right <= WIDTH - 2
-        and box.top >= 2
-        and box.bottom <= HEIGHT - _BOTTOM
-    )
-
-
 def _bars(marks, x, y):
     """Where the intervals are drawn."""
     boxes = []
@@ -210,15 +156,6 @@ def _bars(marks, x, y):
             ends = sorted(map(y, mark.y[1:]))
             boxes.append(Box(left - 1, ends[0], left + 1, ends[1]))
     return boxes
-
-
-def _around(x, y, width):
-    """(distance, box) ever farther from a point: right, left, above, below, then diagonals."""
-    for far in range(_POINT + 4, 170, 6):
-        for right, down in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1)):
-            left = x + far if right > 0 else x - far - width if right < 0 else x - width / 2
-            middle = y + down * (far + _LINE / 2 - _POINT)
-            yield far, Box(left, middle - _LINE / 2, left + width, middle + _LINE / 2)
 
 
 def _reach(places):
@@ -274,7 +211,7 @@ def _mark(mark, x, y):
     if mark.y[1] is not None and np.isfinite(mark.y[1:]).all():
         yield f'<path class="bar" d="M{left:.1f} {y(mark.y[1]):.1f}V{y(mark.y[2]):.1f}"/>'
     shape = _SHAPES.get(mark.kind, "circle")
-    r = _POINT if mark.kind != "curve" else 3
+    r = POINT if mark.kind != "curve" else 3
     paths = {
         "square": f"M{left - r:.1f} {top - r:.1f}h{2 * r}v{2 * r}h{-2 * r}z",
         "diamond": f"M{left:.1f} {top - r - 2:.1f}l{r + 2} {r + 2}l{-r - 2} {r + 2}"
@@ -292,7 +229,7 @@ def _label(named, box):
     text, x, y, kind = named
     middle = (box.top + box.bottom) / 2
     near = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
-    if math.dist(near, (x, y)) > 3 * _POINT:
+    if math.dist(near, (x, y)) > 3 * POINT:
         yield f'<path class="leader" d="M{x:.1f} {y:.1f}L{near[0]:.1f} {near[1]:.1f}"/>'
     at, anchor = (box.left, "start") if box.left >= x else (box.right, "end")
     if box.left < x < box.right:

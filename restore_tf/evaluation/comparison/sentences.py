@@ -10,6 +10,7 @@ from restore_tf.evaluation.comparison.results import Comparison
 from restore_tf.evaluation.comparison.statistics import BlockStatistics, Ranking
 from restore_tf.evaluation.comparison.table import (
     ELSEWHERE,
+    better,
     count_text,
     estimate_text,
     label_of,
@@ -17,6 +18,7 @@ from restore_tf.evaluation.comparison.table import (
 )
 from restore_tf.evaluation.metric_names import describe, format_number
 
+_MOST = 6  # rows that a sentence names
 _MINUTES = re.compile(r"\b(seconds?|minutes?)\b")
 _LONGER = re.compile(r"\b(hours?|days?|weeks?)\b")
 
@@ -54,6 +56,8 @@ def _block(comparison, found):
             "look at the pictures."
         )
     said += _against_input(comparison, found, shown)
+    if found.links:
+        said.append(_chains(comparison, found, shown))
     if found.opposed:
         said.append(_agreement(found))
     return said
@@ -114,6 +118,22 @@ def _against_input(comparison, found, shown):
     return said
 
 
+def _chains(comparison, found, shown):
+    """Which chains are better than each of the networks that they are made of."""
+    parts = []
+    for metric in shown:
+        sure = [
+            row
+            for row, links in found.links.items()
+            if all(better(cells[metric], metric) for cells in links.values())
+        ]
+        parts.append(f"by {_name(metric)} {_listed(comparison, sure) or 'none'}")
+    return (
+        f"{found.block}: chains that are better than each of their networks alone (of "
+        f"{len(found.links)}): {', '.join(parts)}."
+    )
+
+
 def _agreement(found):
     tau = found.agreement.get(found.opposed)
     first, second = map(_name, found.opposed)
@@ -123,7 +143,10 @@ def _agreement(found):
 
 
 def _listed(comparison, rows):
-    return "; ".join(label_of(comparison, row) for row in rows)
+    labels = [label_of(comparison, row) for row in rows]
+    if len(labels) > _MOST + 1:
+        labels = [*labels[:_MOST], f"{len(labels) - _MOST} others"]
+    return "; ".join(labels)
 
 
 def _budget(comparison):
@@ -172,9 +195,11 @@ def _absent(comparison):
         "memory": lambda cost: cost.peak_bytes,
         "GMACs": lambda cost: cost.gmacs_per_megapixel,
     }
+    lacking: dict[str, list[str]] = {}
     for what, of in costs.items():
-        lacking = [label_of(comparison, row.name) for row in made if not of(row.cost)]
-        if lacking:
-            who = "any network" if len(lacking) == len(made) else ", ".join(lacking)
-            said.append(f"Not measured: {what} of {who}.")
+        rows = [row.name for row in made if not of(row.cost)]
+        if rows:
+            who = "any network" if len(rows) == len(made) else _listed(comparison, rows)
+            lacking.setdefault(who, []).append(what)
+    said += [f"Not measured: {', '.join(what)} of {who}." for who, what in lacking.items()]
     return said

@@ -78,6 +78,7 @@ class BlockStatistics:
       values: {metric: (rows, pictures)}, NaN where a picture is too small for the metric.
       means: {row: {metric: estimate}}.
       gains: {row: {metric: gain}} of all rows but the input; empty without an input.
+      links: {chain: {link: {metric: chain minus the link alone, paired}}} of links that are rows.
       rankings: {metric: ranking}.
       agreement: {(metric, metric): Kendall's tau of their rankings of the rows' means}.
       opposed: (distortion, perception): the metrics whose winners are compared; None without both.
@@ -91,6 +92,7 @@ class BlockStatistics:
     values: Mapping[str, np.ndarray]
     means: Mapping[str, Mapping[str, Estimate]]
     gains: Mapping[str, Mapping[str, Gain]]
+    links: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
     rankings: Mapping[str, Ranking]
     agreement: Mapping[tuple[str, str], float]
     opposed: tuple[str, str] | None
@@ -198,6 +200,7 @@ def _block(comparison, block, resamples, seed):
         values=values,
         means=means,
         gains=_gains(rows, values, draws),
+        links=_links(comparison, rows, values, draws),
         rankings={metric: _ranking(rows, metric, values[metric], draws) for metric in values},
         agreement=_agreement(rows, means, tuple(values)),
         opposed=pair,
@@ -225,6 +228,19 @@ def _gains(rows, values, draws):
                 measured = line[~np.isnan(line)]
                 gains[row][metric] = Gain(estimate, float((sign(metric) * measured > 0).mean()))
     return gains
+
+
+def _links(comparison, rows, values, draws):
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for row in (row for row in comparison.rows if row.kind == "chain" and row.name in rows):
+        for link in (link for link in dict.fromkeys(row.links) if link in rows):
+            found.setdefault(row.name, {})[link] = {
+                metric: draws.estimates(
+                    _difference(table[rows.index(row.name)], table[rows.index(link)])
+                )[0]
+                for metric, table in values.items()
+            }
+    return found
 
 
 def _ranking(rows, metric, table, draws):

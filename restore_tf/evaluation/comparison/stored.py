@@ -108,6 +108,13 @@ def _statistics(block):
             }
             for row, gains in block.gains.items()
         },
+        "links": {
+            row: {
+                link: {metric: _estimate(cell) for metric, cell in cells.items()}
+                for link, cells in links.items()
+            }
+            for row, links in block.links.items()
+        },
         "winners": {metric: ranking.winner for metric, ranking in block.rankings.items()},
         "ties": {metric: ranking.ties for metric, ranking in block.rankings.items()},
         "kendall_tau": {" ".join(pair): tau for pair, tau in block.agreement.items()},

@@ -143,11 +143,16 @@ def gain_text(gain: Gain, metric: str) -> str:
     return " ".join(part for part in (mean, bounds) if part)
 
 
+def better(difference: Estimate, metric: str) -> bool:
+    """Returns whether a difference is sure, and to the better."""
+    return difference.apart and (difference.mean > 0) == describe(metric).higher_is_better
+
+
 def verdict(gain: Gain, metric: str) -> str:
     """Returns "better" or "worse" where a difference to the input leaves zero out, else ""."""
     if not gain.difference.apart:
         return ""
-    return "better" if (gain.difference.mean > 0) == describe(metric).higher_is_better else "worse"
+    return "better" if better(gain.difference, metric) else "worse"
 
 
 def count_text(found: BlockStatistics) -> str:

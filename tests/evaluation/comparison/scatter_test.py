@@ -10,6 +10,7 @@ import pytest
 from toy_comparison import changed, from_tables, planted, with_pictures
 
 from restore_tf.evaluation.comparison import scatter
+from restore_tf.evaluation.comparison.labels import Box, place_labels
 from restore_tf.evaluation.comparison.results import Curve, Point
 from restore_tf.evaluation.comparison.statistics import analyse
 
@@ -71,7 +72,7 @@ def test_labels_never_overlap():
     random = np.random.default_rng(0)
     for spread in (1, 20, 200):
         points = [(f"network number {n}", *(random.normal((400, 240), spread))) for n in range(20)]
-        boxes = scatter.place_labels(points)
+        boxes = place_labels(points, Box(0, 0, 800, 480))
         assert len(boxes) == 20
         assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 

@@ -1,6 +1,7 @@
 """Intervals and winners, against scipy.stats and by hand."""
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from toy_comparison import changed, from_tables, planted, with_pictures
 from restore_tf.errors import UserError
 from restore_tf.evaluation.comparison import statistics
 from restore_tf.evaluation.comparison.resampling import Resampling
+from restore_tf.evaluation.comparison.sentences import sentences
 
 
 def analyse(comparison):
@@ -168,3 +170,26 @@ def test_training_pictures_are_refused():
 
 def test_the_same_numbers_every_time():
     assert analyse(planted()).means == analyse(planted()).means
+
+
+def test_chains_against_their_networks():
+    random = np.random.default_rng(0)
+    first = random.normal(25, 3, 20)
+    psnr = {"first": first, "second": first + 0.5, "first+second": first + 1.0}
+    comparison = from_tables({"psnr": psnr})
+    rows = [
+        dataclasses.replace(row, kind="chain", links=("first", "second"))
+        if "+" in row.name
+        else row
+        for row in comparison.rows
+    ]
+    comparison = changed(comparison, rows=rows)
+    found = analyse(comparison)
+    links = found.links["first+second"]
+    assert links["first"]["psnr"][:3] == pytest.approx((1.0, 1.0, 1.0))
+    assert links["second"]["psnr"][:3] == pytest.approx((0.5, 0.5, 0.5))
+    said = sentences(comparison, {"defocus": found})
+    assert (
+        "defocus: chains that are better than each of their networks alone (of 1): by PSNR "
+        "FIRST+SECOND." in said
+    )
