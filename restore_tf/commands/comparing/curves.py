@@ -9,6 +9,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+from tqdm import tqdm
+
 from restore_tf.commands.comparing.entries import Entry
 from restore_tf.commands.comparing.networks import Networks
 from restore_tf.evaluation.comparison.results import INPUT, Curve, Point
@@ -44,7 +46,7 @@ class Curves:
     def all(self, entries: Sequence[Entry]) -> list[Curve]:
         """Returns every curve of some rows of the table."""
         curves = []
-        for entry in entries:
+        for entry in tqdm(entries, unit="network's curves", disable=None):
             if not entry.links:
                 curves += self._of_knobs(entry)
             curves.append(self._strength(entry))
