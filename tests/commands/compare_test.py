@@ -47,6 +47,10 @@ def data(tmp_path_factory):
         (["--models=srn", "--output=out", "--votes=nowhere.csv"], "no such file"),
         (["--models=srn", "--output=out", "--crop=4096"], "less than the training crop"),
         (["--models=srn,edsr", "--output=out"], "compare networks of one scale"),
+        (
+            "--models=dncnn,srn --chains=srn+dncnn --finish --output=out".split(),
+            "takes other channels or colours than srn@all gives",
+        ),
         (["nowhere/run", "--output=out"], "not a run directory"),
         (["--runs=no_such_weights", "--output=out"], "neither a run directory nor published"),
     ],

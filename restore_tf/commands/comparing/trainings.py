@@ -247,7 +247,7 @@ def _left(outcomes, count):
     seconds = [outcome.seconds for outcome in outcomes.values() if outcome.seconds]
     if not seconds:
         return ""
-    return f" (about {count * statistics.fmean(seconds) / 60:.0f} minutes left)"
+    return f" (about {count * statistics.fmean(seconds) / 60:.0f} min left)"
 
 
 def _step(run):

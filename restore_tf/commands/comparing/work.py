@@ -103,34 +103,43 @@ def _rows(entries, outcomes, measured, missing, scale):
 
 def _check(request, entries) -> int:
     """Finds what cannot work before anything is written; returns the networks' scale."""
-    scales = {}
-    for entry in entries.values():
-        if entry.training:
-            recipe = experiments.load_recipe(entry.training.model, entry.training.recipe)
-            scales[entry.name] = experiments.construct(recipe).output_scale
-        elif entry.run:
-            from restore_tf.weights import chains, published
-
-            chains.digests([entry.run])  # names a run without weights
-            recipe, _ = experiments.read(published.resolve(entry.run))
-            scales[entry.name] = experiments.construct(recipe).output_scale
-    first, scale = next(iter(scales.items()))
-    for name, other in scales.items():
-        if other != scale:
+    made = {entry.name: _network(entry) for entry in entries.values() if entry.run}
+    first, scale = next((name, network.output_scale) for name, network in made.items())
+    for name, network in made.items():
+        if network.output_scale != scale:
             raise UserError(
-                f"{first} makes pictures {scale} times as large and {name} {other} times; compare "
-                "networks of one scale."
+                f"{first} makes pictures {scale} times as large and {name} {network.output_scale} "
+                "times; compare networks of one scale."
             )
+    for entry in entries.values():
+        if entry.training and entry.training.after:
+            kinds = [(made[n].channels, made[n].colour) for n in (entry.training.after, entry.name)]
+            if kinds[0] != kinds[1]:
+                raise UserError(
+                    f"--finish: {entry.training.model} takes other channels or colours than "
+                    f"{entry.training.after} gives; it cannot be trained on its pictures."
+                )
     if scale > 1 and request.chains:
         raise UserError(f"--chains: {first} enlarges; a chain of two would enlarge twice.")
     for entry in entries.values():
         if entry.training and not entry.training.after:
             trainings.check(entry, request)
         elif entry.run and not entry.training:
-            recipe, record = experiments.read(published.resolve(entry.run))
+            recipe, record = _record(entry)
             pairs.check_run(request, entry.name, recipe, record, scale)
     pairs.check_trained_here(request, scale)
     return scale
+
+
+def _network(entry):
+    """An entry's network without weights; names a run that has none."""
+    if entry.training:
+        recipe = experiments.load_recipe(entry.training.model, entry.training.recipe)
+        return experiments.construct(recipe)
+    from restore_tf.weights import chains, published
+
+    chains.digests([entry.run])
+    return experiments.construct(experiments.read(published.resolve(entry.run))[0])
 
 
 def _train(request, output, entries) -> tuple[dict[str, Outcome], bool]:
