@@ -84,6 +84,9 @@ def _check(request, trained, scale, words, **folders):
     others = [pairs for pairs in request.blocks if pairs.dataset != "synthetic"]
     if not others:
         return
+    if trained.data_dir is None and not folders:  # published weights: perhaps the set is here
+        same = [pairs.data_dir for pairs in others if pairs.dataset == trained.dataset != "folder"]
+        trained = trained._replace(data_dir=next(iter(same), None))
     try:
         training = _open(trained, "train", scale, **folders)
     except UserError as error:
