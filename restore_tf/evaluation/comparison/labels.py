@@ -9,6 +9,7 @@ from typing import NamedTuple
 POINT = 5  # a point's radius in pixels
 _LETTER, _LINE = 6.9, 15  # pixels of a label's letter, 12 px system fonts being narrower
 _BELOW = 56  # pixels below the frame that the axis takes
+_NEAR = 36  # pixels from a point to a label that is not needed, a bar in between counted
 _BAR = 30  # pixels that a label rather goes than stand on a bar
 
 
@@ -31,8 +32,11 @@ class Box(NamedTuple):
 
 
 def place_labels(
-    points: Sequence[tuple[str, float, float]], frame: Box, bars: Sequence[Box] = ()
-) -> list[Box]:
+    points: Sequence[tuple[str, float, float]],
+    frame: Box,
+    bars: Sequence[Box] = (),
+    needed: int | None = None,
+) -> list[Box | None]:
     """Returns a box for each label, near its point; none overlaps another or a point.
 
     Args:
@@ -40,11 +44,15 @@ def place_labels(
         margin, one under the other.
       frame: where labels may stand.
       bars: better not covered.
+      needed: so many of the first ones are; others are left out, None, where there is no room
+        near their points. All by default.
     """
     taken = [Box(x - POINT, y - POINT, x + POINT, y + POINT) for _, x, y in points]
     boxes: list[Box] = []
-    for text, x, y in points:
-        box, least = None, math.inf
+    placed: list[Box | None] = []
+    for index, (text, x, y) in enumerate(points):
+        optional = needed is not None and index >= needed
+        box, least = None, _NEAR if optional else math.inf
         for far, candidate in _around(x, y, _LETTER * len(text)):
             if far >= least:
                 break
@@ -53,11 +61,12 @@ def place_labels(
             covered = far + _BAR * sum(map(candidate.overlaps, bars))
             if covered < least:
                 box, least = candidate, covered
-        if box is None:
+        if box is None and not optional:
             top = max([frame.bottom + _BELOW, *(each.bottom for each in boxes)])
             box = Box(frame.left, top, frame.left + _LETTER * len(text), top + _LINE)
-        boxes.append(box)
-    return boxes
+        placed.append(box)
+        boxes += [] if box is None else [box]
+    return placed
 
 
 def _inside(box, frame):

@@ -82,7 +82,8 @@ def format_table(comparison: Comparison) -> str:
         parts.append(f"hardware: {one_line(comparison.provenance['hardware'])}")
     for block in comparison.blocks:
         parts += ["", *_block(comparison, found[block.name])]
-    for metric in (name for name in comparison.metrics if name not in comparison.absent):
+    some = next(iter(found.values()))
+    for metric in some.opposed or list(some.values)[:1]:
         parts += _cross(comparison, found, metric)
     parts.append("")
     for sentence in sentences(comparison, found):

@@ -84,8 +84,9 @@ def scatter(comparison: Comparison, found: BlockStatistics) -> Markup | None:
     x = _Axis(_reach(mark.x for mark in everything), x_metric, _LEFT, WIDTH - _RIGHT)
     y = _Axis(_reach(mark.y for mark in everything), y_metric, HEIGHT - _BOTTOM, _TOP)
     named = _named(marks, curves, x, y)
-    boxes = place_labels([each[:3] for each in named], _FRAME, _bars(marks, x, y))
-    height = max([HEIGHT, *(box.bottom + 6 for box in boxes)])
+    boxes = place_labels([each[:3] for each in named], _FRAME, _bars(marks, x, y), len(marks))
+    labelled = [(name, box) for name, box in zip(named, boxes, strict=True) if box]
+    height = max([HEIGHT, *(box.bottom + 6 for _, box in labelled)])
     label = f"{describe(y_metric).label} over {describe(x_metric).label}, {found.block}"
     parts = [
         f'<svg class="scatter" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
@@ -93,7 +94,12 @@ def scatter(comparison: Comparison, found: BlockStatistics) -> Markup | None:
         *_frame(x, y),
         *(part for name, points in curves for part in _curve(name, points, x, y)),
         *(part for mark in marks for part in _mark(mark, x, y)),
-        *(part for name, box in zip(named, boxes, strict=True) for part in _label(name, box)),
+        *(
+            part
+            for name, box in zip(named, boxes, strict=True)
+            if box
+            for part in _label(name, box)
+        ),
         "</svg>",
     ]
     return Markup("\n".join(parts))
@@ -165,10 +171,10 @@ def _reach(places):
 
 
 def _named(marks, curves, x, y):
-    """(text, x, y, kind) of all labels: rows first, which matter most."""
+    """(text, x, y, kind) of all labels: rows first, which matter most, then the ends of curves."""
     named = [(mark.label, x(mark.x[0]), y(mark.y[0]), mark.kind) for mark in marks]
     for _, points in curves:
-        ends = [points[0], points[-1]] if len(points) > 5 else points
+        ends = [points[0], points[-1], *points[1:-1]] if len(points) > 1 else points
         named += [(mark.label, x(mark.x[0]), y(mark.y[0]), "curve") for mark in ends]
     return named
 

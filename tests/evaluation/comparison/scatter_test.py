@@ -77,6 +77,15 @@ def test_labels_never_overlap():
         assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
+def test_labels_that_are_not_needed_are_left_out_in_a_crowd():
+    points = [("a long name of a network", 400.0, 240.0)] * 30
+    boxes = place_labels(points, Box(0, 0, 800, 480), needed=2)
+    assert None not in boxes[:2]
+    assert None in boxes
+    alone = place_labels(points[:1], Box(0, 0, 800, 480), needed=0)
+    assert None not in alone
+
+
 def test_labels_are_escaped():
     rows = [dataclasses.replace(row, label="<b>&") for row in planted(6).rows]
     texts = {text.text for text in _drawn(changed(planted(6), rows=rows)).iter("text")}
