@@ -43,6 +43,7 @@ class Chain(Restorer):
         first = links[0]
         self.channels, self.colour, self.padding = first.channels, first.colour, first.padding
         self.output_scale = math.prod(link.output_scale for link in links)
+        self.evaluations = sum(link.evaluations for link in links)
         self.continuous = not eight_bit and all(link.continuous for link in links)
 
     def build(self, input_shape=None):

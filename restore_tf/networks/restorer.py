@@ -8,7 +8,7 @@ overrides; the defaults fit a plain feed-forward network.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -48,6 +48,10 @@ class Restorer(keras.Model):
       blended_tile: how tiles are cut where there is no `tiler`.
       continuous: whether the answer moves by a little where the picture does. Thresholds and
         rounding do not: there two runs that differ in the last bit can be a level apart.
+      evaluations: passes through its networks that restoring a picture takes.
+      updated_together: how many networks one training step of its own loss updates.
+      knobs: {argument of the constructor: values worth comparing} of what trades quality, time and
+        detail when it restores, such as a sampler's steps.
       links: of a `networks.chain.Chain` the networks that a picture passes one after the other,
         each padded, cut up and cropped by itself.
       run: of a link, the run directory that its weights are in; None where they are the chain's.
@@ -63,6 +67,9 @@ class Restorer(keras.Model):
     bytes_per_pixel: float = 1000.0
     blended_tile = BlendedTile()
     continuous: bool = True
+    evaluations: int = 1
+    updated_together: int = 1
+    knobs: Mapping[str, Sequence[int]] = {}
     links: Sequence[Restorer] = ()
     run: Path | None = None
     stages_loss = None
