@@ -47,6 +47,7 @@ DEV = [
     "dill>=0.3.8",  # tfds.testing imports it and does not declare it
     "jax>=0.5",  # the other Keras backend that the tests run on
     "openvino>=2026.1",  # a second runtime that reads our SavedModels
+    "playwright>=1.50",  # drives the system's Chromium over the pages; brings no browser itself
     "pyyaml>=6",  # reads the deployment files as Docker and Kubernetes do
     "ruff>=0.15",
     "tifffile",  # a second opinion on our TIFF files; scikit-image brings it along
@@ -74,6 +75,7 @@ setup(
         "restore_tf": ["py.typed"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
+        "restore_tf.export.web": ["page/*"],
     },
     install_requires=CORE,
     extras_require={
