@@ -72,10 +72,11 @@ def files(folder: str | None = None) -> dict[str, bytes]:
       UserError: no npm, npm failed, or files that are missing or not those of `VERSION`.
     """
     if folder is not None:
-        return _arranged({package: _read(Path(folder), package) for package in _FILES})
+        where = f"--litertjs {folder}"
+        return _arranged({package: _read(Path(folder), package, where) for package in _FILES})
     with tempfile.TemporaryDirectory(prefix="restore_tf_") as scratch:
         _pack(Path(scratch))
-        return _arranged({package: _read(Path(scratch), package) for package in _FILES})
+        return _arranged({package: _read(Path(scratch), package, "npm pack") for package in _FILES})
 
 
 def _pack(folder):
@@ -111,8 +112,8 @@ def _tarball(package):
     return f"{_SCOPE[1:]}-{package}-{VERSION}.tgz"
 
 
-def _read(folder: Path, package: str) -> dict[str, bytes]:
-    """{file: content} of a package, each one checked."""
+def _read(folder: Path, package: str, where: str) -> dict[str, bytes]:
+    """{file: content} of a package, each one checked; `where` it is from, for messages."""
     tarball, unpacked = folder / _tarball(package), folder / _SCOPE / package
     try:
         if tarball.is_file():
@@ -123,15 +124,13 @@ def _read(folder: Path, package: str) -> dict[str, bytes]:
         elif unpacked.is_dir():
             read = {name: (unpacked / name).read_bytes() for name in _FILES[package]}
         else:
-            raise UserError(f"--litertjs {folder}: has no {_SCOPE}/{package}; {_instead()}.")
+            raise UserError(f"{where}: brought no {_SCOPE}/{package}; {_instead()}.")
     except (OSError, KeyError, AttributeError, tarfile.TarError, EOFError) as error:
-        raise UserError(
-            f"--litertjs {folder}: {_SCOPE}/{package} cannot be read ({error})."
-        ) from None
+        raise UserError(f"{where}: {_SCOPE}/{package} cannot be read ({error}).") from None
     for name, content in read.items():
         if hashlib.sha256(content).hexdigest() != _FILES[package][name]:
             raise UserError(
-                f"--litertjs {folder}: {_SCOPE}/{package}'s {name} is not that of {VERSION}; "
+                f"{where}: {_SCOPE}/{package}'s {name} is not that of {VERSION}; "
                 f"fetch it again: npm pack {_SCOPE}/{package}@{VERSION}."
             )
     return read

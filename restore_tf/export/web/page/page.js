@@ -5,10 +5,12 @@ import {facts, modelLabel, summary, whereItRuns} from "./words.js";
 
 const find = id => document.getElementById(id);
 const manifest = await (await fetch("manifest.json")).json();
+// A browser can know WebGPU and have no graphics processor for it.
+const gpu = await navigator.gpu?.requestAdapter().catch(() => null) ?? null;
 let picture = null;    // the file at hand
 let request = 0;       // the newest one; what older ones answer is not shown
 let worker = null;     // {worker, key}: it keeps its model for the next picture
-let withoutGpu = new Set();  // models that this browser's WebGPU does not run
+const withoutGpu = new Set();  // models that this browser's WebGPU does not run
 
 find("hint").hidden = true;
 document.querySelector("main").hidden = false;
@@ -18,7 +20,7 @@ for (const [index, entry] of manifest.models.entries()) {
   find("model").add(new Option(modelLabel(entry), index));
 }
 find("models").hidden = manifest.models.length < 2;
-find("facts").replaceChildren(...facts(manifest).flatMap(([term, text]) => [
+find("facts").replaceChildren(...facts(manifest, gpu).flatMap(([term, text]) => [
   Object.assign(document.createElement("dt"), {textContent: term}),
   Object.assign(document.createElement("dd"), {textContent: text}),
 ]));
@@ -81,7 +83,7 @@ async function take(file) {
 }
 
 function restore() {
-  const accelerator = find("accelerator").value === "auto" && navigator.gpu &&
+  const accelerator = find("accelerator").value === "auto" && gpu &&
     !withoutGpu.has(entry().file) ? "webgpu" : "cpu";
   const key = `${entry().file} ${accelerator}`;
   if (worker?.key !== key) stop();
@@ -155,4 +157,4 @@ addEventListener("drop", event => {
   take(event.dataTransfer.files[0]);
 });
 addEventListener("paste", event => take(event.clipboardData.files[0]));
-document.body.dataset.ready = whereItRuns();
+document.body.dataset.ready = whereItRuns(gpu);

@@ -21,16 +21,18 @@ export function summary({width, height, seconds, accelerator, threads}) {
   return `Restored ${width} × ${height} pixels in ${seconds.toFixed(1)} s on ${where}.`;
 }
 
-export function whereItRuns() {
+// What this browser can compute with; gpu: WebGPU's adapter, or null.
+export function whereItRuns(gpu) {
   const threads = crossOriginIsolated ? `${navigator.hardwareConcurrency} threads` :
     "1 thread: the server does not send the headers that threads need " +
     "(Cross-Origin-Opener-Policy: same-origin, Cross-Origin-Embedder-Policy: require-corp)";
-  const gpu = navigator.gpu ? "tried first, where it has an adapter" : "not in this browser";
-  return `CPU with ${threads}; WebGPU: ${gpu}`;
+  const name = [gpu?.info?.vendor, gpu?.info?.architecture].filter(Boolean).join(" ");
+  return gpu ? `WebGPU${name && ` (${name})`}, or the CPU with ${threads}` :
+    `the CPU with ${threads}; this browser offers no WebGPU`;
 }
 
 // [[term, text]] for the page's foot.
-export function facts({models, runtime, max_pixels: pixels, version}) {
+export function facts({models, runtime, max_pixels: pixels, version}, gpu) {
   const lines = models.map(entry => [
     entry.file.replace(/^.*\//, ""),
     `tiles of ${entry.size.join("×")} pixels that share ${entry.overlap.join("×")} or more; ` +
@@ -38,7 +40,7 @@ export function facts({models, runtime, max_pixels: pixels, version}) {
   ]);
   return [
     ...lines,
-    ["Runs on", whereItRuns()],
+    ["Runs on", whereItRuns(gpu)],
     ["Largest picture", `${pixels / 1e6} million pixels`],
     ["Result", "8 bits in sRGB, without the file's metadata; its orientation is applied"],
     ["Made by", `restore_tf ${version}; ${runtime.name} ${runtime.version}, ${runtime.licence}`],
