@@ -14,7 +14,8 @@ export async function isGray(blob) {
 async function jpegComponents(blob) {
   for (let place = 2; place + 10 <= blob.size;) {
     const bytes = new Uint8Array(await blob.slice(place, place + 10).arrayBuffer());
-    const kind = bytes[1], isFrame = kind >= 0xc0 && kind <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(kind);
+    const kind = bytes[1];
+    const isFrame = kind >= 0xc0 && kind <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(kind);
     if (bytes[0] !== 0xff || kind === 0xda) return 0;
     if (isFrame) return bytes[9];
     place += kind === 0xff ? 1 : 2 + 256 * bytes[2] + bytes[3];

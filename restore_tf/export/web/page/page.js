@@ -1,7 +1,7 @@
 // The page: takes a picture, has a worker restore it, and shows before and after.
 
 import {show} from "./viewer.js";
-import {facts, modelLabel, summary, whereItRuns} from "./words.js";
+import {facts, loading, modelLabel, summary, whereItRuns} from "./words.js";
 
 const find = id => document.getElementById(id);
 const manifest = await (await fetch("manifest.json")).json();
@@ -9,13 +9,11 @@ const manifest = await (await fetch("manifest.json")).json();
 const gpu = await navigator.gpu?.requestAdapter().catch(() => null) ?? null;
 let picture = null;    // the file at hand
 let request = 0;       // the newest one; what older ones answer is not shown
-let worker = null;     // {worker, key}: it keeps its model for the next picture
+let worker = null;     // {worker, key, busy}: it keeps its model for the next picture
 const withoutGpu = new Set();  // models that this browser's WebGPU does not run
 
 find("hint").hidden = true;
 document.querySelector("main").hidden = false;
-document.title = manifest.title;
-document.querySelector("h1").textContent = manifest.title;
 for (const [index, entry] of manifest.models.entries()) {
   find("model").add(new Option(modelLabel(entry), index));
 }
@@ -33,6 +31,7 @@ function say(text, error = "") {
 }
 
 function busy(is) {
+  if (worker) worker.busy = is;
   find("work").hidden = !is;
   find("again").hidden = is || picture === null;
   document.querySelector("progress").removeAttribute("value");
@@ -59,7 +58,7 @@ async function sizeOf(file) {
 async function take(file) {
   if (!file) return;
   picture = null;
-  stop();
+  if (worker?.busy) stop();
   find("viewer").hidden = true;
   say("");
   const turn = ++request;
@@ -75,7 +74,7 @@ async function take(file) {
   const pixels = size[0] * size[1];
   if (pixels > manifest.max_pixels) {
     fail(`${file.name || "The picture"} is too large: ${size[0]} × ${size[1]} pixels, ` +
-      `${(pixels / 1e6).toFixed(1)} million. This page takes ${manifest.max_pixels / 1e6} million.`);
+      `${(pixels / 1e6).toFixed(1)} million. This page takes ${manifest.max_pixels / 1e6}.`);
     return;
   }
   picture = file;
@@ -89,7 +88,6 @@ function restore() {
   if (worker?.key !== key) stop();
   worker ??= {worker: start(), key};
   busy(true);
-  say("Loading the model …");
   worker.worker.postMessage({id: ++request, blob: picture, entry: entry(), accelerator});
 }
 
@@ -107,6 +105,7 @@ function stop() {
 }
 
 function answered(answer) {
+  if (answer.state === "loading") say(loading(answer, entry()));
   if (answer.state === "running") running(answer);
   if (answer.state === "done") done(answer);
   if (answer.state === "failed") { stop(); fail(answer.message); }

@@ -1,5 +1,5 @@
-// A model of the manifest, loaded into LiteRT.js inside a worker. Its memory is WebAssembly's, which
-// nobody collects: what is made here is deleted by hand.
+// A model of the manifest, loaded into LiteRT.js inside a worker. Its memory is WebAssembly's, where
+// nothing is collected: what is made here is deleted by hand.
 
 import {loadAndCompile, loadLiteRt, supportsFeature, Tensor} from "./litertjs/core/index.js";
 import {restorePicture, runs} from "./colours.js";
@@ -17,23 +17,25 @@ export class Problem extends Error {}
 //
 //   entry: of the manifest's models.
 //   accelerator: "webgpu" or "cpu".
+//   progress: takes the bytes of the model that came.
 //
 // Throws where there is no WebGPU, or where it cannot run the whole model.
-export async function open(entry, accelerator) {
+export async function open(entry, accelerator, progress) {
   const threads = accelerator === "cpu" && self.crossOriginIsolated &&
     await supportsFeature("threads") && await supportsFeature("relaxedSimd");
   // LiteRT.js would look for its files beside this worker's.
   self.Module = {locateFile: name => WASM + name};
   if (threads) self.Module.mainScriptUrlOrBlob = WASM + THREADED;
   const runtime = await loadLiteRt(WASM, {threads});
-  const bytes = await download(entry);
+  const bytes = await download(entry, progress);
   const wanted = accelerator === "webgpu" ? "webgpu" : "wasm";
   const compiled = await loadAndCompile(bytes, {
     accelerator: wanted,
     gpuOptions: {precision: "fp32"},
   });
   // Where a graphics processor lacks an operation, LiteRT.js has fallen back to one CPU thread.
-  if (compiled.options.accelerator !== wanted || (wanted === "webgpu" && !compiled.isFullyAccelerated)) {
+  const whole = wanted === "wasm" || compiled.isFullyAccelerated;
+  if (compiled.options.accelerator !== wanted || !whole) {
     throw new Problem("WebGPU lacks operations of this model.");
   }
   const session = new Session(entry, compiled, runtime, accelerator);
@@ -75,7 +77,7 @@ class Session {
   // Throws where the numbers are not those that the exporter saw. Drivers have bugs.
   async check() {
     const [degraded, expected] = await Promise.all(
-      this.entry.probe.map(async file => read(await fetched(file))));
+      this.entry.probe.map(async file => read(await (await fetched(file)).blob())));
     const found = await restorePicture(degraded, this.entry, tile => this.run(tile), () => {});
     let sum = 0;
     found.data.forEach((value, index) => { sum += Math.abs(value - expected.data[index]); });
@@ -97,16 +99,22 @@ class Session {
 }
 
 async function fetched(file) {
-  const address = new URL(file, import.meta.url);
-  const answer = await fetch(address);
+  const answer = await fetch(new URL(file, import.meta.url));
   if (!answer.ok) throw new Problem(`${file} cannot be loaded (${answer.status}).`);
-  return answer.blob();
+  return answer;
 }
 
-async function download(entry) {
-  const bytes = new Uint8Array(await (await fetched(entry.file)).arrayBuffer());
-  if (bytes.length !== entry.bytes) {
-    throw new Problem(`${entry.file} has ${bytes.length} bytes, not ${entry.bytes}: copy it again.`);
+async function download(entry, progress) {
+  const bytes = new Uint8Array(entry.bytes);
+  const reader = (await fetched(entry.file)).body.getReader();
+  let loaded = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    if (loaded + part.value.length <= bytes.length) bytes.set(part.value, loaded);
+    loaded += part.value.length;
+    progress(loaded);
+  }
+  if (loaded !== bytes.length) {
+    throw new Problem(`${entry.file} has ${loaded} bytes, not ${entry.bytes}: copy it again.`);
   }
   return bytes;
 }

@@ -14,6 +14,11 @@ export function modelLabel({model, kind, size, bytes}) {
   return `${model} ${size.join("×")} ${kind}${note} (${megabytes(bytes)})`;
 }
 
+// How far a model's download came, in bytes.
+export function loading({loaded}, {bytes}) {
+  return `Loading the model: ${(loaded / 1e6).toFixed(1)} of ${megabytes(bytes)}`;
+}
+
 // How a restoration went.
 export function summary({width, height, seconds, accelerator, threads}) {
   const where = accelerator === "webgpu" ? "WebGPU" :
