@@ -1,5 +1,5 @@
-// A model of the manifest, loaded into LiteRT.js inside a worker. Its memory is WebAssembly's, where
-// nothing is collected: what is made here is deleted by hand.
+// A model of the manifest, loaded into LiteRT.js inside a worker. In WebAssembly's memory nothing is
+// collected: what is made here is deleted by hand.
 
 import {loadAndCompile, loadLiteRt, supportsFeature, Tensor} from "./litertjs/core/index.js";
 import {restorePicture, runs} from "./colours.js";

@@ -11,7 +11,7 @@ const KINDS = {
 
 export function modelLabel({model, kind, size, bytes}) {
   const note = KINDS[kind] ? `: ${KINDS[kind]}` : "";
-  return `${model} ${size.join("×")} ${kind}${note} (${megabytes(bytes)})`;
+  return `${model} ${size.join("×")} ${kind}, ${megabytes(bytes)}${note}`;
 }
 
 // How far a model's download came, in bytes.
