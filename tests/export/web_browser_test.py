@@ -153,6 +153,29 @@ def test_gray_stays_gray_and_transparency_stays(page, folder):
     np.testing.assert_array_equal(restored[..., 3], clear[..., 3])
 
 
+def test_a_picture_can_be_dropped_pasted_and_chosen_by_keys(page):
+    file = png(photo()[:50, :70])
+    held = page.evaluate_handle(
+        """bytes => {
+          const held = new DataTransfer();
+          held.items.add(new File([Uint8Array.from(bytes)], "held.png", {type: "image/png"}));
+          return held;
+        }""",
+        list(file["buffer"]),
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": held})
+    wait_for(page, "Restored 70 × 50")
+    paste = "held => dispatchEvent(new ClipboardEvent('paste', {clipboardData: held}))"
+    page.evaluate(paste, held)
+    page.get_by_role("button", name="Cancel").wait_for(state="visible")
+    wait_for(page, "Restored 70 × 50")
+    page.get_by_label("Choose a picture").focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(png(photo()[:60, :80]))
+    wait_for(page, "Restored 80 × 60")
+
+
 def divider(page):
     """Where the divider stands, in per cent of the stage's width."""
     stage, line = (page.locator(name).bounding_box() for name in (".stage", ".divider"))
