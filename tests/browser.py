@@ -54,22 +54,32 @@ def served(folder, headers=ISOLATED):
 
 
 @contextlib.contextmanager
-def opened(*arguments):
-    """Yields a Chromium without a window.
+def launcher():
+    """Yields what starts a Chromium without a window, with more arguments where they are given.
 
-    Args:
-      arguments: more of its command line's.
+    A process may have one of these at a time.
     """
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program(),
-            args=["--no-sandbox", *arguments],
-            env={"HOME": "/nonexistent"},
-        )
-        yield browser
-        browser.close()
+    with sync_playwright() as playwright, contextlib.ExitStack() as running:
+
+        def launch(*arguments):
+            found = playwright.chromium.launch(
+                executable_path=program(),
+                args=["--no-sandbox", *arguments],
+                env={"HOME": "/nonexistent"},
+            )
+            running.callback(found.close)
+            return found
+
+        yield launch
+
+
+@contextlib.contextmanager
+def opened(*arguments):
+    """Yields a Chromium without a window; `arguments` are more of its command line's."""
+    with launcher() as launch:
+        yield launch(*arguments)
 
 
 class Watched:

@@ -9,8 +9,8 @@ const manifest = await (await fetch("manifest.json")).json();
 const gpu = await navigator.gpu?.requestAdapter().catch(() => null) ?? null;
 let picture = null;    // the file at hand
 let request = 0;       // the newest one; what older ones answer is not shown
-let worker = null;     // {worker, key, busy}: it keeps its model for the next picture
-const withoutGpu = new Set();  // models that this browser's WebGPU does not run
+let worker = null;     // {worker, key, entry, busy}: it keeps its model for the next picture
+const withoutGpu = new Map();  // {model's file: why this browser's WebGPU does not run it}
 
 find("hint").hidden = true;
 document.querySelector("main").hidden = false;
@@ -84,11 +84,12 @@ async function take(file) {
 function restore() {
   const accelerator = find("accelerator").value === "auto" && gpu &&
     !withoutGpu.has(entry().file) ? "webgpu" : "cpu";
-  const key = `${entry().file} ${accelerator}`;
+  const model = entry();
+  const key = `${model.file} ${accelerator}`;
   if (worker?.key !== key) stop();
-  worker ??= {worker: start(), key};
+  worker ??= {worker: start(), key, entry: model};
   busy(true);
-  worker.worker.postMessage({id: ++request, blob: picture, entry: entry(), accelerator});
+  worker.worker.postMessage({id: ++request, blob: picture, entry: model, accelerator});
 }
 
 function start() {
@@ -105,12 +106,12 @@ function stop() {
 }
 
 function answered(answer) {
-  if (answer.state === "loading") say(loading(answer, entry()));
+  if (answer.state === "loading") say(loading(answer, worker.entry));
   if (answer.state === "running") running(answer);
   if (answer.state === "done") done(answer);
   if (answer.state === "failed") { stop(); fail(answer.message); }
   if (answer.state === "refused") {
-    withoutGpu.add(entry().file);
+    withoutGpu.set(worker.entry.file, answer.message);
     restore();
   }
 }
@@ -130,7 +131,7 @@ function running({done, total}) {
 async function done(answer) {
   await show(picture, answer);
   busy(false);
-  say(summary(answer));
+  say(summary(answer, withoutGpu.get(worker.entry.file)));
   find("viewer").hidden = false;
   document.body.dataset.memory = answer.memory;
 }

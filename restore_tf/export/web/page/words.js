@@ -19,11 +19,12 @@ export function loading({loaded}, {bytes}) {
   return `Loading the model: ${(loaded / 1e6).toFixed(1)} of ${megabytes(bytes)}`;
 }
 
-// How a restoration went.
-export function summary({width, height, seconds, accelerator, threads}) {
+// How a restoration went; `refused`: why it was not by WebGPU, where that was tried.
+export function summary({width, height, seconds, accelerator, threads}, refused) {
   const where = accelerator === "webgpu" ? "WebGPU" :
     `the CPU (WebAssembly, ${threads} thread${threads === 1 ? "" : "s"})`;
-  return `Restored ${width} × ${height} pixels in ${seconds.toFixed(1)} s on ${where}.`;
+  const why = accelerator === "cpu" && refused ? ` ${refused}` : "";
+  return `Restored ${width} × ${height} pixels in ${seconds.toFixed(1)} s on ${where}.${why}`;
 }
 
 // What this browser can compute with; gpu: WebGPU's adapter, or null.
