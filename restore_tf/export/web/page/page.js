@@ -133,6 +133,7 @@ async function done(answer) {
   busy(false);
   say(summary(answer, withoutGpu.get(worker.entry.file)));
   find("viewer").hidden = false;
+  document.body.dataset.seconds = answer.seconds;
   document.body.dataset.memory = answer.memory;
 }
 
