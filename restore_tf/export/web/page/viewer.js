@@ -65,4 +65,6 @@ find("jpeg").addEventListener("click", () => save("image/jpeg", "jpg"));
 find("zoom").addEventListener("click", event => {
   const actual = viewer.classList.toggle("actual");
   event.target.setAttribute("aria-pressed", actual);
+  const frame = stage.parentNode;  // the divider stays in sight
+  frame.scrollLeft = stage.offsetWidth * slider.value / 100 - frame.clientWidth / 2;
 });
