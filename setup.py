@@ -55,7 +55,7 @@ DEV = [
     "ipykernel>=6",  # what the notebook runs in
     "mypy>=1.15",  # checks the type hints of public modules
     "openvino>=2026.1",  # a second runtime that reads our SavedModels
-    "playwright>=1.50",  # reports in a real browser, where there is a Chromium
+    "playwright>=1.50",  # drives the system's Chromium over the pages; brings no browser itself
     "pyyaml>=6",  # reads the deployment files as Docker and Kubernetes do
     "ruff>=0.15",
     "tifffile",  # a second opinion on our TIFF files; scikit-image brings it along
@@ -84,6 +84,7 @@ setup(
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
         "restore_tf.evaluation.comparison.page": ["templates/*"],
+        "restore_tf.export.web": ["page/*"],
     },
     install_requires=CORE,
     extras_require={

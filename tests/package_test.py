@@ -125,6 +125,9 @@ def test_the_wheel_owns_only_our_names(wheel):
     assert "restore_tf/datasets/gopro/CITATIONS.bib" in names
     assert {"srn_tf/published.json", "maxim_tf/published.json"} <= set(names)
     assert "restore_tf/evaluation/page/templates/report.html" in names
+    page = {"index.html", "page.js", "tiles.js", "worker.js", "_headers"}
+    assert {f"restore_tf/export/web/page/{name}" for name in page} <= set(names)
+    assert not [name for name in names if name.endswith(".wasm")]  # LiteRT.js is not shipped
     shipped = {"LICENSE", "MODEL_CARD.md", "NOTICE", "best.weights.npz", "experiment.json"}
     assert {f"maxim_tf/weights/maxim_deblurring_stage1/{name}" for name in shipped} <= set(names)
     shipped = shipped - {"best.weights.npz"} | {"best.weights.h5"}
