@@ -18,7 +18,7 @@ from restore_tf.system import log, outputs, signals
 from restore_tf.system.version import version
 
 VERBS = (
-    "train sweep compare evaluate restore export convert weights chain average samples serve "
+    "train sweep compare evaluate restore export convert weights chain average samples app serve "
     "client stream doctor"
 ).split()
 USER_ERROR = 2
