@@ -1,8 +1,12 @@
 """Scores of rows that are kept on disk."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from restore_tf.commands.comparing.curves import Curves
+from restore_tf.commands.comparing.entries import Entry
 from restore_tf.datasets.sources import MemorySource
 from restore_tf.errors import UserError
 from restore_tf.evaluation.comparison.results import Block, Comparison, Picture, Row, check_complete
@@ -107,3 +111,43 @@ def test_a_row_that_lacks_a_picture_is_named():
     whole = Comparison("t", [block], rows, ["psnr"], scores, "", {})
     with pytest.raises(UserError, match="two has no scores of b/y"):
         check_complete(whole)
+
+
+class FakeNetworks:
+    """A sampler that is brighter the more steps it takes, and what does nothing."""
+
+    def model(self, run, **options):
+        return SimpleNamespace(knobs={"steps": (1, 2)} if run == "sampler" else {})
+
+    def run(self, run, picture, steps=2):
+        return picture + np.uint8(10 * steps) if run == "sampler" else picture
+
+    def digest(self, entry):
+        return entry.name
+
+    def restore(self, entry):
+        return lambda name, degraded: self.run(entry.run, degraded)
+
+
+def test_curves_end_at_the_rows_of_the_table(tmp_path):
+    scorer, block, networks = Scorer(tmp_path, ["psnr", "gmsd"]), pairs(), FakeNetworks()
+    entries = [Entry(name, name, "run", run=name) for name in ("sampler", "idle")]
+    scores = {"input": {"set_kind": scorer.score("input", block, lambda name, d: d)}}
+    for entry in entries:
+        restored = scorer.score(entry.name, block, networks.restore(entry), entry.name)
+        scores[entry.name] = {"set_kind": restored}
+    found = Curves(scorer, [block], networks, scores).all(entries)
+    assert [(curve.row, curve.knob) for curve in found] == [
+        ("sampler", "steps"),
+        ("sampler", "strength"),
+        ("idle", "strength"),
+        ("sampler + idle", "blend"),
+    ]
+    steps, strength, idle, blend = (
+        [point.scores["set_kind"]["clip0/0"]["psnr"] for point in curve.points] for curve in found
+    )
+    table = {row: scores[row]["set_kind"]["clip0/0"]["psnr"] for row in scores}
+    assert steps[-1] == strength[-1] == blend[0] == table["sampler"]
+    assert strength[0] == blend[-1] == table["input"] and len(set(idle)) == 1
+    assert strength == sorted(strength)  # towards the better picture
+    assert [point.label for point in found[0].points] == ["1 step", "2 steps"]
