@@ -75,7 +75,7 @@ def _stream(positional, values):
         if is_file:
             _check_length(values.input, source, form)
         with _sink(values.output, values.overwrite) as sink, _Status() as status:
-            summary = stream.run(
+            summary = stream.restore_stream(
                 _model(values),
                 source,
                 sink,
