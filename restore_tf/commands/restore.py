@@ -96,7 +96,7 @@ def _run(jobs, restore, values):
     def write(job, result):
         _write(job, values, *result)
 
-    return pipeline.run(jobs, read, compute, write)
+    return pipeline.process_jobs(jobs, read, compute, write)
 
 
 def _write(job, values, picture, restored, disagreement=None):
