@@ -58,8 +58,10 @@ def decode(
     """Decodes a file, turned upright; RGB colours are as stored, CMYK becomes sRGB.
 
     Args:
-      file, max_pixels, name: as for `files.read_picture`.
-      pixels_only: read nothing of what stands beside the pixels, and warn of none of it.
+      file: path of the file, or its bytes.
+      max_pixels: the largest picture that is decoded, width times height.
+      name: what to call the file in messages.
+      pixels_only: skip metadata and profiles, and their warnings.
 
     Raises:
       UserError: as `files.read_picture`; `TooManyPixels` for more than `max_pixels`.
@@ -102,7 +104,7 @@ def _looks(stream):
 
 
 def _open(stream, max_pixels, name):
-    # Pillow's own limit is one for the whole process, and half warning, half error.
+    # Pillow's own limit holds for the whole process, and is half warning, half error.
     with _LIMIT_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:

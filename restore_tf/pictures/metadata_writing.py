@@ -1,4 +1,4 @@
-"""What stands beside a picture's pixels, as Pillow's writers take it.
+"""Converts metadata to the options of Pillow's writers.
 
 What a format cannot hold is left out, with a warning.
 """
@@ -40,7 +40,7 @@ _WORDS = {"exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "dpi": "resolution (pixe
 
 
 def save_options(metadata: Metadata, kind: str, name: str) -> dict[str, Any]:
-    """Returns what Pillow's `Image.save` takes to write the metadata; says what cannot be kept.
+    """Returns the options of Pillow's `Image.save` for the metadata; warns of what is left out.
 
     Args:
       metadata: what to write.
@@ -106,7 +106,12 @@ def _iptc_segment(iptc):
 
 
 def tiff_tags(metadata: Metadata, name: str) -> Image.Exif:
-    """Returns the metadata as the tags of a TIFF file."""
+    """Returns the metadata as the tags of a TIFF file.
+
+    Args:
+      metadata: what to write.
+      name: what to call the file in warnings.
+    """
     tags = Image.Exif()
     if metadata.exif:
         try:

@@ -2,8 +2,8 @@
 
 PNG states them in its chunks cICP, sRGB, gAMA and cHRM, of which an earlier one (and a profile
 after cICP) overrides those after it (PNG, third edition, section 4.3). Cameras state Adobe RGB in
-EXIF, and TIFF has tags of its own for primaries and transfer curve. Whatever is none of these is
-taken as sRGB, which the networks expect; HDR cannot be.
+EXIF, and TIFF has tags of its own for primaries and transfer curve. Files that state nothing are
+taken as sRGB, which the networks expect; HDR files are refused.
 """
 
 from __future__ import annotations
@@ -49,7 +49,16 @@ def find(image: Image.Image, stream, tags: Image.Exif, name: str) -> tuple[Colou
 
 
 def refuse_hdr(image: Image.Image, stream, name: str) -> None:
-    """Raises a UserError where a file says that it is HDR; the arguments are those of `find`."""
+    """Refuses a file that states an HDR transfer curve (PQ or HLG).
+
+    Args:
+      image: as Pillow opened it.
+      stream: the file; its position is moved.
+      name: what to call the file in the message.
+
+    Raises:
+      UserError: the file says that it is HDR.
+    """
     profile = image.info.get("icc_profile")
     if profile:
         _refuse_transfer(_cicp_of_profile(profile)[1], name)

@@ -1,4 +1,4 @@
-"""Reading a video: frames decoded one by one, and the packets of the streams beside them."""
+"""Reads a video: decoded frames one by one, and the packets of its other streams."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ class FrameRanges:
 
         Raises:
           UserError: a range reaches beyond the end.
+
+        Args:
+          count: the clip's number of frames.
+          path: the clip, named in the error.
+
+        Raises:
+          UserError: a range reaches beyond the end.
         """
         ranges: list[range] = []
         for first, last in sorted(self.bounds, key=lambda bounds: bounds[0]):
@@ -52,12 +59,15 @@ class FrameRanges:
 
 
 def parse_frames(text: str) -> FrameRanges:
-    """Reads "10-20", "15", "10-" (to the end), "-20" (from 0) or several with commas.
+    """Parses frame numbers: "10-20", "15", "10-" (to the end), "-20" (from 0), or several.
 
     Frames are numbered from 0, in the order in which they are shown; both ends are included.
 
+    Args:
+      text: ranges, separated by commas.
+
     Raises:
-      UserError: something else.
+      UserError: another form, or a range whose end comes before its start.
     """
     bounds = []
     for part in text.split(","):
@@ -113,7 +123,11 @@ class Stretch:
         return int(self.times[following]) if following < len(self.times) else self.clip_end
 
     def number(self, time: int) -> int:
-        """The number of the frame shown at a time; frames lost before do not shift it."""
+        """Returns the number of the frame shown at a time; lost frames before it do not shift it.
+
+        Args:
+          time: in time bases.
+        """
         return int(np.searchsorted(self.times, time))
 
     def __contains__(self, number: int) -> bool:

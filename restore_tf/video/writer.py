@@ -1,4 +1,4 @@
-"""Writing a video: restored frames encoded at their own times, the other streams copied.
+"""Writes a video: encodes restored frames at their own times and copies the other streams.
 
 The frames' time base is the source's: variable rates and start offsets survive. Matroska and WebM
 count in milliseconds, so times are rounded to those there, and they cannot begin before time 0:
@@ -49,8 +49,8 @@ class Writer:
     """Writes restored frames and copied packets into a new file. A context manager.
 
     Args:
-      path: where to.
-      name: how errors and warnings call it; its ending decides the format.
+      path: the file to write, usually a temporary one.
+      name: the output's name in errors and warnings; its ending decides the format.
       clip: the source; its size is that of the frames that will come.
       reader: the open source, for the streams to copy; None copies none.
       stretch: the frames that will come; they are moved to start at time 0.
@@ -161,7 +161,14 @@ class Writer:
         return copies
 
     def write(self, item: Any) -> None:
-        """Takes what a `Reader` delivers."""
+        """Writes an item of a `Reader`.
+
+        Args:
+          item: a `Frame` with restored pixels, or a PyAV packet of another stream.
+
+        Raises:
+          UserError: it cannot be written.
+        """
         if isinstance(item, Frame):
             self._write_frame(item)
         else:
@@ -225,6 +232,13 @@ def container_for(path: Path, quality: int | None = None) -> _Container:
 
     Raises:
       UserError: an ending that we do not write, or a quality that the encoder does not know.
+
+    Args:
+      path: the output.
+      quality: as `Writer`'s.
+
+    Raises:
+      UserError: an ending that is not written, or a quality that the encoder does not have.
     """
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:

@@ -14,6 +14,9 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     MATLAB drops axes of length 1 at an array's end, beyond the second.
 
+    Args:
+      path: a .mat file, up to version 7.
+
     Raises:
       UserError: it cannot be read, is of version 7.3 (HDF5), or holds anything but numbers.
     """

@@ -5,7 +5,7 @@ A pickle is a program. `pickle.Unpickler` runs it, with three guards:
 - `find_class` never imports. It answers for a fixed table of names, and what it returns are
   stand-ins of this file: calling one makes a dict or describes a tensor.
 - The stand-ins, and all they make, are tuples without attributes or dicts that ignore BUILD, so
-  that nothing a file brings can change them.
+  that no file can change them.
 - `pickle_program.check` reads the program first, without running it. Only the operations that
   `torch.save` uses pass.
 """
@@ -94,6 +94,14 @@ def load(program: bytes) -> Any:
     Raises:
       Refused: it asks for more than that.
       ValueError, LookupError: it is damaged.
+
+    Args:
+      program: the pickle's bytes.
+
+    Raises:
+      Refused: it asks for more than that.
+      ValueError: it is damaged.
+      LookupError: it is damaged.
     """
     check(program, _OPERATIONS, "torch.save")
     try:
