@@ -1,6 +1,7 @@
-"""The memory of the device that Keras computes on, and how libraries say that it is used up.
+"""Free memory of the device that Keras computes on, and the out-of-memory errors of libraries.
 
-Importing this imports no such library: what is not imported yet has not taken or refused memory.
+Importing this module imports none of these libraries: one that is not imported has taken no
+memory.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ def _jax():
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory is used up: of Python, TensorFlow, PyTorch or JAX."""
+    """Returns whether an exception of Python, TensorFlow, PyTorch or JAX means out of memory.
+
+    Args:
+      error: the exception.
+    """
     kinds = [MemoryError]
     with contextlib.suppress(KeyError, AttributeError):
         kinds.append(sys.modules["tensorflow"].errors.ResourceExhaustedError)

@@ -1,4 +1,4 @@
-"""How much memory a picture takes, and how to cut it up when that is more than there is.
+"""How much memory a picture takes, and into which tiles it is cut where it does not fit.
 
 Importing this imports neither TensorFlow nor Keras.
 """
@@ -25,11 +25,11 @@ _RETRIES = 3
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a caller decides about tiles; see `restore.restore`.
+    """A caller's options for tiles; see `restore.restore`.
 
     Attributes:
-      memory: bytes that the process may take in all, None for four fifths of what is free.
-      tile: side of the tiles in pixels, None for what memory asks for.
+      memory: bytes that the process may take in all; None for four fifths of the free memory.
+      tile: side of the tiles in pixels; None for one that fits the memory.
       whole: never in tiles.
       seed: of what the network draws at random.
       progress: called with (pixels done, pixels in all).
@@ -48,8 +48,8 @@ class Plan:
 
     Attributes:
       tile: side of the tiles in pixels, with their surroundings; None for the whole at once.
-      bytes: what is expected to be taken beyond what the process holds already.
-      forced: whether memory made it smaller than the network would have it.
+      bytes: expected memory, beyond what the process holds already.
+      forced: whether lack of memory made the tiles smaller than the network prefers.
     """
 
     tile: int | None
@@ -60,10 +60,10 @@ class Plan:
 def memory_limit(memory: int | None = None) -> int:
     """Returns how many bytes the process may take beyond what it holds now.
 
-    Where a GPU computes, of the GPU's memory.
+    Where a GPU computes, this is the GPU's memory.
 
     Args:
-      memory: bytes for the whole process; by default four fifths of what is free.
+      memory: bytes for the whole process; None for four fifths of the free memory.
     """
     import psutil
 
@@ -91,7 +91,7 @@ def _container_limit():
 
 
 def plan(model, batch: np.ndarray, limit: int, size: tuple[int, int] | None = None) -> Plan:
-    """Decides on tiles.
+    """Decides whether images are restored in tiles, and in which.
 
     Args:
       model: a `Restorer`; its `bytes_per_pixel` was measured.
@@ -142,7 +142,7 @@ def _too_large(model, size, least):
 def restore_batch(
     model, batch: np.ndarray, size: tuple[int, int], settings: Settings
 ) -> np.ndarray:
-    """Restores padded images within the memory there is; of the batch's type.
+    """Restores padded images, in tiles where memory is short; returns them in the batch's type.
 
     Args:
       model: a `Restorer` or a `tflite_model.LiteModel`.

@@ -30,15 +30,19 @@ _CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
 
 
 def is_bfloat16(x) -> bool:
-    """Returns whether a tensor is in bfloat16."""
+    """Returns whether a tensor is in bfloat16.
+
+    Args:
+      x: a tensor or variable.
+    """
     return keras.backend.standardize_dtype(x.dtype) == "bfloat16"
 
 
 @contextlib.contextmanager
 def biased(model: keras.Model) -> Iterator[None]:
-    """Graphs that are traced inside have a bias of 1e-30 behind each convolution without one.
+    """Within this context, traced graphs have a bias of 1e-30 in each convolution that has none.
 
-    In layers that compute in bfloat16 alone. The layers' weights stay as they are.
+    Only layers that compute in bfloat16 are concerned. The layers' weights do not change.
 
     Args:
       model: a built network for inference or export.
@@ -115,7 +119,11 @@ def scale_shift(x, scale, shift):
 
     Args:
       x: (batch, h, w, channels).
-      scale, shift: (channels,), of x's type.
+      scale: (channels,), of x's type.
+      shift: (channels,), of x's type.
+
+    Returns:
+      Of x's shape and type.
     """
     if not is_bfloat16(x):
         return x * scale + shift

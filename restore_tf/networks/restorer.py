@@ -1,8 +1,8 @@
 """What every network of this package is: a keras.Model that restores an image in stages.
 
 Shared code (training, tiles, exports, video) knows a network by this class alone and names no
-paper. Whatever a paper decides for itself it says here, by an attribute or a method that it
-overrides; the defaults fit a plain feed-forward network.
+paper. A paper overrides attributes and methods of this class; the defaults fit a plain
+feed-forward network.
 """
 
 from __future__ import annotations
@@ -145,24 +145,29 @@ class Restorer(keras.Model):
         return None
 
     def folded_weights(self) -> tuple[float, ...]:
-        """Those of the weights, as they are now, that a graph gains from holding as numbers."""
+        """Returns the values of the weights that a graph gains from holding as constants."""
         return ()
 
     def use_folded_weights(self, values: tuple[float, ...]) -> None:
-        """Computes with `values`, as `folded_weights` gave them, not the weights; () undoes it."""
+        """Computes with folded numbers in place of the weights that `folded_weights` lists.
+
+        Args:
+          values: as `folded_weights` returned them; () for the weights again.
+        """
 
     # What is the same for all.
 
     def for_inference(self):
-        """Says that the weights will hardly change, for `with_folded_weights`; returns itself."""
+        """Declares the weights fixed, so that graphs hold folded constants; returns itself."""
         self._inference_only = True
         return self
 
     @contextlib.contextmanager
     def with_folded_weights(self) -> Iterator[None]:
-        """Graphs that are traced inside hold `folded_weights` as numbers: for inference and export.
+        """Within this context, traced graphs hold `folded_weights` as constants.
 
-        A graph can do more with a number than with a weight. See `networks.bfloat16.biased`, too.
+        For inference and export: a graph can do more with a constant than with a variable. See
+        `networks.bfloat16.biased`, too.
         """
         self.use_folded_weights(self.folded_weights())
         try:
@@ -239,10 +244,14 @@ class Restorer(keras.Model):
         """`training_loss`, the mean over the batch; Keras calls this.
 
         Args:
-          x, y: degraded and sharp images.
-          y_pred: what `call` made of them.
+          x: the degraded images, (batch, height, width, channels) in [0, 1].
+          y: the sharp ones, `output_scale` times as high and wide.
+          y_pred: the stages that `call` returned for x.
           sample_weight: seeds (batch, 2), or a weight of each image (batch,), or None.
           training: whether this is `fit`.
+
+        Returns:
+          A scalar.
 
         Raises:
           ValueError: a loss that draws, without seeds.
@@ -262,11 +271,28 @@ class Restorer(keras.Model):
         return _Mean()(per_image, per_image, sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Metrics of the restored image; Keras calls this."""
+        """Updates the compiled metrics with the restored image; Keras calls this.
+
+        Args:
+          x: the degraded images.
+          y: the sharp ones, (batch, height, width, channels) in [0, 1].
+          y_pred: the stages; the last one is scored.
+          sample_weight: as for `compute_loss`; seeds are ignored.
+
+        Returns:
+          {metric's name: value}.
+        """
         return super().compute_metrics(x, y, y_pred[-1], _told_apart(sample_weight)[1])
 
     def check_size(self, images):
-        """Raises a ValueError for images of a shape the network does not take."""
+        """Checks that images have a shape that the network takes.
+
+        Args:
+          images: (batch, height, width, channels); unknown sides are None.
+
+        Raises:
+          ValueError: other channels, or sides that are no multiples of `size_multiple`.
+        """
         shape = tuple(images.shape)
         if len(shape) != 4 or shape[-1] != self.channels:
             raise ValueError(
