@@ -150,8 +150,11 @@ def sign(metric: str) -> int:
 
 def opposed(metrics: Sequence[str]) -> tuple[str, str] | None:
     """Returns the metrics of distortion and of perception that stand for the others, or None."""
-    found = [next((n for n in names if n in metrics), None) for names in (_DISTORTION, _PERCEPTION)]
-    return None if None in found else tuple(found)
+    distortion, perception = (
+        next((name for name in names if name in metrics), None)
+        for names in (_DISTORTION, _PERCEPTION)
+    )
+    return None if distortion is None or perception is None else (distortion, perception)
 
 
 def _values(comparison, block):
