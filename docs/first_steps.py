@@ -15,6 +15,7 @@
 # The same as a script: `python first_steps.py`. Everything is written to the folder `first_steps`.
 
 # %%
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from scipy import ndimage
 import restore_tf
 from restore_tf.commands import cli
 
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow: errors alone
 FOLDER = Path("first_steps")
 FOLDER.mkdir(exist_ok=True)
 
@@ -73,7 +75,7 @@ side_by_side
 
 # %%
 noisy = ["--dataset=synthetic", "--config=noise50_gray", "--pictures=0", "--metrics=psnr,ssim"]
-command("evaluate", "--workdir=dncnn_gray_25", *noisy, f"--output={FOLDER}/before")
+command("evaluate", "--weights=dncnn_gray_25", *noisy, f"--output={FOLDER}/before")
 
 # %% [markdown]
 # Sixty steps on embedded photos change that. An interrupted training goes on by the same command.
@@ -99,9 +101,7 @@ command(
 # On photos that no training saw. `evaluate` writes the same numbers as CSV, JSON and a page.
 
 # %%
-cli.main(
-    ["restore-tf", "evaluate", f"--workdir={FOLDER}/tuned", *noisy, f"--output={FOLDER}/after"]
-)
+command("evaluate", f"--workdir={FOLDER}/tuned", *noisy, f"--output={FOLDER}/after")
 
 # %% [markdown]
 # ## Export it
