@@ -20,11 +20,12 @@ from maxim_tf.parts import (
     Dense,
     LayerNorm,
     TokenDense,
-    gelu,
+    gelu_pointwise,
     leaky_relu,
     normalize,
     pointwise,
 )
+from restore_tf.networks.bfloat16 import global_mean
 from restore_tf.networks.layers import Block
 
 GATE_OFFSET = 1.0  # v + 1: an untrained gating unit, whose v is near 0, lets u through
@@ -34,7 +35,7 @@ _REDUCTION = 4  # of the channel attentions, everywhere
 def halves(x, kernel, bias):
     """GELU of a product over channels, first and second half of its outcome."""
     pairs = zip(ops.split(kernel, 2, axis=-1), ops.split(bias, 2), strict=True)
-    return [gelu(pointwise(x, *pair)) for pair in pairs]
+    return [gelu_pointwise(x, *pair) for pair in pairs]
 
 
 def joined(first, second, dense):
@@ -113,9 +114,7 @@ class ChannelAttention(Block):
 
     def call(self, x):
         """Features -> features."""
-        # Sums over a picture overwhelm 16 bits.
-        means = ops.mean(ops.cast(x, "float32"), axis=(1, 2), keepdims=True)
-        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(ops.cast(means, x.dtype)))))
+        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(global_mean(x)))))
         return x * gate
 
 
@@ -149,7 +148,7 @@ class RDCAB(Block):
 
     def call(self, x):
         """Features -> features."""
-        y = gelu(pointwise(normalize(x), *self.norm.dense(self.dense1)))
+        y = gelu_pointwise(normalize(x), *self.norm.dense(self.dense1))
         return x + self.attention(self.dense2(y))
 
 
@@ -204,8 +203,8 @@ class CrossGatingBlock(Block):
         The caller does the first convolution, since x may be features that lie side by side.
         """
         x0, y0 = x, self.conv_y(y) if self.up is None else self.up.then(y, *self.conv_y.matrix())
-        x1 = gelu(pointwise(normalize(x0), *self.norm_x.dense(self.in_x)))
-        y1 = gelu(pointwise(normalize(y0), *self.norm_y.dense(self.in_y)))
+        x1 = gelu_pointwise(normalize(x0), *self.norm_x.dense(self.in_x))
+        y1 = gelu_pointwise(normalize(y0), *self.norm_y.dense(self.in_y))
         y2 = self.out_y(y1 * self.gate_x(x1, layout=layout)) + y0
         x2 = self.out_x(x1 * self.gate_y(y1, layout=layout)) + y2 + x0
         return x2, y2

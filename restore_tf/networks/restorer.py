@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from restore_tf.networks import losses
+from restore_tf.networks.bfloat16 import biased
 from restore_tf.networks.layers import antialiased_downsample
 from restore_tf.networks.tiler import BlendedTile
 
@@ -158,10 +159,12 @@ class Restorer(keras.Model):
         """Graphs that are traced inside hold `folded_weights` as numbers: for inference and export.
 
         A graph can do with a number what it cannot do with a weight, which could be anything.
+        Convolutions in bfloat16 have biases, see `networks.bfloat16`.
         """
         self.use_folded_weights(self.folded_weights())
         try:
-            yield
+            with biased(self):
+                yield
         finally:
             self.use_folded_weights(())
 
