@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.inference import devices
 from restore_tf.inference.blended_tiles import restore_blended
 from restore_tf.inference.exact_tiles import restore_exact
 from restore_tf.pictures.pixels import from_float, to_float
@@ -60,11 +60,16 @@ class Plan:
 def memory_limit(memory: int | None = None) -> int:
     """Returns how many bytes the process may take beyond what it holds now.
 
+    Where a GPU computes, of the GPU's memory.
+
     Args:
       memory: bytes for the whole process; by default four fifths of what is free.
     """
     import psutil
 
+    free = devices.free_on_gpu()
+    if free is not None:
+        return int(_SHARE_OF_FREE * free) if memory is None else min(memory, free)
     held = psutil.Process().memory_info().rss
     if memory is not None:
         return memory - held
@@ -155,7 +160,7 @@ def restore_batch(
         try:
             return _follow(chosen, model, batch, settings)
         except Exception as error:
-            if not _out_of_memory(error):
+            if not devices.out_of_memory(error):
                 raise
             smaller = _half(chosen, model, batch)
             if settings.whole or attempt == _RETRIES or smaller.tile == chosen.tile:
@@ -185,18 +190,6 @@ def _half(chosen, model, batch):
     step = model.size_multiple if tiler is None else tiler.step
     side = (chosen.tile or max(batch.shape[1:3])) // 2
     return Plan(max(smallest, side // step * step), chosen.bytes // 4, forced=True)
-
-
-def _out_of_memory(error):
-    """Whether an exception says that memory is exhausted, of NumPy, TensorFlow or PyTorch."""
-    if isinstance(error, MemoryError):
-        return True
-    kinds = []
-    if "tensorflow" in sys.modules:
-        kinds.append(sys.modules["tensorflow"].errors.ResourceExhaustedError)
-    if "torch" in sys.modules:
-        kinds.append(sys.modules["torch"].OutOfMemoryError)
-    return isinstance(error, tuple(kinds))
 
 
 def _follow(chosen, model, batch, settings):

@@ -60,7 +60,7 @@ def train(
     """
     options = options or Options()
     run_log.check(workdir)
-    engine = _engine_class()(experiment, options, strategy)
+    engine = engine_class()(experiment, options, strategy)
     return train_with(engine, workdir, training, validation, callbacks)
 
 
@@ -89,7 +89,8 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
     return Result(state.step, finished, state.best_score, degraded, validation.metric)
 
 
-def _engine_class():
+def engine_class():
+    """Returns the `Engine` of Keras' backend."""
     if keras.backend.backend() == "tensorflow":
         from restore_tf.training.tensorflow_engine import TensorFlowEngine
 

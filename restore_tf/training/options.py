@@ -7,6 +7,7 @@ import dataclasses
 from restore_tf.errors import UserError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+AUTO = "auto"  # of --precision: float32 or mixed_bfloat16, as measured before the first step
 
 
 @dataclasses.dataclass(frozen=True)
