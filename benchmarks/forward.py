@@ -61,6 +61,7 @@ DEFAULT_NETWORKS = ["srn", "mprnet_stage1", "mprnet_stage2", "mprnet", "mprnet_l
 ENGINES = ["tensorflow", "pytorch", "convolutions"]
 
 CHECK_SIZE = (64, 96)  # not square, so that height and width cannot be mixed up
+SMALLEST = (64, 64)  # what all networks take
 CHECK_CROP = 32  # of local attention: windows smaller than the maps
 TOLERANCE = 1e-4  # largest difference, as a share of the outputs' range
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
@@ -199,7 +200,7 @@ def measure(case: dict) -> dict:
     _set_threads(case)
     run = globals()[f"{case['engine']}_engine"](case)
     if case["engine"] != "convolutions":
-        run(_images(case, (16, 16)))
+        run(_images(case, SMALLEST))
     images = _images(case, case["size"])
     before, baseline = _memory("VmHWM"), _memory("VmRSS")
     with contextlib.suppress(OSError):
@@ -391,6 +392,7 @@ def _measure_all(args, engines, save):
         peer = NETWORKS[network][0] in PEERS
         running = [engine for engine in engines if peer or engine != "pytorch"]
         measuring_memory = [engine for engine in running if engine != "convolutions"]
+        measuring_memory = [] if args.time_only else measuring_memory
         found = {engine: {**case, "engine": engine} for engine in running}
         for engine in measuring_memory:
             print(f"memory of {_label(found[engine])}", file=sys.stderr)
@@ -506,6 +508,7 @@ def _parse(argv):
     parser.add_argument(
         "--threads", type=int, default=0, help="of each process; 0 for the framework's choice"
     )
+    parser.add_argument("--time_only", action="store_true", help="leave memory out")
     parser.add_argument("--output", type=Path, help="JSON file for every single measurement")
     parser.add_argument(
         "--small", action="store_true", help="tiny networks, to try the script: measures nothing"
