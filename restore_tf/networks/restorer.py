@@ -147,10 +147,7 @@ class Restorer(keras.Model):
     # What is the same for all.
 
     def for_inference(self):
-        """Says that the weights are there to restore with and will hardly change; returns itself.
-
-        Then `restore_padded` folds weights into its graph, see `with_folded_weights`.
-        """
+        """Says that the weights will hardly change, for `with_folded_weights`; returns itself."""
         self._inference_only = True
         return self
 
@@ -158,8 +155,7 @@ class Restorer(keras.Model):
     def with_folded_weights(self) -> Iterator[None]:
         """Graphs that are traced inside hold `folded_weights` as numbers: for inference and export.
 
-        A graph can do with a number what it cannot do with a weight, which could be anything.
-        Convolutions in bfloat16 have biases, see `networks.bfloat16`.
+        A graph can do more with a number than with a weight. See `networks.bfloat16.biased`, too.
         """
         self.use_folded_weights(self.folded_weights())
         try:
