@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
+from tensorflow.core.protobuf import saved_model_pb2
 
 from mprnet_tf.model import MPRNet
+from restore_tf.export import saved_model
 from restore_tf.networks import bfloat16
 from restore_tf.networks.dtype_policy import computing_in
 from restore_tf.networks.restorer import Restorer
@@ -53,7 +55,11 @@ def constants(model, training=False):
     """The biases of 1e-30 in the graph of one call."""
     function = tf.function(lambda x: model(x, training=training)[-1])
     spec = tf.TensorSpec((None, None, None, 3), tf.float32)
-    nodes = function.get_concrete_function(spec).graph.as_graph_def().node
+    return biases(function.get_concrete_function(spec).graph.as_graph_def().node)
+
+
+def biases(nodes):
+    """How many of the constants among nodes are 1e-30 throughout."""
     values = [tf.make_ndarray(node.attr["value"].tensor) for node in nodes if node.op == "Const"]
     values = [value.astype(np.float64) for value in values if value.dtype.kind in "fV"]
     return sum(bool(value.size) and bool(np.all(np.abs(value - 1e-30) < 1e-32)) for value in values)
@@ -88,6 +94,19 @@ def test_biases_in_bfloat16_change_nothing_and_leave_again(kind, arguments, imag
     assert constants(model, training=True) == 0
     for now, before in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, before)
+
+
+def test_saved_models_have_the_biases(tmp_path, images):
+    model = made(Bare, "mixed_bfloat16")
+    saved_model.write(model, tmp_path / "1")
+    content = saved_model_pb2.SavedModel()
+    content.ParseFromString((tmp_path / "1" / "saved_model.pb").read_bytes())
+    functions = content.meta_graphs[0].graph_def.library.function
+    assert sum(biases(function.node_def) for function in functions) == len(model.convolutions)
+    served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"]
+    restored = served(images=tf.constant(images))["restored"].numpy()
+    np.testing.assert_allclose(restored, model(images)[-1], atol=1e-6)
+    assert all(not layer.use_bias for layer in model.convolutions)
 
 
 def test_bfloat16_restores_within_its_rounding(images):
