@@ -19,7 +19,9 @@ _CHUNK = 2**20
 _DRAINED_SECONDS = 5.0
 
 
-async def read_picture(request: Request, store: Store, most: int, seconds: float) -> Path:
+async def read_picture(
+    request: Request, store: Store, most: int, seconds: float, ending: str = ""
+) -> Path:
     """Returns a new file with the picture of a request: its body, or the first file of a form.
 
     Args:
@@ -27,6 +29,7 @@ async def read_picture(request: Request, store: Store, most: int, seconds: float
       store: where to.
       most: the largest picture, in bytes.
       seconds: for the whole body.
+      ending: of the file's name; see `Store.new`.
 
     Raises:
       Refusal: too large, too slow, or no file in the form.
@@ -35,10 +38,10 @@ async def read_picture(request: Request, store: Store, most: int, seconds: float
     if is_form(request):
         (upload,) = await read_form(request, most, seconds, most_files=1)
         try:
-            return await save(upload, store)
+            return await save(upload, store, ending)
         finally:
             await upload.close()
-    path = store.new()
+    path = store.new(ending)
     with _deleting_unless_done(path):
         async with _within(seconds):
             with path.open("wb") as file:

@@ -19,6 +19,7 @@ class Limits:
       concurrency: computations at the same time. One already uses every core.
       seconds_to_send: for a request's body; a slower one is answered by 408.
       keep_seconds: after which uploads and results are deleted.
+      disk_bytes: of the page's uploads and results together; an upload beyond is answered by 507.
       memory: bytes that the process may take in all; None for four fifths of what is free.
     """
 
@@ -31,4 +32,5 @@ class Limits:
     concurrency: int = 1
     seconds_to_send: float = 60.0
     keep_seconds: float = 3600.0
+    disk_bytes: int = 8 * 2**30
     memory: int | None = None

@@ -41,6 +41,12 @@ class Stopping(Refusal):
     status, retry_after = 503, 10
 
 
+class Full(Refusal):
+    """No room for files."""
+
+    status, retry_after = 507, 60
+
+
 class NotFound(Refusal):
     """No such model or result."""
 

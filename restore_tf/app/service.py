@@ -47,7 +47,7 @@ def make(catalogue: Catalogue, limits: Limits) -> Service:
         limits,
         catalogue,
         Line(limits.queue, limits.concurrency),
-        Store(limits.keep_seconds),
+        Store(limits.keep_seconds, limits.disk_bytes),
         Restoring(catalogue, limits),
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from restore_tf.app.refusals import NotFound
+from restore_tf.app.refusals import Full, NotFound
 
 _PREFIX = "restore_tf_app_"
 _ID = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?")
@@ -28,15 +28,17 @@ class Store:
       folder: the temporary folder, for the owner's eyes only.
     """
 
-    def __init__(self, keep_seconds: float):
+    def __init__(self, keep_seconds: float, most: int):
         """Makes the folder, and removes those of processes that were killed.
 
         Args:
           keep_seconds: age after which a file is deleted.
+          most: bytes that uploads and results may take.
         """
         _remove_orphans()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}_"))
-        self._keep = keep_seconds
+        self._keep, self._most = keep_seconds, most
+        self._kept: set[Path] = set()
         self._closed = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_again, daemon=True)
         self._sweeper.start()
@@ -60,12 +62,29 @@ class Store:
             raise NotFound("no such file; results are kept for a while only.")
         return path
 
+    def keep(self, path: Path) -> None:
+        """Keeps a file, however old it gets."""
+        self._kept.add(path)
+
+    def check_room(self, size: int) -> None:
+        """Checks that a file of `size` bytes may come.
+
+        Raises:
+          Full: there is no room until something is old enough.
+        """
+        taken = 0
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                taken += path.stat().st_size
+        if taken + size > self._most:
+            raise Full("the server keeps too many files already; try later.")
+
     def sweep(self) -> None:
         """Deletes what is too old, in sub-folders as well."""
         oldest = time.time() - self._keep
         for path in self.folder.rglob("*"):
             with contextlib.suppress(OSError):
-                if path.is_file() and path.stat().st_mtime < oldest:
+                if path.is_file() and path not in self._kept and path.stat().st_mtime < oldest:
                     path.unlink()
 
     def _sweep_again(self):
