@@ -129,6 +129,11 @@ class Place:
             raise Cancelled
 
     @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._cancelled.is_set()
+
+    @property
     def seconds_left(self) -> float | None:
         """About how long the computation still takes; None where nothing tells."""
         if self.started is None:

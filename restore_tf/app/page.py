@@ -90,13 +90,13 @@ def _models(service, label="Model"):
 
 def _buttons():
     with gr.Row():
-        return gr.Button("Restore", variant="primary"), gr.Button("Cancel", variant="stop")
+        return gr.Button("Restore", variant="primary"), gr.Button("Cancel")
 
 
 def _wire(work, button, cancel, function, inputs, outputs):
     silent = {"show_progress": "hidden", "api_visibility": "private"}
     button.click(function, inputs, outputs, trigger_mode="once", **silent)
-    cancel.click(work.cancel, None, None, queue=False, **silent)
+    cancel.click(work.cancel, None, None, **silent)
 
 
 def _photos(work, service, root, examples):

@@ -212,6 +212,8 @@ class PageWork:
             try:
                 future = place.submit(work)
                 while not concurrent.futures.wait([future], timeout=_LOOK).done:
+                    if place.cancelled:  # the computation ends at its next tile
+                        raise Cancelled
                     yield _progress(place, what, unit), _keep()
                 return future.result()
             except (UserError, Cancelled, concurrent.futures.CancelledError):

@@ -18,7 +18,7 @@ _BACKLOG = 512
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that is bound.
+    """Returns a socket that listens.
 
     Args:
       host: an address or a name.
@@ -32,6 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
+        bound.listen(_BACKLOG)  # who comes while networks are loaded waits
     except OSError as error:
         raise UserError(
             f"--host {host} --port {port}: cannot be listened on ({error.strerror})."

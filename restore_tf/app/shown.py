@@ -51,9 +51,9 @@ def templates() -> jinja2.Environment:
     )
 
 
-def render(name: str, **values) -> str:
+def render(template: str, /, **values) -> str:
     """Returns a template, filled."""
-    return templates().get_template(name).render(**values)
+    return templates().get_template(template).render(**values)
 
 
 def save_shown(pixels: np.ndarray, alpha: np.ndarray | None, store: Store) -> str:
