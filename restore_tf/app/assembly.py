@@ -1,4 +1,4 @@
-"""Puts the application together: HTTP routes, the page, the page's own routes, guards around all."""
+"""Puts the application together: HTTP routes, the page and its own routes, guards around all."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def assemble(
       root_path: the path that a proxy in front strips.
       web: a folder of export.py --format web, served at /web.
     """
-    app = routes.create(service, root_path)
+    app = routes.create(service)
     _add_own_routes(app, service)
     if web is not None:
         app.mount("/web", _Isolated(StaticFiles(directory=Path(web), html=True)))
@@ -93,7 +93,8 @@ def _add_own_routes(app: FastAPI, service: Service) -> None:
     async def upload(request: Request, kind: str = "picture", ending: str = "") -> dict[str, str]:
         """Keeps a file for the page; its name stays in the browser."""
         most = service.limits.clip_bytes if kind == "clip" else service.limits.bytes
-        service.store.check_room(most)
+        stated = request.headers.get("content-length", "")
+        service.store.check_room(int(stated) if stated.isdigit() else most)
         seconds = 10 * service.limits.seconds_to_send  # phones send slowly, and hold no place
         known = ending if kind == "clip" and ending in kinds.CLIPS else ""
         path = await bodies.read_picture(request, service.store, most, seconds, known)
@@ -139,8 +140,7 @@ class _OnlyNeeded:
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "http":
-            path = scope["path"].removeprefix(scope.get("root_path", ""))
-            path = path.removeprefix(self._app.root_path) or "/"
+            path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
             if path != "/" and not path.startswith((*self._own, *_GRADIO)):
                 await Response("not found", 404)(scope, receive, send)
                 return
@@ -194,5 +194,3 @@ def _again(body, receive):
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_again
-
-

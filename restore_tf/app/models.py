@@ -124,7 +124,7 @@ def entries(
     """Returns what the command's flags name.
 
     Args:
-      weights: published weights by name. Where none are named, all that come with the package or
+      weights: published weights by name. Where nothing is named, all that come with the package or
         were fetched, those that are the default first.
       workdirs: run directories, of chains too.
       tflite: files of export.py.
@@ -133,10 +133,10 @@ def entries(
     Raises:
       UserError: something that is not there.
     """
-    from restore_tf.weights import published
-
     chosen = list(weights)
-    if not chosen:
+    if not (weights or workdirs or tflite):
+        from restore_tf.weights import published
+
         names = [name for name in published.all_published() if published.is_here(name)]
         chosen = sorted(names, key=lambda name: not published.find(name).default)
     runs = [_run(place, precision) for place in workdirs]

@@ -157,8 +157,8 @@ def _clip(work, service, root):
         with gr.Column(scale=1, min_width=300):
             video = _area("Video", "a short video", root, "clip", 1, "video/*", name="video")
             gr.Markdown(
-                f"At most {limits.clip_frames} frames and {limits.clip_bytes / 2**20:.3g} MiB; each "
-                "frame is restored by itself, the sound is kept."
+                f"At most {limits.clip_frames} frames and {limits.clip_bytes / 2**20:.3g} MiB; "
+                "each frame is restored by itself, the sound is kept."
             )
             model = _models(service)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength")

@@ -13,7 +13,7 @@ import numpy as np
 
 from restore_tf.app import clips, shown
 from restore_tf.app.line import Place
-from restore_tf.app.refusals import Cancelled, Refusal, Stopping
+from restore_tf.app.refusals import Cancelled, Refusal
 from restore_tf.app.restoring import NAME, Options, Result, refusing
 from restore_tf.app.service import Service
 from restore_tf.errors import UserError
@@ -225,7 +225,7 @@ class PageWork:
                 self._places.pop(session, None)
 
     def _why_ended(self):
-        return str(Stopping("The server is stopping.")) if self._service.line.closed else "Cancelled."
+        return "The server is stopping." if self._service.line.closed else "Cancelled."
 
 
 def _checked(uploads: Any, most: int) -> list[Mapping[str, str]]:
@@ -234,7 +234,7 @@ def _checked(uploads: Any, most: int) -> list[Mapping[str, str]]:
         return []
     good = isinstance(uploads, list) and len(uploads) <= most
     good = good and all(
-        isinstance(one, dict) and isinstance(one.get("id"), str) and isinstance(one.get("name"), str)
+        isinstance(one, dict) and all(isinstance(one.get(key), str) for key in ("id", "name"))
         for one in uploads
     )
     if not good:

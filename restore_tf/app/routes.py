@@ -19,6 +19,7 @@ from restore_tf.pictures import files
 from restore_tf.system.version import version
 
 MEDIA = {"jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff", "dib": "bmp"}
+_FAILED = "it failed for a reason of the server's own; see its log."
 _GONE = 499  # nobody reads it; what servers log for clients that went away
 _FORMATS = Literal["png", "jpg", "webp", "tiff", "bmp"]
 _CONTENT = {
@@ -40,12 +41,11 @@ _REFUSALS = {
 }
 
 
-def create(service: Service, root_path: str = "") -> FastAPI:
+def create(service: Service) -> FastAPI:
     """Returns the application with its HTTP routes.
 
     Args:
       service: the parts.
-      root_path: the path that a proxy in front strips.
     """
     app = FastAPI(
         title="restore_tf",
@@ -53,7 +53,6 @@ def create(service: Service, root_path: str = "") -> FastAPI:
         description="Restores pictures: send a file, get the restored file.",
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
-        root_path=root_path,
     )
     app.state.service = service
     _answer_errors(app, service)
@@ -183,7 +182,7 @@ def _answer_errors(app, service):
         return JSONResponse({"error": "; ".join(lines)}, 422)
 
     async def fail(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": "it failed for a reason of the server's own; see its log."}, 500)
+        return JSONResponse({"error": _FAILED}, 500)
 
     app.add_exception_handler(Exception, fail)  # and then raised, for the log
     app.add_exception_handler(UserError, refuse)

@@ -100,9 +100,7 @@ def viewer(
         fits = alpha is not None and alpha.shape == pixels.shape[:2]
         file = save_shown(pixels, alpha if fits else None, store)
         links[name] = f"{root}/{RESULTS}/{file}"
-    return render(
-        "viewer.html", links=links, left=left, right=right, width=width, height=height
-    )
+    return render("viewer.html", links=links, left=left, right=right, width=width, height=height)
 
 
 def scores(sharp: Picture, pictures: Mapping[str, np.ndarray]) -> list[Score]:

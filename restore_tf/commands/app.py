@@ -16,7 +16,7 @@ from restore_tf.system import quiet
 from restore_tf.system.signals import stop_signals
 
 USAGE = """Serves a web page that restores pictures and clips, and an HTTP interface.
-  restore-tf app                                 with the weights that are here; on this machine only
+  restore-tf app                                 the weights that are here, on this machine only
   restore-tf app --workdir RUN --tflite FILE.tflite
   restore-tf app --host 0.0.0.0 --auth_file PASSWORDS
   restore-tf app --write_files DIR               a Dockerfile and what a hosted Space needs"""
@@ -43,7 +43,10 @@ def _define_networks(values):
         flags.DEFINE_multi_string(name, [], meaning, flag_values=values)
 
     several("workdir", "a run directory; may be given several times")
-    several("weights", "published weights by name; by default all that are here")
+    several(
+        "weights",
+        "published weights by name; by default, where nothing else is named, all that are here",
+    )
     several("tflite", "a TFLite file of export.py; may be given several times")
     flags.DEFINE_enum(
         "precision", "float32", ["float32", "bfloat16"], "of networks", flag_values=values
@@ -94,7 +97,8 @@ def _app(positional, values):
 
     passwords = None if values.auth_file is None else guards.read_passwords(values.auth_file)
     bound = server.listen(values.host, values.port)
-    quiet.import_tensorflow()
+    if values.workdir or values.weights or not values.tflite:  # files do without
+        quiet.import_tensorflow()
     catalogue = models.Catalogue(
         models.entries(values.weights, values.workdir, values.tflite, values.precision)
     )

@@ -96,9 +96,7 @@ def _write(job, picture, restored, values):
     if job.output is not None:
         pictures_flags.save(job, picture, restored, values)
         return
-    data, _ = files.encode_restored(
-        picture, restored, values.format, values.jpeg_quality, job.name
-    )
+    data, _ = files.encode_restored(picture, restored, values.format, values.jpeg_quality, job.name)
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
