@@ -80,7 +80,7 @@ setup(
         "maxim_tf": ["published.json", "weights/*/*"],
         "baselines_tf": ["weights/*/*"],
         "restore_tf": ["py.typed"],
-        "restore_tf.app": ["static/*", "templates/*"],
+        "restore_tf.app": ["static/*", "templates/*", "templates/deployment/*"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
     },

@@ -60,6 +60,12 @@ class Line:
         return len(self._places)
 
     @property
+    def computing(self) -> int:
+        """How many are computed now."""
+        with self._changed:
+            return sum(place.running for place in self._places)
+
+    @property
     def closed(self) -> bool:
         """Whether nobody is let in any more."""
         return self._closed

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from restore_tf.app import bodies
-from restore_tf.app.refusals import Cancelled, Refusal, Stopping
+from restore_tf.app.refusals import Cancelled, Refusal, Stopping, TooSlow
 from restore_tf.app.restoring import Options
 from restore_tf.app.service import Service, answer
 from restore_tf.errors import UserError
@@ -143,10 +143,11 @@ def _add_models(app, service):
 
     @app.get("/healthz", summary="Whether pictures are taken")
     async def healthz() -> JSONResponse:
-        """Answers 503 while the server is stopping."""
+        """Answers 503 while the server is stopping; says how many pictures are on their way."""
         stopping = service.line.closed
         status = "stopping" if stopping else "ok"
-        content = {"status": status, "under_way": service.line.taken}
+        line = service.line
+        content = {"status": status, "under_way": line.taken, "computing": line.computing}
         return JSONResponse(content, 503 if stopping else 200)
 
 
@@ -164,7 +165,8 @@ def _add_documentation(app):
 
 def _answer_errors(app, service):
     async def refuse(request: Request, error: Exception) -> Response:
-        await bodies.drain(request, 2 * service.limits.bytes)
+        if not isinstance(error, TooSlow):
+            await bodies.drain(request, 2 * service.limits.bytes)
         if isinstance(error, Cancelled):
             if service.line.closed:
                 error = Stopping("the server is stopping; ask again later.")

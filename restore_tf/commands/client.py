@@ -73,7 +73,7 @@ def _client(positional, values):
 
 def _restore_all(jobs, values):
     """Yields each job, in order, with its error or None."""
-    if values.server.startswith(("grpc://", "grpcs://")):
+    if values.protocol != "app" and values.server.startswith(("grpc://", "grpcs://")):
         with contextlib.suppress(ImportError):  # `Client` says what is missing
             quiet.import_tensorflow()  # the stubs do, with lines about CPU features
     with _connect(values) as client:

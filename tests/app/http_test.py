@@ -159,7 +159,7 @@ def test_a_full_queue_and_its_end(client, service, network):
         answer = client.post("/restore", content=png(PICTURE))
         assert "3 pictures are on their way" in error_of(answer, 429)
         assert int(answer.headers["retry-after"]) > 0
-        assert client.get("/healthz").json() == {"status": "ok", "under_way": 3}
+        assert client.get("/healthz").json() == {"status": "ok", "under_way": 3, "computing": 1}
         network.go_on.set()
         assert [one.result().status_code for one in asked] == [200] * 3
     assert network.most == 1  # at once
