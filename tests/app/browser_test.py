@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("gradio", reason="needs restore_tf[app]")
+import prefix_proxy  # noqa: E402
 import tiny_app  # noqa: E402
 from browser import Watched, browser  # noqa: E402
 from tiny_app import decoded, pixels, png  # noqa: E402
@@ -303,3 +304,28 @@ def test_by_keyboard_alone(visit):
     assert "area" in reached and reached[-1] == "Restore"
     page.keyboard.press("Enter")
     page.wait_for_selector(".rtf-viewer")
+
+
+def test_below_a_path_of_a_proxy(chromium):
+    service = tiny_app.make()
+    inside, outside = (server.listen("127.0.0.1", 0) for _ in range(2))
+    address, shown = (f"http://127.0.0.1:{bound.getsockname()[1]}" for bound in (inside, outside))
+    app = assembly.assemble(service, ["127.0.0.1"], root_path="/photos")
+    with (
+        server.running(app, service, inside, "/photos"),
+        prefix_proxy.below("/photos", address, outside),
+    ):
+        context = chromium.new_context()
+        context.set_default_timeout(30_000)
+        watched = Watched(context, f"{shown}/photos/")
+        page = watched.page
+        page.goto(f"{shown}/photos/")
+        page.wait_for_selector("#photos .rtf-area")
+        give(page, ("a.png", png(PICTURE)))
+        press(page)
+        page.wait_for_selector(".rtf-viewer")
+        with page.expect_download() as download:
+            page.click("a.rtf-download")
+        np.testing.assert_array_equal(decoded(download.value.path().read_bytes()), 255 - PICTURE)
+        context.close()
+    assert (watched.outside, watched.errors) == ([], [])

@@ -33,6 +33,12 @@ PICTURE = pixels(40, 60)
 PASSWORDS = {"ada": "p@ss"}
 PROGRAM = """
 import sys, threading
+def hook(event, arguments):
+    if event == "socket.getaddrinfo" and arguments[0] not in ("127.0.0.1", "localhost"):
+        print("outside:", arguments, file=sys.stderr)
+    if event == "socket.connect" and "127.0.0.1" not in str(arguments[1]):
+        print("outside:", arguments, file=sys.stderr)
+sys.addaudithook(hook)
 sys.path.insert(0, "tests")
 import tiny_app
 from restore_tf.app import models
@@ -207,10 +213,9 @@ def lines_until(process, beginning):
 
 
 @pytest.mark.slow
-def test_sigterm_finishes_what_runs():
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+def test_the_command_asks_nobody_and_sigterm_finishes_what_runs():
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], **pipes, text=True)
     address = re.search(r"page: (\S+)", lines_until(process, "ready"))[1]
     assert address.startswith("http://127.0.0.1:")
     assert requests.get(address, timeout=30).status_code == 200
@@ -230,7 +235,7 @@ def test_sigterm_finishes_what_runs():
     assert found[0].status_code == 200
     np.testing.assert_array_equal(decoded(found[0].content), 255)
     assert process.wait(60) == 0
-    process.stdout.close()
+    assert "outside:" not in process.stderr.read()  # the server itself asks nobody either
 
 
 @pytest.mark.parametrize(
