@@ -329,3 +329,22 @@ def test_below_a_path_of_a_proxy(chromium):
         np.testing.assert_array_equal(decoded(download.value.path().read_bytes()), 255 - PICTURE)
         context.close()
     assert (watched.outside, watched.errors) == ([], [])
+
+
+def test_with_a_password(chromium):
+    service, user = tiny_app.make(), {"username": "ada", "password": "secret"}
+    bound = server.listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    app = assembly.assemble(service, ["127.0.0.1"], {"ada": "secret"})
+    with server.running(app, service, bound):
+        context = chromium.new_context(http_credentials=user)
+        context.set_default_timeout(30_000)
+        page = Watched(context, address).page
+        page.goto(address)
+        give(page, ("a.png", png(PICTURE)))
+        press(page)
+        page.wait_for_selector(".rtf-viewer")
+        context.close()
+        stranger = chromium.new_context(http_credentials={**user, "password": "wrong"})
+        assert stranger.new_page().goto(address).status == 401
+        stranger.close()
