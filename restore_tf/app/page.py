@@ -16,7 +16,8 @@ _FORMATS = [(_ANY, ""), "png", "jpg", "webp", "tiff"]
 _CROPS = [128, 256, 384, 512]
 _AREA = """<p class="rtf-area-label">${label}</p>
 <label class="rtf-area"><input type="file" accept="${accept}" ${many > 1 ? "multiple" : ""}
-aria-label="${label}"><span><b>Pick</b>, drop or paste ${what}</span></label>
+aria-label="${label}"><span><b>Pick</b>${pasted ? ", drop or paste" : " or drop"}
+${what}</span></label>
 <ul class="rtf-files">{{#each value}}<li><span>{{name}}</span><button type="button"
 data-remove="{{id}}" aria-label="remove {{name}}">&times;</button></li>{{/each}}</ul>
 <p class="rtf-area-note" role="status" aria-live="polite"></p>"""
@@ -45,10 +46,10 @@ def build(
     """
     work = PageWork(service, root)
     with gr.Blocks(title="restore_tf", analytics_enabled=False) as page:
-        gr.Markdown("# Restore photos and videos")
+        gr.Markdown("# Restore photos")
         with gr.Tab("Photos"):
             _photos(work, service, root, examples)
-        with gr.Tab("Compare two models"):
+        with gr.Tab("Compare"):
             _compare(work, service, root)
         with gr.Tab("Video"):
             _clip(work, service, root)
@@ -90,7 +91,9 @@ def _models(service, label="Model"):
 
 def _buttons():
     with gr.Row():
-        return gr.Button("Restore", variant="primary"), gr.Button("Cancel")
+        return gr.Button("Restore", variant="primary", min_width=120), gr.Button(
+            "Cancel", min_width=120
+        )
 
 
 def _wire(work, button, cancel, function, inputs, outputs):
@@ -127,7 +130,7 @@ def _examples(examples, photos, sharp):
         for title, (degraded, original) in examples.items():
             value = [{"id": degraded.name, "name": f"{title}.png"}]
             beside = [{"id": original.name, "name": f"{title} (sharp).png"}]
-            gr.Button(title, size="sm").click(
+            gr.Button(title, size="sm", min_width=80).click(
                 lambda value=value, beside=beside: (value, beside),
                 None,
                 [photos, sharp],

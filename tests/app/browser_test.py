@@ -228,7 +228,7 @@ def test_an_example_has_scores(visit):
 
 def test_two_models_beside_each_other(visit):
     page = visit()
-    page.get_by_role("tab", name="Compare two models").click()
+    page.get_by_role("tab", name="Compare").click()
     page.wait_for_selector("#compared .rtf-area")
     give(page, ("a.png", png(PICTURE)), area="#compared")
     page.get_by_label("Model 2").click()
