@@ -84,9 +84,10 @@ def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=Fa
     )
 
 
-def _models(service, label="Model"):
+def _models(service, label="Model", chosen=0):
     names = list(service.catalogue.entries)
-    return gr.Dropdown(names, value=names[0], label=label, interactive=True)
+    value = names[min(chosen, len(names) - 1)]
+    return gr.Dropdown(names, value=value, label=label, interactive=True)
 
 
 def _buttons():
@@ -143,7 +144,7 @@ def _compare(work, service, root):
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             photo = _area("Photo", "a photo", root, pasted=True, name="compared")
-            first, second = _models(service, "Model 1"), _models(service, "Model 2")
+            first, second = _models(service, "Model 1"), _models(service, "Model 2", 1)
             side = gr.Dropdown(_CROPS, value=256, label="Side of the crop, in pixels")
             across = gr.Slider(0, 100, 50, step=1, label="Across, in %")
             down = gr.Slider(0, 100, 50, step=1, label="Down, in %")

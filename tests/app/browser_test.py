@@ -231,8 +231,6 @@ def test_two_models_beside_each_other(visit):
     page.get_by_role("tab", name="Compare").click()
     page.wait_for_selector("#compared .rtf-area")
     give(page, ("a.png", png(PICTURE)), area="#compared")
-    page.get_by_label("Model 2").click()
-    page.get_by_role("option", name="doubling").click()
     press(page)
     page.wait_for_selector("#comparison .rtf-viewer")
     assert page.inner_text("#comparison .tag.l") == "1: inverting"
