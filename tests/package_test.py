@@ -126,6 +126,8 @@ def test_the_wheel_owns_only_our_names(wheel):
     assert "restore_tf/datasets/gopro/CITATIONS.bib" in names
     assert {"srn_tf/published.json", "maxim_tf/published.json"} <= set(names)
     assert "restore_tf/evaluation/page/templates/report.html" in names
+    of_the_app = {"static/page.js", "templates/viewer.html", "templates/deployment/Dockerfile"}
+    assert {f"restore_tf/app/{name}" for name in of_the_app} <= set(names)
     shipped = {"LICENSE", "MODEL_CARD.md", "NOTICE", "best.weights.npz", "experiment.json"}
     assert {f"maxim_tf/weights/maxim_deblurring_stage1/{name}" for name in shipped} <= set(names)
     shipped = shipped - {"best.weights.npz"} | {"best.weights.h5"}
