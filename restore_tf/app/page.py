@@ -14,12 +14,12 @@ from restore_tf.app.service import Service
 _ANY = "as the picture"
 _FORMATS = [(_ANY, ""), "png", "jpg", "webp", "tiff"]
 _CROPS = [128, 256, 384, 512]
+# Names of files are not put into this template: what looks like code in them would be run.
 _AREA = """<p class="rtf-area-label">${label}</p>
 <label class="rtf-area"><input type="file" accept="${accept}" ${many > 1 ? "multiple" : ""}
 aria-label="${label}"><span><b>Pick</b>${pasted ? ", drop or paste" : " or drop"}
 ${what}</span></label>
-<ul class="rtf-files">{{#each value}}<li><span>{{name}}</span><button type="button"
-data-remove="{{id}}" aria-label="remove {{name}}">&times;</button></li>{{/each}}</ul>
+<ul class="rtf-files"></ul>
 <p class="rtf-area-note" role="status" aria-live="polite"></p>"""
 _HTTP = """Programs use the HTTP interface: <a href="{root}/docs">{root}/docs</a>.
 
@@ -71,7 +71,7 @@ def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=Fa
     return gr.HTML(
         [],
         html_template=_AREA,
-        js_on_load="restorePage.area(element, props, trigger)",
+        js_on_load="restorePage.area(element, props, trigger, watch)",
         label=label,
         what=what,
         kind=kind,
