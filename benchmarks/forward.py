@@ -46,16 +46,22 @@ NETWORKS = {
     "mprnet_stage2": ("MPRNet", {"stages": 2}),
     "mprnet": ("MPRNet", {}),
     "mprnet_local": ("MPRNet", {"local_attention": 256}),
+    "maxim_stage1": ("MAXIM", {"stages": 1}),
+    "maxim_stage2": ("MAXIM", {"stages": 2}),
+    "maxim": ("MAXIM", {}),
 }
-HOMES = {"SRN": "srn_tf.model", "MPRNet": "mprnet_tf.model"}
+HOMES = {"SRN": "srn_tf.model", "MPRNet": "mprnet_tf.model", "MAXIM": "maxim_tf.model"}
+PEERS = ("SRN", "MPRNet")  # those that pytorch_peers.py has
 SMALL = {
     "SRN": {"width": 4},
     "MPRNet": {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 2},
+    "MAXIM": {"features": 4, "num_groups": 1, "block_size_hr": 4, "block_size_lr": 4},
 }
 DEFAULT_NETWORKS = ["srn", "mprnet_stage1", "mprnet_stage2", "mprnet", "mprnet_local"]
 ENGINES = ["tensorflow", "pytorch", "convolutions"]
 
 CHECK_SIZE = (64, 96)  # not square, so that height and width cannot be mixed up
+SMALLEST = (64, 64)  # what all networks take
 CHECK_CROP = 32  # of local attention: windows smaller than the maps
 TOLERANCE = 1e-4  # largest difference, as a share of the outputs' range
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
@@ -72,13 +78,13 @@ def _arguments(case):
 
 
 def _keras_model(case):
-    import keras
+    from restore_tf.networks.dtype_policy import computing_in
 
-    if case["dtype"] == "bfloat16" and case["engine"] == "tensorflow":
-        keras.config.set_dtype_policy("bfloat16")  # weights too, as .to(torch.bfloat16) does
+    low = case["dtype"] == "bfloat16" and case["engine"] == "tensorflow"
     kind, arguments = _arguments(case)
-    model = getattr(importlib.import_module(HOMES[kind]), kind)(**arguments)
-    model.build()
+    with computing_in("mixed_bfloat16" if low else "float32"):  # as `load_model` does
+        model = getattr(importlib.import_module(HOMES[kind]), kind)(**arguments)
+        model.build()
     return model
 
 
@@ -98,7 +104,7 @@ def _channels(case):
 
 def tensorflow_engine(case):
     """Returns a function from images to the restored ones, (batch, height, width, channels)."""
-    model = _keras_model(case)
+    model = _keras_model(case).for_inference()
     return lambda images: model.restore_padded(images).astype(np.float32)
 
 
@@ -194,7 +200,7 @@ def measure(case: dict) -> dict:
     _set_threads(case)
     run = globals()[f"{case['engine']}_engine"](case)
     if case["engine"] != "convolutions":
-        run(_images(case, (16, 16)))
+        run(_images(case, SMALLEST))
     images = _images(case, case["size"])
     before, baseline = _memory("VmHWM"), _memory("VmRSS")
     with contextlib.suppress(OSError):
@@ -348,20 +354,26 @@ def _busy_share(seconds=0.5):
 
 
 def _print_environment(machine, dtypes):
+    """Says what runs; returns the types of numbers that this machine computes in."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     flags = ", ".join(f"{flag} {'yes' if on else 'no'}" for flag, on in machine["flags"].items())
     print(f"CPU: {machine['cpu']}, {machine['cores']} cores ({flags})\nVersions: {versions}")
     if "bfloat16" in dtypes and not any(machine["flags"][flag] for flag in BFLOAT16_FLAGS):
         print(
-            "This CPU has no bfloat16 arithmetic: bfloat16 is emulated and slow here, which says "
-            "nothing about a CPU that has it."
+            f"This CPU has none of {', '.join(BFLOAT16_FLAGS)}: bfloat16 would be emulated, which "
+            "says nothing about a CPU that has it. It is not measured."
         )
+        return [dtype for dtype in dtypes if dtype != "bfloat16"]
+    return list(dtypes)
 
 
 def _check_peers(networks, small):
     """Compares Keras and PyTorch; returns the differences, exits on a large one."""
     differences = {}
     for network in networks:
+        if NETWORKS[network][0] not in PEERS:
+            print(f"{network}: there is no PyTorch network to compare it with.")
+            continue
         case = {"network": network, "size": CHECK_SIZE, "dtype": "float32", "small": small}
         found = _start({**case, "engine": "check", "work": "check"})
         if found is None or not found["difference"] <= TOLERANCE:
@@ -377,16 +389,19 @@ def _measure_all(args, engines, save):
     for network, size, dtype in itertools.product(args.networks, args.sizes, args.dtypes):
         case = {"network": network, "size": size, "dtype": dtype, "small": args.small}
         case["threads"] = args.threads
-        measuring_memory = [engine for engine in engines if engine != "convolutions"]
-        found = {engine: {**case, "engine": engine} for engine in engines}
+        peer = NETWORKS[network][0] in PEERS
+        running = [engine for engine in engines if peer or engine != "pytorch"]
+        measuring_memory = [engine for engine in running if engine != "convolutions"]
+        measuring_memory = [] if args.time_only else measuring_memory
+        found = {engine: {**case, "engine": engine} for engine in running}
         for engine in measuring_memory:
             print(f"memory of {_label(found[engine])}", file=sys.stderr)
             found[engine] |= _start({**found[engine], "work": "measure"}) or {}
         if args.turns:
-            turns = {**case, "engine": " and ".join(engines), "turns": args.turns}
+            turns = {**case, "engine": " and ".join(running), "turns": args.turns}
             print(f"time of {_label(turns)}", file=sys.stderr)
             busy = _busy_share()
-            times = _start({**turns, "engines": engines, "work": "take_turns"}) or {}
+            times = _start({**turns, "engines": running, "work": "take_turns"}) or {}
             for engine, measured in times.items():
                 found[engine] |= {**measured, "busy": busy}
                 found[engine]["median"] = statistics.median(measured["seconds"])
@@ -493,6 +508,7 @@ def _parse(argv):
     parser.add_argument(
         "--threads", type=int, default=0, help="of each process; 0 for the framework's choice"
     )
+    parser.add_argument("--time_only", action="store_true", help="leave memory out")
     parser.add_argument("--output", type=Path, help="JSON file for every single measurement")
     parser.add_argument(
         "--small", action="store_true", help="tiny networks, to try the script: measures nothing"
@@ -514,7 +530,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     engines = list(args.engines)
     machine = environment()
-    _print_environment(machine, args.dtypes)
+    args.dtypes = _print_environment(machine, args.dtypes)
     if "pytorch" in engines and importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: its columns are left out.")
         engines.remove("pytorch")

@@ -11,7 +11,8 @@ import keras
 from keras import layers, ops
 
 from maxim_tf.gating import MAB, CrossGatingBlock
-from maxim_tf.parts import Conv, Dense, LayerNorm, gelu, leaky_relu, normalize, pointwise
+from maxim_tf.parts import Conv, Dense, LayerNorm, gelu_pointwise, leaky_relu, normalize, pointwise
+from restore_tf.networks.bfloat16 import global_mean
 from restore_tf.networks.layers import Block
 
 _REDUCTION = 4  # of the channel attentions, everywhere
@@ -28,9 +29,7 @@ class ChannelAttention(Block):
 
     def call(self, x):
         """Features -> features."""
-        # Sums over a picture overwhelm 16 bits.
-        means = ops.mean(ops.cast(x, "float32"), axis=(1, 2), keepdims=True)
-        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(ops.cast(means, x.dtype)))))
+        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(global_mean(x)))))
         return x * gate
 
 
@@ -64,7 +63,7 @@ class RDCAB(Block):
 
     def call(self, x):
         """Features -> features."""
-        y = gelu(pointwise(normalize(x), *self.norm.dense(self.dense1)))
+        y = gelu_pointwise(normalize(x), *self.norm.dense(self.dense1))
         return x + self.attention(self.dense2(y))
 
 

@@ -20,7 +20,7 @@ from maxim_tf.parts import (
     Dense,
     LayerNorm,
     TokenDense,
-    gelu,
+    gelu_pointwise,
     normalize,
     pointwise,
 )
@@ -32,7 +32,7 @@ GATE_OFFSET = 1.0  # v + 1: an untrained gating unit, whose v is near 0, lets u 
 def halves(x, kernel, bias):
     """GELU of a product over channels, first and second half of its outcome."""
     pairs = zip(ops.split(kernel, 2, axis=-1), ops.split(bias, 2), strict=True)
-    return [gelu(pointwise(x, *pair)) for pair in pairs]
+    return [gelu_pointwise(x, *pair) for pair in pairs]
 
 
 def joined(first, second, dense):
@@ -151,8 +151,8 @@ class CrossGatingBlock(Block):
         The caller does the first convolution, since x may be features that lie side by side.
         """
         x0, y0 = x, self.conv_y(y) if self.up is None else self.up.then(y, *self.conv_y.matrix())
-        x1 = gelu(pointwise(normalize(x0), *self.norm_x.dense(self.in_x)))
-        y1 = gelu(pointwise(normalize(y0), *self.norm_y.dense(self.in_y)))
+        x1 = gelu_pointwise(normalize(x0), *self.norm_x.dense(self.in_x))
+        y1 = gelu_pointwise(normalize(y0), *self.norm_y.dense(self.in_y))
         y2 = self.out_y(y1 * self.gate_x(x1, layout=layout)) + y0
         x2 = self.out_x(x1 * self.gate_y(y1, layout=layout)) + y2 + x0
         return x2, y2

@@ -14,6 +14,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from restore_tf.networks import bfloat16
 from restore_tf.networks.layers import antialiased_downsample, upsample
 
 EPSILON = 1e-6  # of every layer normalisation; Flax's default, Keras' is 1e-3
@@ -39,15 +40,8 @@ def leaky_relu(x):
 
 
 def normalize(x):
-    """Layer normalisation over channels without scale and bias, in two passes, in float32.
-
-    Args:
-      x: (batch, h, w, channels).
-    """
-    dtype, x = x.dtype, ops.cast(x, "float32")
-    x = x - ops.mean(x, axis=-1, keepdims=True)
-    variance = ops.mean(ops.square(x), axis=-1, keepdims=True)
-    return ops.cast(x * ops.rsqrt(variance + EPSILON), dtype)
+    """Layer normalisation over channels without scale and bias: (batch, h, w, channels)."""
+    return bfloat16.normalize(x, EPSILON)
 
 
 def pointwise(x, kernel, bias=None):
@@ -61,6 +55,13 @@ def pointwise(x, kernel, bias=None):
     kernel = ops.reshape(kernel, (1, 1, *kernel.shape[-2:]))
     y = ops.conv(x, kernel, 1, "valid")
     return y if bias is None else y + bias
+
+
+def gelu_pointwise(x, kernel, bias):
+    """GELU of `pointwise`, with kernel (in, out)."""
+    if bfloat16.is_bfloat16(x):
+        return bfloat16.gelu_product(x, kernel, bias)
+    return gelu(pointwise(x, kernel, bias))
 
 
 def product(vector, kernel):
@@ -212,7 +213,7 @@ class LayerNorm(layers.Layer):
 
     def call(self, x):
         """(batch, h, w, channels) -> the same shape."""
-        return normalize(x) * self.scale + self.bias
+        return bfloat16.scale_shift(normalize(x), self.scale, self.bias)
 
     def dense(self, dense):
         """The kernel and bias that give `dense(self(x))` from `normalize(x)`: two passes less."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from restore_tf.networks.bfloat16 import global_mean
 from restore_tf.networks.layers import Block, running_sum
 
 # PyTorch's default for convolutions, which the authors trained from: uniform in +-1/sqrt(fan_in).
@@ -68,7 +69,7 @@ class ChannelAttention(Block):
     def call(self, x):
         """(batch, h, w, filters) -> the same shape."""
         if self.window is None:
-            means = ops.mean(x, axis=(1, 2), keepdims=True)
+            means = global_mean(x)
         else:
             means = sliding_mean(x, self.window)
         gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(means))))

@@ -6,7 +6,11 @@ _BREAKING = ("Cc", "Zl", "Zp")  # Unicode's controls and ends of lines and parag
 
 
 def one_line(text: str) -> str:
-    """Returns a text with what would end its line, or steer a terminal, as escapes: "a\\n.jpg"."""
+    """Returns a text on one line: control characters and line breaks become escapes ("a\\n.jpg").
+
+    Args:
+      text: any text, such as a file's name.
+    """
     if text.isprintable():
         return text
     return "".join(

@@ -21,7 +21,7 @@ FLOORS = (
     ("pictures", "experiments"),
     ("weights",),
     ("inference", "evaluation", "video", "datasets"),
-    ("training", "export", "serving"),
+    ("training", "export", "serving", "app"),
     ("commands",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -64,7 +64,7 @@ def test_papers_import_nothing_above_them():
     for paper in ("srn_tf", "mprnet_tf", "maxim_tf", "deblurgan_tf"):
         source = (ROOT / paper / "model.py").read_text()
         lines = [line for line in source.splitlines() if line.startswith(("import", "from"))]
-        allowed = ("keras", "math", "__future__", "restore_tf.networks", paper)
+        allowed = (*sys.stdlib_module_names, "keras", "restore_tf.networks", paper)
         names = [line.split()[1] for line in lines]
         assert [n for n in names if not any(f"{n}.".startswith(f"{a}.") for a in allowed)] == []
 
@@ -125,6 +125,9 @@ def test_the_wheel_owns_only_our_names(wheel):
     assert "restore_tf/datasets/gopro/CITATIONS.bib" in names
     assert {"srn_tf/published.json", "maxim_tf/published.json"} <= set(names)
     assert "restore_tf/evaluation/page/templates/report.html" in names
+    page = {"index.html", "page.js", "tiles.js", "worker.js", "_headers"}
+    assert {f"restore_tf/export/web/page/{name}" for name in page} <= set(names)
+    assert not [name for name in names if name.endswith(".wasm")]  # LiteRT.js is not shipped
     shipped = {"LICENSE", "MODEL_CARD.md", "NOTICE", "best.weights.npz", "experiment.json"}
     assert {f"maxim_tf/weights/maxim_deblurring_stage1/{name}" for name in shipped} <= set(names)
     shipped = shipped - {"best.weights.npz"} | {"best.weights.h5"}

@@ -18,8 +18,8 @@ from restore_tf.system import log, outputs, signals
 from restore_tf.system.version import version
 
 VERBS = (
-    "train sweep evaluate restore export convert weights chain average samples serve client stream "
-    "doctor"
+    "train sweep compare evaluate restore export convert weights chain average samples app serve "
+    "client stream doctor"
 ).split()
 USER_ERROR = 2
 _MAY_BE_EMPTY = ("suffix", "tpu")

@@ -1,4 +1,4 @@
-"""`restore-tf client`: restores pictures on a server that runs an exported SavedModel."""
+"""`restore-tf client`: restores pictures on a server: of an exported SavedModel, or the app's."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from restore_tf.commands.restore_jobs import Job
 from restore_tf.errors import UserError
 from restore_tf.pictures import files, hidden
 from restore_tf.pictures.pixels import from_float, to_float
-from restore_tf.serving.client import Client
+from restore_tf.serving.client import PROTOCOLS, Client
 from restore_tf.system import quiet
 from restore_tf.system.log import logger
 
-USAGE = """Restores pictures on TensorFlow Serving or restore-tf serve: files, folders, patterns.
+USAGE = """Restores pictures on TensorFlow Serving, restore-tf serve or restore-tf app.
   restore-tf client PICTURE_OR_FOLDER … --server grpc://localhost:8500 --output DIR
-  restore-tf client photos --recursive --server http://localhost:8501 --suffix _sharp"""
+  restore-tf client photos --recursive --server http://localhost:8501 --suffix _sharp
+  restore-tf client photos --server http://localhost:7860 --protocol app --output DIR"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,8 +44,16 @@ def define_flags() -> flags.FlagValues:
         flags.DEFINE_integer(name, default, meaning, lowest, highest, flag_values=values)
 
     text("server", None, "grpc://HOST:PORT, http://HOST:PORT; over TLS grpcs:// or https://")
+    flags.DEFINE_enum(
+        "protocol",
+        "serving",
+        PROTOCOLS,
+        "serving: TensorFlow Serving's; app: that of restore-tf app, which may need "
+        "http://USER:PASSWORD@HOST:PORT",
+        flag_values=values,
+    )
     text("ca_file", None, "grpcs, https: PEM file of the certificates to trust; the usual ones")
-    text("model_name", "restore_tf", "the name that the server gives the model")
+    text("model_name", "restore_tf", "the name that the server gives the model; the app's default")
     number("model_version", None, 0, None, "the server's latest by default")
     pictures_flags.define(values, "a folder; a file for a single picture")
     flags.DEFINE_float("timeout", 120.0, "seconds for one attempt", 0.001, flag_values=values)
@@ -66,7 +75,7 @@ def _client(positional, values):
 
 def _restore_all(jobs, values):
     """Yields each job, in order, with its error or None."""
-    if values.server.startswith(("grpc://", "grpcs://")):
+    if values.protocol != "app" and values.server.startswith(("grpc://", "grpcs://")):
         with contextlib.suppress(ImportError):  # `Client` says what is missing
             quiet.import_tensorflow()  # the stubs do, with lines about CPU features
     with _connect(values) as client:
@@ -75,9 +84,11 @@ def _restore_all(jobs, values):
 
 
 def _connect(values):
+    default_of_app = values.protocol == "app" and not values["model_name"].present
     return Client(
         values.server,
-        values.model_name,
+        None if default_of_app else values.model_name,
+        protocol=values.protocol,
         version=values.model_version,
         timeout=values.timeout,
         retries=values.retries,
@@ -113,7 +124,7 @@ def _outcome(job, future):
 def _restore(job, client, values):
     picture = files.read_picture(job.picture, values.max_pixels, job.name)
     pixels = picture.pixels
-    if pixels.dtype == np.uint16:
+    if pixels.dtype == np.uint16 and not client.sixteen_bits:
         logger.warning(
             "%s: has 16 bits a channel; sent and written with 8, use restore.py for 16.", job.name
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import flags
 
-from restore_tf.commands import cli
+from restore_tf.commands import cli, export_web
 from restore_tf.commands.flags import model as model_flags
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
@@ -21,9 +21,10 @@ USAGE = """Exports a run; every file is run in a process of its own and compared
   python export.py --workdir RUN --output DIR --format saved_model
   python export.py --workdir RUN --output DIR --format saved_model,tflite --size 256x256,720x1280
   python export.py --workdir RUN --output DIR --format tflite --kinds int8 --calibrate DEGRADED
+  python export.py --workdir RUN --output DIR --format web
   python export.py --plan --size 720x1280 --fps 30 [--tops 4]"""
 
-FORMATS = ("saved_model", "tflite")
+FORMATS = ("saved_model", "tflite", "web")
 KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "mixed_int8", "int16x8")
 SOME_REFUSED = 1
 _TFLITE = "tflite"  # folder of its files
@@ -50,11 +51,12 @@ def define_flags() -> flags.FlagValues:
     most = "SavedModel: refuse pictures of more pixels, height times width; 8,300,000 by default"
     define("integer", "max_pixels", None, most, _LEAST_PIXELS)
     define("list", "size", ["256x256"], "TFLite: HEIGHTxWIDTH of the files of fixed shape")
-    define("list", "kinds", list(KINDS[:-2]), f"TFLite: of {', '.join(KINDS)}")
+    define("list", "kinds", list(KINDS[:-2]), f"TFLite: of {', '.join(KINDS)}; web: two of them")
     define("string", "calibrate", None, "degraded pictures to calibrate and compare on; embedded")
     define("string", "sharp", None, "their sharp partners, to score against")
     define("float", "max_psnr_drop", 0.3, "TFLite: refuse files that lose more, in dB", 0)
-    define("boolean", "overwrite", False, "replace TFLite files of earlier exports")
+    define("boolean", "overwrite", False, "replace TFLite files and pages of earlier exports")
+    export_web.define_flags(values)
     define("boolean", "plan", False, "say what fits into a frame's time, at --size and --fps")
     define("float", "fps", 30.0, "--plan: frames a second", 0.01)
     define("float", "tops", None, "--plan: estimate from a device's int8 TOPS", 0.001)
@@ -85,9 +87,10 @@ def _export(positional, values):
     name = values.name or recipe.model
     deployment.check_name(name)
     _check_places(output, recipe.model, sizes, values)
+    library = export_web.prepare(output, values) if "web" in values.format else {}
     pictures = samples.load(values.calibrate, values.sharp)
     quiet.import_tensorflow()
-    if "tflite" in values.format:
+    if "tflite" in values.format or "web" in values.format:
         _check_sizes(sizes, experiments.construct(recipe))
     written, problems = 0, []
     if "saved_model" in values.format:
@@ -100,6 +103,11 @@ def _export(positional, values):
             problems += refused
             record.write(output, run, model_flags.describe(values), entries)
             written += len(entries)
+    if "web" in values.format:
+        entries, refused = export_web.export(output, run, sizes, pictures, library, values)
+        problems += ["web"] * refused
+        record.write(output, run, model_flags.describe(values), entries)
+        written += len(entries)
     if written:
         print(f"{output / record.FILE_NAME} has all figures.")
     return SOME_REFUSED if problems else 0

@@ -107,9 +107,7 @@ def _write(job, values, picture, restored, disagreement=None):
     if job.output is not None:
         pictures_flags.save(job, picture, restored, values, disagreement)
         return
-    result = files.restored(picture, restored)
-    ending = f".{values.format}" if values.format else files.ending(picture.kind)
-    data = files.encode(result, ending, values.jpeg_quality, job.name)
+    data, _ = files.encode_restored(picture, restored, values.format, values.jpeg_quality, job.name)
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

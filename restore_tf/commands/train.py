@@ -13,13 +13,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from restore_tf.commands import cli, local_workers, training_plan
+from restore_tf.commands import cli, local_workers, training_plan, training_precision
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.errors import UserError
 from restore_tf.evaluation import metric_names
 from restore_tf.experiments import papers
 from restore_tf.system import quiet
-from restore_tf.training.options import Options
+from restore_tf.training.options import AUTO, Options
 
 USAGE = """Trains a model. Without a download, on synthetic data:
   python train.py --model srn
@@ -76,7 +76,11 @@ def define_flags() -> flags.FlagValues:
         "one, mirrored (several devices), multiworker (TF_CONFIG) or tpu; auto: what is there",
     )
     string("tpu", "", "name or address of the TPU; by default this virtual machine's own")
-    string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16")
+    string(
+        "precision",
+        "float32",
+        "float32, mixed_bfloat16 or mixed_float16; auto: ten steps of the first two are measured",
+    )
     string("init_from", None, "run directory, or published weights, to start from: fine-tunes them")
     string("init_predictor", None, "run directory, or published weights: the frozen first pass")
     flags.DEFINE_list(
@@ -119,6 +123,9 @@ def _train(argv, positional, values):
         return _say_finished(plan)
     if chief and not plan.nothing_to_do:
         _announce(plan, strategy)
+    plan, options = training_precision.decided(
+        plan, options, functools.partial(training.engine_class(), strategy=strategy)
+    )
     with training_plan.recorded(plan, chief, alone) as callbacks:
         pairs = training_plan.prepared(plan, values)
         result = training.train(plan.experiment, plan.workdir, *pairs, options, strategy, callbacks)
@@ -157,6 +164,7 @@ def _train_by_fit(values):
     if plan.nothing_to_do:
         return _say_finished(plan)
     _announce(plan)
+    plan, options = training_precision.decided(plan, options, training.engine_class())
     with training_plan.recorded(plan) as callbacks:
         pairs = training_plan.prepared(plan, values)
         result = training.train(plan.experiment, plan.workdir, *pairs, options, callbacks=callbacks)
@@ -179,9 +187,15 @@ def _strategy(values):
 
 
 def make_options(values) -> Options:
-    """Returns what the flags say of the machine and the run; names of weights become paths."""
+    """Returns what the flags say of the machine and the run; names of weights become paths.
+
+    With --precision auto they say float32 until `training_precision.decided` knows better.
+    """
     names = [field.name for field in dataclasses.fields(Options)]
-    options = Options(**{name: getattr(values, name) for name in names})
+    given = {name: getattr(values, name) for name in names}
+    if values.precision == AUTO:
+        given["precision"] = "float32"
+    options = Options(**given)
     if options.init_from is not None:
         options = dataclasses.replace(options, init_from=str(training_plan.initial_run(values)))
     if options.init_predictor is not None:

@@ -7,7 +7,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from restore_tf.commands import training_after, training_length
+from restore_tf.commands import training_after, training_length, training_precision
 from restore_tf.commands.flags import data as data_flags
 from restore_tf.commands.training_start import (
     initial_run,
@@ -70,6 +70,7 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
     workdir = Path(values.workdir or _default_workdir(experiment))
     tensorflow = not other_backend()
     run_directory.check_for_training(workdir, tensorflow)
+    run = training_precision.recorded(workdir, run)
     old = _check_resume(workdir, experiment, run, values.resume)
     if values.init_from:
         known = old and old[1].init_from_weights

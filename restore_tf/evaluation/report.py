@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from restore_tf.errors import UserError
 from restore_tf.evaluation.metric_names import describe, format_number
@@ -115,7 +115,7 @@ def write_csv(path: str | os.PathLike, evaluation: Evaluation) -> None:
 
     Values keep full precision; infinity is `inf`, a missing value an empty field.
     """
-    with atomic_path(path) as temporary, _open(temporary) as file:
+    with atomic_path(path) as temporary, open_text(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["name", "height", "width", "method", *evaluation.metrics, "note"])
         for row in evaluation.rows:
@@ -154,8 +154,8 @@ def write_json(path: str | os.PathLike, evaluation: Evaluation) -> None:
             for row in evaluation.rows
         ],
     }
-    with atomic_path(path) as temporary, _open(temporary) as file:
-        json.dump(_strict(content), file, indent=1, allow_nan=False)
+    with atomic_path(path) as temporary, open_text(temporary) as file:
+        json.dump(strict_json(content), file, indent=1, allow_nan=False)
         file.write("\n")
 
 
@@ -265,12 +265,12 @@ def one_line(value: Any) -> str:
     return str(value)
 
 
-def _strict(value):
-    """`value` with plain JSON types only: non-finite numbers and unknown objects become text."""
+def strict_json(value: Any) -> Any:
+    """Returns `value` in plain JSON types: non-finite numbers and unknown objects become text."""
     if isinstance(value, Mapping):
-        return {str(key): _strict(entry) for key, entry in value.items()}
+        return {str(key): strict_json(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(entry) for entry in value]
+        return [strict_json(entry) for entry in value]
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, Integral):  # NumPy's integers are no ints
@@ -282,6 +282,7 @@ def _strict(value):
     return number if math.isfinite(number) else str(number)
 
 
-def _open(path):
+def open_text(path: str | os.PathLike) -> TextIO:
+    """Opens a file for writing text."""
     # File names need not be valid UTF-8; such bytes are shown as escapes instead of failing.
     return open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")

@@ -5,20 +5,17 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
 from restore_tf.evaluation import metrics
+from restore_tf.evaluation.page.environment import SHARED, as_it_is, environment
 from restore_tf.pictures.pixels import from_float, to_float
 from restore_tf.pictures.planes import enlarged_to
 from restore_tf.system.files import atomic_path
 
-_TEMPLATES = Path(__file__).with_name("page") / "templates"
 _LARGEST = 320  # pixels of a picture's side on the sheet; of larger ones the middle is shown
 _SMALLEST = 192  # smaller ones are enlarged by whole numbers, up to it
 _SHEET = 1600  # pixels that the sheet is wide at most, where a pair is not wider
@@ -139,31 +136,28 @@ def write_page(
       facts: what to know of the pairs, {"split": "train", …}.
       pairs: each with the addresses of its two pictures, relative to the page.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    styles = (_TEMPLATES / name for name in ("style.css", "samples.css"))
-    page = environment.get_template("samples.html").render(
-        style=Markup("".join(style.read_text(encoding="utf-8") for style in styles)),
-        title=title,
-        facts=facts,
-        pairs=[
-            {
-                "name": pair.name,
-                "psnr": psnr_text(pair.psnr),
-                "degraded": degraded,
-                "sharp": sharp,
-                "height": pair.sharp.shape[0],
-                "width": pair.sharp.shape[1],
-                # Small crops are shown larger, in whole steps.
-                "shown": pair.sharp.shape[1] * max(1, _SMALLEST // min(pair.sharp.shape[:2])),
-            }
-            for pair, degraded, sharp in pairs
-        ],
+    styles = (SHARED / name for name in ("style.css", "samples.css"))
+    page = (
+        environment()
+        .get_template("samples.html")
+        .render(
+            style=as_it_is(*styles),
+            title=title,
+            facts=facts,
+            pairs=[
+                {
+                    "name": pair.name,
+                    "psnr": psnr_text(pair.psnr),
+                    "degraded": degraded,
+                    "sharp": sharp,
+                    "height": pair.sharp.shape[0],
+                    "width": pair.sharp.shape[1],
+                    # Small crops are shown larger, in whole steps.
+                    "shown": pair.sharp.shape[1] * max(1, _SMALLEST // min(pair.sharp.shape[:2])),
+                }
+                for pair, degraded, sharp in pairs
+            ],
+        )
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace", newline="")

@@ -1,6 +1,6 @@
-"""What a package says of a chain that `restore-tf chain --recipe NAME` trains link by link.
+"""A package's chain, which `restore-tf chain --recipe NAME` trains link by link.
 
-It announces a module with a `CHAIN` by an entry point,
+The package announces a module with a `CHAIN` by an entry point,
 
     entry_points={"restore_tf.chains": ["repair = baselines_tf.repair"]}
 """
@@ -16,7 +16,8 @@ class Link:
     """A network of a chain, and how it is trained on what the links before it give.
 
     Attributes:
-      model, recipe: as train.py takes them.
+      model: as train.py takes it.
+      recipe: as train.py takes it.
       config: of the chain's data set; its sharp pictures are as large as what this link gives.
       overrides: --set assignments.
     """
@@ -33,8 +34,8 @@ class ChainRecipe:
 
     Attributes:
       summary: what it is for, in a sentence.
-      dataset: that all links are trained on, each in its configuration; the last one's is that
-        which the chain is scored on.
+      dataset: all links are trained on it, each in its own configuration; the chain is scored in
+        the last link's.
       links: in order; a text is a step without weights, such as "unsharp:2:1.5:3".
     """
 

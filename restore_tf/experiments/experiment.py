@@ -47,18 +47,23 @@ _LARGEST_OPTION = 2**16  # of a network: widths, blocks, crops
 class Experiment:
     """Everything that a paper (or a recipe of ours) fixes about one training.
 
+    Raises:
+      UserError: a value out of its field's range.
+
     Attributes:
       model: a paper's model or one of its variants, e.g. "srn_lstm"; see `papers`.
       recipe: name of the function in `<paper>_tf.recipes` that made this.
       network: constructor arguments of the paper's model class.
-      dataset, config: data set trained on, and its configuration.
+      dataset: data set trained on.
+      config: its configuration.
       loss: a loss of `restore_tf.networks.losses` or a weighted sum of some, such as
         "charbonnier + 0.05*edge".
       steps: optimizer steps in all. Steps count, not epochs.
       batch: images a step, over all devices together.
       crop: side of the square training crops, in pixels.
       augment: names from `restore_tf.datasets.pairs.AUGMENTATIONS`, applied in this order.
-      learning_rate, end_learning_rate: first (after warm-up) and last learning rate.
+      learning_rate: the first one, after warm-up.
+      end_learning_rate: the last one.
       schedule: "polynomial" or "cosine" decay from the first to the last over `steps`, or
         "constant".
       decay_power: exponent of the polynomial decay.
@@ -66,7 +71,9 @@ class Experiment:
       warmup_steps: linear rise from 0 over so many steps, counted in `steps`.
       constant_steps: steps at the first learning rate before a polynomial decay, counted in
         `steps`.
-      beta_1, beta_2, epsilon: Adam's.
+      beta_1: Adam's.
+      beta_2: Adam's.
+      epsilon: Adam's.
       recurrent_clip_norm: global norm to which the gradient of the model's recurrent weights alone
         is clipped, or None.
       global_clip_norm: global norm to which the gradient of all weights is clipped, or None.
@@ -81,9 +88,6 @@ class Experiment:
       progressive: (step, crop, batch) from which on other crops and batches hold, see `phases`.
       training: what the paper's own training takes besides, such as a discriminator's width; the
         recipe lists all there is.
-
-    Raises:
-      UserError: a value out of its field's range.
     """
 
     model: str = ranges.text()
@@ -126,7 +130,10 @@ class Experiment:
 
 
 def paper_of(model: str) -> str:
-    """Returns the module of a model's paper: "srn_tf.recipes" for "srn" and "srn_lstm".
+    """Returns the name of a model's recipes module: "srn_tf.recipes" for "srn" and "srn_lstm".
+
+    Args:
+      model: a paper's name or one of its variants.
 
     Raises:
       UserError: no such paper or variant.
@@ -135,7 +142,11 @@ def paper_of(model: str) -> str:
 
 
 def load_recipe(model: str, recipe: str) -> Experiment:
-    """Calls the function `recipe` of the paper that `model` belongs to.
+    """Returns the experiment that a recipe of a model's paper describes.
+
+    Args:
+      model: a paper's name or one of its variants, such as "srn_lstm".
+      recipe: a name of the paper's `RECIPES`, such as "gopro".
 
     Raises:
       UserError: no such paper, variant or recipe; lists those there are.
@@ -147,7 +158,14 @@ def load_recipe(model: str, recipe: str) -> Experiment:
 
 
 def recipes_of(model: str) -> Mapping[str, Any]:
-    """Returns {name: function} of the recipes of a model's paper, the paper's own one first."""
+    """Returns {name: function} of the recipes of a model's paper, the paper's own one first.
+
+    Args:
+      model: a paper's name or one of its variants.
+
+    Raises:
+      UserError: no such paper or variant.
+    """
     return papers.find(model).RECIPES
 
 
@@ -231,7 +249,13 @@ def write(workdir: str | os.PathLike, experiment: Experiment, run: Run | Mapping
 
 
 def read(workdir: str | os.PathLike) -> tuple[Experiment, Run]:
-    """Returns what `write` saved; paths of a chain's links hold wherever one stands.
+    """Returns what `write` saved; paths of a chain's links are absolute.
+
+    Args:
+      workdir: the run directory.
+
+    Returns:
+      The `Experiment` and the `Run`.
 
     Raises:
       UserError: not a run directory, or its experiment.json is damaged, of another version or of a

@@ -16,8 +16,8 @@ _FIXED = ("model", "recipe", *_ARGUMENTS)  # what --set does not set as a whole
 def override(experiment, assignments: Sequence[str]):
     """Applies `field=value` texts, e.g. "batch=8", "network.width=16", "recurrent_clip_norm=None".
 
-    Values are Python literals; what is not one is taken as text. What "network." names the model's
-    constructor checks; "training." must name what the recipe lists.
+    Values are Python literals; anything else is text. The model's constructor checks the
+    "network." arguments; "training." arguments must be among those that the recipe lists.
 
     Args:
       experiment: an `experiment.Experiment`.
@@ -67,10 +67,13 @@ def _value(experiment, field, value, assignment):
 
 
 def network_options(assignments: Sequence[str]) -> dict[str, Any]:
-    """Returns {option: value} of `network.OPTION=VALUE` texts: what inference may change of a run.
+    """Returns {option: value} of `network.OPTION=VALUE` texts, which change a run for inference.
+
+    Args:
+      assignments: the texts, such as "network.stages=1".
 
     Raises:
-      UserError: anything else; a trained run's other fields are what they were.
+      UserError: anything else; the other fields of a trained run are fixed.
     """
     options = {}
     for assignment in assignments:

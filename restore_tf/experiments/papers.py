@@ -69,7 +69,10 @@ def models() -> list[str]:
 def converter(model: str) -> ModuleType:
     """Returns the module that reads a paper's published weights.
 
-    That is the paper's own module where it has `load_checkpoint`, else `convert` beside it.
+    The paper's own module where it has `load_checkpoint`, else `convert` beside it.
+
+    Args:
+      model: a paper's name or one of its variants.
 
     Raises:
       UserError: as `find`, or there is no converter.
@@ -87,11 +90,15 @@ def converter(model: str) -> ModuleType:
 
 
 def beside(model: str, name: str) -> ModuleType | None:
-    """Returns the module `name` of a model's package, without its recipes; None where none is.
+    """Returns a module of a paper's package, or None; its recipes are not imported.
 
-    Recipes bring Keras, and with it TensorFlow, along. What must be known earlier lies beside them:
-    `onednn.FASTER_RECIPES`, of a paper with recipes that oneDNN's kernels slow down on AVX2 alone,
-    names those that they do not.
+    Recipes import Keras, and with it TensorFlow. What must be known earlier lies beside them: a
+    paper with recipes that oneDNN's kernels slow down on AVX2 lists the others as
+    `onednn.FASTER_RECIPES`.
+
+    Args:
+      model: a paper's name or one of its variants.
+      name: of the module, such as "onednn".
     """
     paper = model.split("_")[0]
     package = _announced().get(paper, f"{paper}_tf.recipes").rpartition(".")[0]
@@ -107,17 +114,27 @@ def beside(model: str, name: str) -> ModuleType | None:
 
 
 def inference_options(experiment, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns constructor arguments that restoring changes, as the paper understands them.
+    """Returns the constructor arguments that a user changes for inference, in the paper's terms.
 
-    A paper may define `inference_options(experiment, options) -> options`, to turn what a user
-    says (`local_attention=True`) into what its constructor takes (a number of pixels).
+    A paper may define `inference_options(experiment, options) -> options`, to turn a user's option
+    (`local_attention=True`) into what its constructor takes (a number of pixels).
+
+    Args:
+      experiment: the run's `Experiment`.
+      options: {name: value} as the user gave them.
+
+    Returns:
+      {constructor argument: value}.
     """
     translate = getattr(find(experiment.model), "inference_options", None)
     return dict(options) if translate is None else translate(experiment, dict(options))
 
 
 def chain(name: str):
-    """Returns the `chain_recipe.ChainRecipe` that a package announces by that name.
+    """Returns the `chain_recipe.ChainRecipe` that a package announces under a name.
+
+    Args:
+      name: of the entry point in the group `restore_tf.chains`.
 
     Raises:
       UserError: there is none; lists those there are.
@@ -129,7 +146,12 @@ def chain(name: str):
 
 
 def listed(words: Iterable[str], wrong: str | None = None) -> str:
-    """Returns "a, b, c", with a hint where `wrong` is close to one of them."""
+    """Returns "a, b, c", with a hint where one of the words is close to a misspelt one.
+
+    Args:
+      words: the words that are right.
+      wrong: the misspelt word; None for no hint.
+    """
     words = list(words)
     close = difflib.get_close_matches(wrong, words, n=1) if wrong else []
     hint = f" (did you mean {close[0]}?)" if close else ""
@@ -137,7 +159,7 @@ def listed(words: Iterable[str], wrong: str | None = None) -> str:
 
 
 def refresh() -> None:
-    """Looks for entry points anew: a package was installed since, or its folder put on the path."""
+    """Reads the entry points again, after a package was installed or its folder put on the path."""
     _announced.cache_clear()
 
 

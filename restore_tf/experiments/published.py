@@ -1,4 +1,4 @@
-"""What a paper says of weights that were published: where they are, whose, and what they reach.
+"""Published weights as a paper describes them: where they are, whose, and what they reach.
 
 A paper's module lists them as `PUBLISHED`, a sequence of `Published`; `restore_tf.weights` fetches,
 checks, converts and finds them.
@@ -44,9 +44,9 @@ class Download:
 
     Attributes:
       address: where it is.
-      bytes: of the file; None where nobody here has seen it.
-      sha256: of the file, 64 hexadecimal digits; None where nobody here has seen it. Then what
-        comes is checked by what the other source's weights are, or not at all, which is said.
+      bytes: of the file; None where we have not seen it.
+      sha256: of the file, 64 hexadecimal digits; None where we have not seen it. Then its weights
+        are compared to those of the other source, or not checked, with a warning.
       most_bytes: the largest file that is taken.
     """
 
@@ -77,9 +77,9 @@ class Published:
       holder: who holds the rights.
       numbers: what it reaches, with protocol, set and source, in a line each.
       network: constructor arguments in place of the recipe's.
-      sources: where it can be had, the first one that works is taken; none for shipped weights.
+      sources: where to fetch it from; the first one that works is taken. None for shipped weights.
       shipped: its run directory inside the installed package, or None.
-      default: whether `restore_tf.load_model()` takes it where nothing is asked for.
+      default: whether `restore_tf.load_model()` without a name takes it.
       better: the name of weights that do the same better, for a hint; None for none.
     """
 

@@ -1,4 +1,4 @@
-"""The training that a paper's recipe "quick" is: a light network, on what minutes can teach."""
+"""The training behind every paper's recipe "quick": a light network, trained in minutes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from restore_tf.experiments.experiment import Experiment
 def quick_training(
     model: str, network: Mapping[str, Any], loss: str, crop: int, **changes: Any
 ) -> Experiment:
-    """Returns a training on embedded pictures, for some minutes on two CPU cores; no paper's.
+    """Returns a training on built-in pictures that takes minutes on two CPU cores; not a paper's.
 
-    On out-of-focus blur where `changes` name no other config: free camera shake takes hours to
-    learn, blur of a fixed, round shape takes minutes.
+    It deblurs out-of-focus pictures unless `changes` name another config: free camera shake takes
+    hours to learn, blur of a fixed, round shape takes minutes.
 
     Args:
       model: a paper's name or one of its variants.

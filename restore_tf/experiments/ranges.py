@@ -21,7 +21,7 @@ class Range:
 
     Attributes:
       kind: the type's name.
-      words: the whole range, which a value of another type is told: "a whole number from 1 to 16".
+      words: the whole range, for messages: "a whole number from 1 to 16".
       accepts: whether a value is of that type.
       limits: {words: condition}: what else must hold, such as {"1 or more": …}; a message names
         the first that does not.
@@ -35,7 +35,11 @@ class Range:
     optional: bool = False
 
     def problem(self, value: Any) -> str | None:
-        """Returns what the field takes, where `value` is something else; None where it is right."""
+        """Returns what the field takes, for a message, where a value is out of range; else None.
+
+        Args:
+          value: of any type.
+        """
         none = " or None" if self.optional else ""
         if value is None and self.optional:
             return None
@@ -48,7 +52,11 @@ class Range:
 
 
 def literal(text: str) -> Any:
-    """Returns the Python literal that a flag's text is; the text itself where it is none."""
+    """Returns the Python literal that a text is, or the text itself.
+
+    Args:
+      text: a flag's value, such as "8", "None" or "cosine".
+    """
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -56,19 +64,39 @@ def literal(text: str) -> Any:
 
 
 def of(experiment: Any, field: str) -> Range:
-    """Returns the range of a dataclass's field."""
+    """Returns the `Range` of a dataclass's field.
+
+    Args:
+      experiment: the dataclass or an instance, such as an `Experiment`.
+      field: its name.
+    """
     return next(f for f in dataclasses.fields(experiment) if f.name == field).metadata["range"]
 
 
 def whole(least: int, most: int, default=dataclasses.MISSING, optional: bool = False):
-    """A field for whole numbers from `least` to `most`."""
+    """Declares a field for whole numbers.
+
+    Args:
+      least: the smallest number it takes.
+      most: the largest.
+      default: of the field; required where it is left out.
+      optional: whether None is taken, too.
+    """
     limits = {f"{least} or more": lambda v: v >= least, f"{most} or less": lambda v: v <= most}
     words = f"a whole number from {least} to {most}"
     return _field(Range("int", lambda v: isinstance(v, int), limits, words, optional), default)
 
 
 def real(least=None, above=None, below=None, default=dataclasses.MISSING, optional=False):
-    """A field for finite numbers: `least` or more, more than `above`, less than `below`."""
+    """Declares a field for finite numbers.
+
+    Args:
+      least: the smallest number it takes, unless `above` is given.
+      above: numbers must be larger than this; None for no such limit.
+      below: numbers must be smaller than this; None for no such limit.
+      default: of the field; required where it is left out.
+      optional: whether None is taken, too.
+    """
     low = f"{least} or more" if above is None else f"more than {above}"
     high = f"at most {_LARGEST:g}" if below is None else f"less than {below}"
     words = f"a finite number, {low} and {high}"
@@ -82,21 +110,30 @@ def real(least=None, above=None, below=None, default=dataclasses.MISSING, option
 
 
 def text(*words: str, default=dataclasses.MISSING):
-    """A field for one of the words; for any text that is not empty where there are none."""
+    """Declares a field for one of several words, or for any text that is not empty.
+
+    Args:
+      *words: those it takes; none for any text.
+      default: of the field; required where it is left out.
+    """
     takes = f"one of {', '.join(words)}" if words else "a name"
     limits = {takes: (lambda v: v in words) if words else (lambda v: bool(v.strip()))}
     return _field(Range("str", lambda v: isinstance(v, str), limits, takes), default)
 
 
 def texts(default=()):
-    """A field for several names, separated by commas on the command line."""
+    """Declares a field for several names, separated by commas on the command line.
+
+    Args:
+      default: of the field.
+    """
     words = "names, separated by commas"
     limits = {words: lambda v: all(isinstance(word, str) and word.strip() for word in v)}
     return _field(Range("Sequence[str]", _is_list, limits, words), default)
 
 
 def stretches(*ranges: tuple[int, int], default=()):
-    """A field for (step, crop, batch), three whole numbers each, in the order of the steps.
+    """Declares a field for (step, crop, batch) entries, whole numbers with rising steps.
 
     Args:
       ranges: (least, most) of the steps, crops and batches.
@@ -115,7 +152,7 @@ def stretches(*ranges: tuple[int, int], default=()):
 
 
 def arguments(optional: bool = False):
-    """A field for {name: value}; the constructor that takes them checks the values.
+    """Declares a field for {name: value}; the constructor that takes them checks the values.
 
     Args:
       optional: whether the field may be left out, for none.

@@ -1,8 +1,8 @@
 """A run directory: what a training, a conversion or a download leaves, and its record.
 
 `experiment.json` holds what the recipe fixed (`experiment.Experiment`), what the command decided
-(`Run`) and the environment. It says what is true of the weights beside it: training writes it when
-it begins, not before.
+(`Run`) and the environment. It describes the weights beside it, so training writes it
+when it begins, not before.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Run:
     """What a command and a machine decided, as opposed to the recipe.
 
     Attributes:
-      data_dir, degraded_dir, sharp_dir: where the pairs were, absolute; None where not given.
+      data_dir: folder of the data set, absolute; None where not given.
+      degraded_dir: folder of the degraded pictures, absolute; None where not given.
+      sharp_dir: folder of the sharp pictures, absolute; None where not given.
       seed: of weights, data order and augmentation.
       precision: of `training.options.PRECISIONS`.
       init_from: run directory that a fine-tuning started from, absolute.
@@ -72,6 +74,9 @@ class Run:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Run:
         """Returns the run of a record, of this version or an older one.
+
+        Args:
+          values: the record's "run", as `to_json` returns it; unknown names go into `other`.
 
         Raises:
           TypeError: a value of another type than the field's.
@@ -107,6 +112,11 @@ class Run:
 def write(workdir: str | os.PathLike, experiment: Mapping[str, Any], run: Run) -> None:
     """Writes the record of a run directory, which is made if missing.
 
+    Args:
+      workdir: the run directory.
+      experiment: {field: value} of the `Experiment`.
+      run: what the machine and the command decided.
+
     Raises:
       UserError: it cannot be written.
     """
@@ -122,7 +132,14 @@ def write(workdir: str | os.PathLike, experiment: Mapping[str, Any], run: Run) -
 
 
 def read(workdir: str | os.PathLike, make) -> tuple[Any, Run]:
-    """Returns the experiment, as `make(**fields)` makes it, and the `Run` of a run directory.
+    """Reads the record of a run directory.
+
+    Args:
+      workdir: the run directory.
+      make: takes the experiment's fields as arguments, such as `Experiment`.
+
+    Returns:
+      What `make` returned, and the `Run`.
 
     Raises:
       UserError: not a run directory, or its record is damaged or of another version.
@@ -223,7 +240,11 @@ def _check_kinds(workdir):
 
 
 def abandon(workdir: str | os.PathLike) -> bool:
-    """Removes the record where nothing else is there; returns whether it did."""
+    """Removes the record of a run directory that holds nothing else; returns whether it did.
+
+    Args:
+      workdir: the run directory.
+    """
     workdir = Path(workdir)
     if not {path.name for path in workdir.rglob("*")} <= {FILE_NAME, FOLDER}:
         return False
@@ -234,7 +255,7 @@ def abandon(workdir: str | os.PathLike) -> bool:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, commit and processor, to be kept beside results."""
+    """Returns versions, commit and processor, to be kept beside results."""
     versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:

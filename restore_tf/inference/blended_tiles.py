@@ -1,10 +1,10 @@
-"""Restoring a picture in tiles that overlap and are blended: for what cannot be tiled exactly.
+"""Restores pictures in overlapping tiles that are blended, where exact tiles are not possible.
 
 A network that pools over the whole picture (MPRNet), and a file whose input has one fixed size
-(TFLite), give each tile an answer of its own. Where tiles overlap their answers are mixed, with
-weights that fall to nothing towards a tile's border: there a network sees least, and no seam can
-show. How far the result is from the whole picture's depends on the picture; by how much tiles
-disagree where they overlap is a hint.
+(TFLite), restore each tile by itself. Where tiles overlap the results are mixed, with weights that
+fall to zero towards a tile's border: a network sees least there, and no seam can show. How close
+the result comes to that of the whole picture depends on the picture; how much tiles differ where
+they overlap is a hint.
 """
 
 from __future__ import annotations
@@ -73,7 +73,17 @@ def restore_blended(
 
 
 def spread(size, tile, overlap, step) -> list[tuple[slice, np.ndarray]]:
-    """Tiles of one length along an axis, spread evenly, each with its weights."""
+    """Spreads tiles of one length evenly along an axis, with blending weights.
+
+    Args:
+      size: length of the axis in pixels.
+      tile: length of a tile.
+      overlap: pixels that neighbours share at least, less than `tile`.
+      step: tiles begin at multiples of it, the last one excepted.
+
+    Returns:
+      (where, weights) of each tile: a slice and (tile,) float32. Weights add up to 1 at each pixel.
+    """
     if tile >= size:
         return [(slice(0, size), np.ones(size, np.float32))]
     overlap = min(overlap + step - 1, tile - 1)  # starts are brought down to the step

@@ -1,8 +1,8 @@
-"""Where the pictures disagree that a network draws of one degraded picture.
+"""How far the pictures differ that a sampling network draws for one degraded picture.
 
-A sampler's picture is one of many that fit the degraded one. Where the others differ from it, what
-it shows is a guess. Each seed gives one picture, so that any network that draws noise can be asked,
-a chain with one in it, too.
+A sampler's picture is one of many that fit the degraded one. Where others differ from it, it shows
+a guess. Each seed gives one picture, so this works for any network that draws noise, and for chains
+that contain one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PROBE = 32  # pixels
 
 
 def draws_noise(model) -> bool:
-    """Returns whether another seed gives another picture; tried on a small one.
+    """Returns whether another seed gives another picture, by restoring a small one twice.
 
     Args:
       model: a `Restorer` or a `tflite_model.LiteModel`.
@@ -29,7 +29,7 @@ def draws_noise(model) -> bool:
 
 
 def deviation(draw: Callable[[int], np.ndarray], seed: int, count: int) -> np.ndarray:
-    """Draws pictures with the seeds `seed`, `seed` + 1, … and measures how far they lie apart.
+    """Draws pictures with the seeds `seed`, `seed` + 1, … and returns their standard deviation.
 
     Args:
       draw: function of a seed that returns a picture, (height, width, channels) or

@@ -1,8 +1,7 @@
-"""Restoring a picture piece by piece with the numbers of the whole, so that memory is bounded.
+"""Restores a picture piece by piece with the numbers of the whole, in bounded memory.
 
-How a network is cut up is its own business (`Restorer.tiler`); here the picture stays in its own
-type, 8 or 16 bits, and only the pieces under way are floats. What cannot be tiled exactly gets
-blended tiles, see `blended_tiles`.
+The network says how it is cut up (`Restorer.tiler`). The picture keeps its own type, 8 or 16 bits;
+only the current pieces are floats. Networks without exact tiles get `blended_tiles`.
 """
 
 from __future__ import annotations

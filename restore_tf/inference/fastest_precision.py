@@ -1,4 +1,4 @@
-"""Number formats that networks compute in, and which of them this machine is quick with."""
+"""Number formats that networks compute in, and which is fastest on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PROBE = 256  # pixels
 
 
 def has_bfloat16() -> bool:
-    """Returns whether the processor has instructions for bfloat16; without it is emulated."""
+    """Returns whether the processor has bfloat16 instructions; without them it is emulated."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:  # not Linux

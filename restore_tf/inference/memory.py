@@ -1,4 +1,4 @@
-"""How much memory a picture takes, and how to cut it up when that is more than there is.
+"""How much memory a picture takes, and into which tiles it is cut where it does not fit.
 
 Importing this imports neither TensorFlow nor Keras.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from restore_tf.errors import UserError
+from restore_tf.inference import devices
 from restore_tf.inference.blended_tiles import restore_blended
 from restore_tf.inference.exact_tiles import restore_exact
 from restore_tf.pictures.pixels import from_float, to_float
@@ -25,11 +25,11 @@ _RETRIES = 3
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a caller decides about tiles; see `restore.restore`.
+    """A caller's options for tiles; see `restore.restore`.
 
     Attributes:
-      memory: bytes that the process may take in all, None for four fifths of what is free.
-      tile: side of the tiles in pixels, None for what memory asks for.
+      memory: bytes that the process may take in all; None for four fifths of the free memory.
+      tile: side of the tiles in pixels; None for one that fits the memory.
       whole: never in tiles.
       seed: of what the network draws at random.
       progress: called with (pixels done, pixels in all).
@@ -48,8 +48,8 @@ class Plan:
 
     Attributes:
       tile: side of the tiles in pixels, with their surroundings; None for the whole at once.
-      bytes: what is expected to be taken beyond what the process holds already.
-      forced: whether memory made it smaller than the network would have it.
+      bytes: expected memory, beyond what the process holds already.
+      forced: whether lack of memory made the tiles smaller than the network prefers.
     """
 
     tile: int | None
@@ -60,11 +60,16 @@ class Plan:
 def memory_limit(memory: int | None = None) -> int:
     """Returns how many bytes the process may take beyond what it holds now.
 
+    Where a GPU computes, this is the GPU's memory.
+
     Args:
-      memory: bytes for the whole process; by default four fifths of what is free.
+      memory: bytes for the whole process; None for four fifths of the free memory.
     """
     import psutil
 
+    free = devices.free_on_gpu()
+    if free is not None:
+        return int(_SHARE_OF_FREE * free) if memory is None else min(memory, free)
     held = psutil.Process().memory_info().rss
     if memory is not None:
         return memory - held
@@ -86,7 +91,7 @@ def _container_limit():
 
 
 def plan(model, batch: np.ndarray, limit: int, size: tuple[int, int] | None = None) -> Plan:
-    """Decides on tiles.
+    """Decides whether images are restored in tiles, and in which.
 
     Args:
       model: a `Restorer`; its `bytes_per_pixel` was measured.
@@ -137,7 +142,7 @@ def _too_large(model, size, least):
 def restore_batch(
     model, batch: np.ndarray, size: tuple[int, int], settings: Settings
 ) -> np.ndarray:
-    """Restores padded images within the memory there is; of the batch's type.
+    """Restores padded images, in tiles where memory is short; returns them in the batch's type.
 
     Args:
       model: a `Restorer` or a `tflite_model.LiteModel`.
@@ -155,7 +160,7 @@ def restore_batch(
         try:
             return _follow(chosen, model, batch, settings)
         except Exception as error:
-            if not _out_of_memory(error):
+            if not devices.out_of_memory(error):
                 raise
             smaller = _half(chosen, model, batch)
             if settings.whole or attempt == _RETRIES or smaller.tile == chosen.tile:
@@ -185,18 +190,6 @@ def _half(chosen, model, batch):
     step = model.size_multiple if tiler is None else tiler.step
     side = (chosen.tile or max(batch.shape[1:3])) // 2
     return Plan(max(smallest, side // step * step), chosen.bytes // 4, forced=True)
-
-
-def _out_of_memory(error):
-    """Whether an exception says that memory is exhausted, of NumPy, TensorFlow or PyTorch."""
-    if isinstance(error, MemoryError):
-        return True
-    kinds = []
-    if "tensorflow" in sys.modules:
-        kinds.append(sys.modules["tensorflow"].errors.ResourceExhaustedError)
-    if "torch" in sys.modules:
-        kinds.append(sys.modules["torch"].OutOfMemoryError)
-    return isinstance(error, tuple(kinds))
 
 
 def _follow(chosen, model, batch, settings):

@@ -39,26 +39,26 @@ def restore(
     model's `colour` says; a gray picture runs through a colour model as three equal channels, whose
     mean is returned.
 
-    Where the whole picture would take more than the memory there is, it is restored in tiles: with
-    the numbers of the whole picture where the network can be cut up exactly (`exact_tiles`), in
-    blended ones that come close elsewhere (`blended_tiles`); a chain link by link. Some networks do
-    better in tiles of their training crops' size and get them always, unless `whole` is set. A
-    TFLite file of one fixed size always gets blended tiles of that size. A warning says so where
-    tiles change the numbers and were not asked for.
+    A picture that does not fit into memory is restored in tiles: with the numbers of the whole
+    picture where the network can be cut up exactly (`exact_tiles`), otherwise in blended tiles,
+    which come close (`blended_tiles`); a chain link by link. Some networks do better in tiles of
+    their training crops' size and always get them, unless `whole` is set. A TFLite file of a fixed
+    size always gets blended tiles of that size. A warning is logged where tiles that were not asked
+    for change the numbers.
 
     Args:
       model: a `Restorer` or a `tflite_model.LiteModel`.
       image: (height, width, 3), (height, width, 1) or (height, width); uint8, uint16, or float in
         [0, 1], sRGB as stored.
-      memory: bytes that the process may take in all; by default four fifths of what is free.
-      tile: side of the tiles in pixels, with their surroundings, in place of what memory asks for.
-      whole: never in tiles, whatever the memory and the network.
+      memory: bytes that the process may take in all; None for four fifths of the free memory.
+      tile: side of the tiles in pixels, with their surroundings; None for one that fits the memory.
+      whole: never use tiles, whatever the memory and the network.
       strength: 1 for the restored picture, 0 for the picture itself (enlarged by bicubics for
         networks that enlarge), a mix of both between.
       ensemble: restore all eight flips and rotations and return their mean (self-ensemble): a
         little better, eight times as slow.
       seed: of what the network draws at random, where it does.
-      progress: called with (pixels done, pixels in all) while tiles are restored.
+      progress: called with (pixels done, pixels in all) while tiles are restored, or None.
 
     Returns:
       The restored picture, of the same type and, times the model's `output_scale`, the same shape.
@@ -134,7 +134,9 @@ def after_links(
 
     Args:
       chain: a `networks.chain.Chain`.
-      image, whole, seed: as `restore`'s.
+      image: as `restore`'s.
+      whole: as `restore`'s.
+      seed: as `restore`'s.
 
     Returns:
       A picture for each link, of the image's type.
@@ -174,11 +176,15 @@ def _ensemble(run, pixels):
 
 
 def pad(batch: np.ndarray, model) -> np.ndarray:
-    """Pads (batch, height, width, channels) at the bottom and right to what the model takes.
+    """Pads images at the bottom and right to a size that the model takes.
 
-    That is a multiple of its `size_multiple`, and at least its `size` where that is fixed. Where a
+    A multiple of its `size_multiple`, and at least its `size` where that is fixed. Where a
     picture is smaller than the padding, NumPy goes on reflecting; a single row or column is
     repeated.
+
+    Args:
+      batch: (batch, height, width, channels) of any type.
+      model: a `Restorer` or a `tflite_model.LiteModel`; pads in its way (`padding`).
     """
     multiple = model.size_multiple
     least = model.size or (0, 0)

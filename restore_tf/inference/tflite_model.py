@@ -1,4 +1,4 @@
-"""TFLite files run by LiteRT, on pictures of any size; no TensorFlow is needed.
+"""Runs TFLite files by LiteRT on pictures of any size; needs no TensorFlow.
 
     model = restore_tf.inference.tflite_model.LiteModel("srn_256x256_int8.tflite")
     restored = restore_tf.restore(model, degraded)
@@ -33,12 +33,11 @@ _BYTES_PER_PIXEL = 7000.0  # SRN's in float32, of a file that does not say
 class LiteModel:
     """A TFLite file that restores images, ready to run.
 
-    It stands in for a `Restorer` in `restore_tf.restore`. It is not to be used by two threads at
-    once.
+    `restore_tf.restore` takes it in place of a `Restorer`. It is not thread-safe.
 
     Attributes:
       name: the file's name without its ending.
-      kind: what it computes in, one of `KINDS`, "unknown" without NAME.json.
+      kind: number format that it computes in, one of `KINDS`; "unknown" without NAME.json.
       channels: image channels, 3 or 1.
       size: the (height, width) in pixels that it takes, None for any.
       size_multiple: of a file for any size, what height and width must be multiples of.
@@ -47,7 +46,7 @@ class LiteModel:
       colour: how colours pass through one channel, see `Restorer`.
       bytes_per_pixel: memory that it takes, per pixel of what it is run on.
       blended_tile: where tiles may begin; how they are cut, of a file for any size.
-      metadata: what NAME.json says; empty without it.
+      metadata: content of NAME.json; empty without it.
     """
 
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
@@ -95,7 +94,7 @@ class LiteModel:
         return height // 4, width // 4
 
     def tiler(self) -> None:
-        """Nothing is known of how far the network in a file sees."""
+        """Returns None: a file does not say how far its network sees."""
 
     @property
     def scales(self) -> tuple[tuple[float, int], tuple[float, int]]:
@@ -124,12 +123,13 @@ class LiteModel:
     ) -> np.ndarray:
         """Restores a batch, image by image.
 
-        What the file wants as integers is quantised on the way in, rounded and clipped, and turned
-        back on the way out.
+        Where the file takes integers, images are quantised (rounded and clipped), and the result is
+          turned back into floats.
 
         Args:
           images: (batch, height, width, channels) float32 in [0, 1], of the file's `size`.
-          seed, origins: of no effect: noise in a file is the one that it was made with.
+          seed: without effect: a file's noise is fixed when it is exported.
+          origins: without effect.
 
         Returns:
           float32, `output_scale` times as high and wide.
@@ -219,7 +219,15 @@ def quantize(values: np.ndarray, scale: tuple[float, int], dtype) -> np.ndarray:
 
 
 def dequantize(values: np.ndarray, scale: tuple[float, int]) -> np.ndarray:
-    """Turns a file's integers into float32: (value - zero point) * scale; floats stay."""
+    """Turns a file's integers into floats: (value - zero point) * scale.
+
+    Args:
+      values: of any shape and the file's type.
+      scale: (scale, zero point); a scale of 0 means that the file gives floats, which stay.
+
+    Returns:
+      float32 of the same shape.
+    """
     step, zero = scale
     if step == 0:
         return values.astype(np.float32)
@@ -227,7 +235,11 @@ def dequantize(values: np.ndarray, scale: tuple[float, int]) -> np.ndarray:
 
 
 def is_bytes(scale: tuple[float, int]) -> bool:
-    """Whether integers of this (scale, zero point) are a picture's bytes: exactly 1/255 and 0."""
+    """Returns whether a file's integers are a picture's bytes: scale exactly 1/255, zero point 0.
+
+    Args:
+      scale: (scale, zero point).
+    """
     return scale[1] == 0 and np.float32(scale[0]) == np.float32(1 / 255)
 
 

@@ -24,7 +24,7 @@ from restore_tf.networks.restorer import Restorer
 
 @keras.saving.register_keras_serializable(package="restore_tf")
 class Chain(Restorer):
-    """A chain of networks; its stages are what its links give, the last one is the answer.
+    """A chain of networks: each link takes what the one before gave; its stages are the links'.
 
     Args:
       links: `Restorer`s, in order, all of the same channels and colour.
@@ -43,10 +43,11 @@ class Chain(Restorer):
         first = links[0]
         self.channels, self.colour, self.padding = first.channels, first.colour, first.padding
         self.output_scale = math.prod(link.output_scale for link in links)
+        self.evaluations = sum(link.evaluations for link in links)
         self.continuous = not eight_bit and all(link.continuous for link in links)
 
     def build(self, input_shape=None):
-        """Builds every link; their variables' paths tell which link they belong to."""
+        """Builds every link; the variables' paths begin with the link's number."""
         if self.built:
             return
         self.built = True
@@ -55,9 +56,15 @@ class Chain(Restorer):
                 link.build()
 
     def call(self, images, training=False):
-        """What each link gives, from the first to the last; see `Restorer`.
+        """Restores with each link in turn; in training without rounding, which has no gradient.
 
-        While it trains nothing is rounded: the gradient would end there.
+        Args:
+          images: (batch, height, width, channels) in [0, 1]; sides are multiples of
+            `size_multiple`.
+          training: whether this is a training step.
+
+        Returns:
+          Each link's restored images, first to last.
         """
         self.check_size(images)
 
@@ -67,7 +74,7 @@ class Chain(Restorer):
         return self._pass(images, run, self.eight_bit and not training)
 
     def restore_batch(self, images, seed=None, origin=None):
-        """All links in one graph; see `Restorer`."""
+        """Restores (batch, height, width, channels) with all links in one graph; see `Restorer`."""
 
         def run(link, padded, scale):
             return link.restore_batch(padded, seed, None if origin is None else scale * origin)
@@ -89,13 +96,29 @@ class Chain(Restorer):
         return stages
 
     def between(self, images: np.ndarray) -> np.ndarray:
-        """Returns what the next link gets of what a link gave; float32 arrays of any shape."""
+        """Returns what the next link gets: the images, rounded to 8 bits where `eight_bit` says so.
+
+        Args:
+          images: float32 of any shape, what a link gave.
+
+        Returns:
+          float32 of the same shape.
+        """
         if not self.eight_bit:
             return images
         return np.rint(np.clip(images, 0.0, 1.0) * 255).astype(np.uint8).astype(np.float32) / 255
 
     def training_loss(self, degraded, sharp, seeds=None):
-        """The loss of the answer alone: a stage of another size has no sharp partner."""
+        """Loss of the last stage alone: stages of another size have no sharp partner.
+
+        Args:
+          degraded: (batch, height, width, channels) in [0, 1].
+          sharp: its sharp partners, `output_scale` times as high and wide.
+          seeds: not used.
+
+        Returns:
+          One value per image, (batch,).
+        """
         return self.stages_loss(sharp, self(degraded, training=True)[-1:])
 
     @property
@@ -108,14 +131,14 @@ class Chain(Restorer):
         )
 
     def for_inference(self):
-        """See `Restorer`; so are all links."""
+        """Prepares all links for inference; see `Restorer`."""
         for link in self.links:
             link.for_inference()
         return super().for_inference()
 
     @contextlib.contextmanager
     def with_folded_weights(self):
-        """See `Restorer`; every link folds its own."""
+        """Folds the weights of all links; see `Restorer`."""
         with contextlib.ExitStack() as stack:
             for link in self.links:
                 stack.enter_context(link.with_folded_weights())
@@ -128,7 +151,11 @@ class Chain(Restorer):
 
     @classmethod
     def from_config(cls, config):
-        """Makes the links, too."""
+        """Makes the chain and its links from what `get_config` returned.
+
+        Args:
+          config: of `get_config`.
+        """
         links = [keras.saving.deserialize_keras_object(link) for link in config["links"]]
         return cls(**{**config, "links": links})
 

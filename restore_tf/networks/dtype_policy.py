@@ -9,7 +9,11 @@ import keras
 
 @contextlib.contextmanager
 def computing_in(policy: str):
-    """Within this context layers are made with a Keras dtype policy, such as "mixed_bfloat16"."""
+    """Within this context, new layers compute in a Keras dtype policy.
+
+    Args:
+      policy: such as "float32" or "mixed_bfloat16".
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

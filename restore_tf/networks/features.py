@@ -32,7 +32,14 @@ _MOBILENET_SIDE = 32  # pixels; it takes no smaller pictures
 
 
 def normalised(images):
-    """(batch, height, width, 3) with ImageNet's mean and deviation, float32."""
+    """Returns images with ImageNet's mean and standard deviation taken out.
+
+    Args:
+      images: (batch, height, width, 3 or 1) in [0, 1]; gray ones are repeated in three channels.
+
+    Returns:
+      (batch, height, width, 3) float32.
+    """
     return ops.divide(ops.subtract(_three_channels(images), MEAN), DEVIATION)
 
 

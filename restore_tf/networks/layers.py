@@ -39,9 +39,15 @@ def legacy_downsample(images, factor):
 
 
 def legacy_upsample2(images):
-    """TF1's bilinear resize to twice the size: (batch, h, w, c) -> (batch, 2 h, 2 w, c).
+    """TF1's bilinear resize to twice the size.
 
     Even outputs copy the input, odd outputs are the mean of two neighbours, the last one is a copy.
+
+    Args:
+      images: (batch, h, w, channels).
+
+    Returns:
+      (batch, 2 h, 2 w, channels).
     """
     return _double(_double(images, axis=1), axis=2)
 

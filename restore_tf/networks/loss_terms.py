@@ -15,35 +15,55 @@ from restore_tf.networks import features
 
 
 def difference(sharp, restored):
-    """Restored minus sharp in float32."""
+    """Returns restored minus sharp in float32.
+
+    Args:
+      sharp: (batch, height, width, channels) in [0, 1].
+      restored: of the same shape.
+    """
     return ops.cast(restored, "float32") - ops.cast(sharp, "float32")
 
 
 def squared_error(sharp, restored):
-    """Mean squared error over each image's pixels and channels; (batch,)."""
+    """Mean squared error over each image's pixels and channels; (batch,).
+
+    Args:
+      sharp: (batch, height, width, channels) in [0, 1].
+      restored: of the same shape.
+    """
     return ops.mean(ops.square(difference(sharp, restored)), axis=(1, 2, 3))
 
 
 def absolute_error(sharp, restored):
-    """Mean absolute error over each image's pixels and channels; (batch,)."""
+    """Mean absolute error over each image's pixels and channels; (batch,).
+
+    Args:
+      sharp: (batch, height, width, channels) in [0, 1].
+      restored: of the same shape.
+    """
     return ops.mean(ops.abs(difference(sharp, restored)), axis=(1, 2, 3))
 
 
 def charbonnier(sharp, restored, epsilon=1e-3):
     """Charbonnier penalty, mean of sqrt(difference^2 + epsilon^2); (batch,).
 
-    MPRNet, equation 2, averaged over pixels and channels as its published training
-    does.
+    MPRNet, equation 2, averaged over pixels and channels as its published training does.
 
     Args:
-      sharp, restored: (batch, height, width, channels) in [0, 1].
+      sharp: (batch, height, width, channels) in [0, 1].
+      restored: of the same shape.
       epsilon: in image units; 1e-3 in the paper.
     """
     return ops.mean(ops.sqrt(ops.square(difference(sharp, restored)) + epsilon**2), axis=(1, 2, 3))
 
 
 def edge(sharp, restored):
-    """Charbonnier penalty between Laplacians (MPRNet, equation 3); (batch,)."""
+    """Charbonnier penalty between Laplacians (MPRNet, equation 3); (batch,).
+
+    Args:
+      sharp: (batch, height, width, channels) in [0, 1].
+      restored: of the same shape.
+    """
     return charbonnier(
         _laplacian(ops.cast(sharp, "float32")), _laplacian(ops.cast(restored, "float32"))
     )
@@ -81,6 +101,10 @@ def sobel(sharp, restored):
 
     Channel by channel, zeros outside of the picture. 1e-12 under the root: where a picture is flat
     the magnitude's gradient would be NaN.
+
+    Args:
+      sharp: (batch, height, width, channels) in [0, 1].
+      restored: of the same shape.
     """
     error = _sobel_magnitude(restored) - _sobel_magnitude(sharp)
     return ops.mean(ops.square(error), axis=(1, 2, 3))
@@ -98,11 +122,12 @@ def _sobel_magnitude(images):
 def frequency(sharp, restored):
     """Mean of |Re| + |Im| of the difference's 2-D Fourier transform, channel by channel; (batch,).
 
-    MAXIM's: the L1 norm of the difference of Fourier transforms. Over what the paper averages is
-    not known to us; here it is the unnormalised transform's mean over all elements.
+    MAXIM's: the L1 norm of the difference of Fourier transforms. We do not know what the paper
+    averages over; here it is the mean over all elements of the unnormalised transform.
 
     Args:
-      sharp, restored: (batch, height, width, channels) in [0, 1].
+      sharp: (batch, height, width, channels) in [0, 1].
+      restored: of the same shape.
     """
     planes = ops.transpose(difference(sharp, restored), (0, 3, 1, 2))
     real, imaginary = ops.fft2((planes, ops.zeros_like(planes)))

@@ -48,7 +48,15 @@ def multi_scale_squared_error(sharp, stages):
 
 
 def multi_scale_charbonnier(sharp, stages):
-    """Charbonnier summed over scales; otherwise as `multi_scale_squared_error`."""
+    """Charbonnier penalty summed over scales.
+
+    Args:
+      sharp: (batch, height, width, channels) in [0, 1].
+      stages: coarse to fine, as for `multi_scale_squared_error`.
+
+    Returns:
+      One value per image, (batch,).
+    """
     return _over_scales(charbonnier, sharp, stages)
 
 
@@ -60,12 +68,28 @@ def _over_scales(term, sharp, stages):
 
 
 def charbonnier_edge(sharp, stages):
-    """Charbonnier plus 0.05 times edge loss, summed over stages (MPRNet, equation 1)."""
+    """Charbonnier plus 0.05 times edge loss, summed over stages (MPRNet, equation 1).
+
+    Args:
+      sharp: (batch, height, width, channels) in [0, 1].
+      stages: pictures of the same shape.
+
+    Returns:
+      One value per image, (batch,).
+    """
     return sum(charbonnier(sharp, stage) + 0.05 * edge(sharp, stage) for stage in stages)
 
 
 def charbonnier_clipped(sharp, stages):
-    """Charbonnier on outputs clipped to [0, 1], summed over stages: MPRNet's denoising training."""
+    """Charbonnier on outputs clipped to [0, 1], summed over stages: MPRNet's denoising training.
+
+    Args:
+      sharp: (batch, height, width, channels) in [0, 1].
+      stages: pictures of the same shape.
+
+    Returns:
+      One value per image, (batch,).
+    """
     return sum(charbonnier(sharp, ops.clip(stage, 0.0, 1.0)) for stage in stages)
 
 

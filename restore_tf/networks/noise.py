@@ -36,7 +36,17 @@ def normal(shape, seed, origin=None, draw: int = 0):
 
 
 def uniform(shape, seed, origin=None, draw: int = 0):
-    """Draws numbers uniform in (0, 1), both ends excluded; see `normal`."""
+    """Draws numbers uniform in (0, 1), both ends excluded.
+
+    Args:
+      shape: (batch, height, width, channels) of what is returned; ints or scalar tensors.
+      seed: int32 tensor (2,), one for all images, or (batch, 2).
+      origin: int32 tensor (batch, 2), (top, left) of each image within its picture; None for zeros.
+      draw: which of several independent fields.
+
+    Returns:
+      (batch, height, width, channels) float32.
+    """
     _, height, width, channels = shape
     rows, columns = _places(height, width, origin)
     state = _seed_state(seed, draw)[:, None, None, None]
@@ -48,7 +58,15 @@ def uniform(shape, seed, origin=None, draw: int = 0):
 
 
 def uniform_per_image(seeds, draw: int = 0):
-    """Draws one number uniform in (0, 1) for each of int32 (batch, 2) seeds; (batch,)."""
+    """Draws one number uniform in (0, 1) for each image.
+
+    Args:
+      seeds: int32 (batch, 2).
+      draw: which of several independent draws.
+
+    Returns:
+      (batch,) float32.
+    """
     bits = ops.bitwise_and(_mix(_seed_state(seeds, draw)), _LOW_24_BITS)
     return (ops.cast(bits, "float32") + 0.5) * (1 / (_LOW_24_BITS + 1))
 

@@ -50,12 +50,20 @@ class NormalisedConv(layers.Layer):
         self.norm = layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name="norm")
 
     def build(self, input_shape):
-        """Makes the variables of both layers."""
+        """Builds both layers for inputs of (batch, h, w, any)."""
         self.conv.build(input_shape)
         self.norm.build((*input_shape[:-1], self.conv.filters))
 
     def call(self, x, training=False):
-        """(batch, h, w, any) -> (batch, h, w, filters)."""
+        """Convolves and normalises.
+
+        Args:
+          x: (batch, h, w, any).
+          training: normalise by the batch's statistics, not by the running averages.
+
+        Returns:
+          (batch, h, w, filters).
+        """
         if training:
             return self.norm(self.conv(x), training=True)
         kernel, bias = self.merged()
@@ -72,5 +80,5 @@ class NormalisedConv(layers.Layer):
         return self.conv.kernel * scale, self.norm.beta - shift * scale
 
     def compute_output_shape(self, input_shape):
-        """Height and width stay."""
+        """(batch, h, w, any) -> (batch, h, w, filters)."""
         return (*input_shape[:-1], self.conv.filters)

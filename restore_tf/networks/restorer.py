@@ -1,14 +1,14 @@
 """What every network of this package is: a keras.Model that restores an image in stages.
 
 Shared code (training, tiles, exports, video) knows a network by this class alone and names no
-paper. Whatever a paper decides for itself it says here, by an attribute or a method that it
-overrides; the defaults fit a plain feed-forward network.
+paper. A paper overrides attributes and methods of this class; the defaults fit a plain
+feed-forward network.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from restore_tf.networks import losses
+from restore_tf.networks.bfloat16 import biased
 from restore_tf.networks.layers import antialiased_downsample
 from restore_tf.networks.tiler import BlendedTile
 
@@ -48,6 +49,10 @@ class Restorer(keras.Model):
       blended_tile: how tiles are cut where there is no `tiler`.
       continuous: whether the answer moves by a little where the picture does. Thresholds and
         rounding do not: there two runs that differ in the last bit can be a level apart.
+      evaluations: passes through its networks that restoring a picture takes.
+      updated_together: how many networks one training step of its own loss updates.
+      knobs: {argument of the constructor: values worth comparing} of what trades quality, time and
+        detail when it restores, such as a sampler's steps.
       links: of a `networks.chain.Chain` the networks that a picture passes one after the other,
         each padded, cut up and cropped by itself.
       run: of a link, the run directory that its weights are in; None where they are the chain's.
@@ -63,6 +68,9 @@ class Restorer(keras.Model):
     bytes_per_pixel: float = 1000.0
     blended_tile = BlendedTile()
     continuous: bool = True
+    evaluations: int = 1
+    updated_together: int = 1
+    knobs: Mapping[str, Sequence[int]] = {}
     links: Sequence[Restorer] = ()
     run: Path | None = None
     stages_loss = None
@@ -137,31 +145,34 @@ class Restorer(keras.Model):
         return None
 
     def folded_weights(self) -> tuple[float, ...]:
-        """Those of the weights, as they are now, that a graph gains from holding as numbers."""
+        """Returns the values of the weights that a graph gains from holding as constants."""
         return ()
 
     def use_folded_weights(self, values: tuple[float, ...]) -> None:
-        """Computes with `values`, as `folded_weights` gave them, not the weights; () undoes it."""
+        """Computes with folded numbers in place of the weights that `folded_weights` lists.
+
+        Args:
+          values: as `folded_weights` returned them; () for the weights again.
+        """
 
     # What is the same for all.
 
     def for_inference(self):
-        """Says that the weights are there to restore with and will hardly change; returns itself.
-
-        Then `restore_padded` folds weights into its graph, see `with_folded_weights`.
-        """
+        """Declares the weights fixed, so that graphs hold folded constants; returns itself."""
         self._inference_only = True
         return self
 
     @contextlib.contextmanager
     def with_folded_weights(self) -> Iterator[None]:
-        """Graphs that are traced inside hold `folded_weights` as numbers: for inference and export.
+        """Within this context, traced graphs hold `folded_weights` as constants.
 
-        A graph can do with a number what it cannot do with a weight, which could be anything.
+        For inference and export: a graph can do more with a constant than with a variable. See
+        `networks.bfloat16.biased`, too.
         """
         self.use_folded_weights(self.folded_weights())
         try:
-            yield
+            with biased(self):
+                yield
         finally:
             self.use_folded_weights(())
 
@@ -233,10 +244,14 @@ class Restorer(keras.Model):
         """`training_loss`, the mean over the batch; Keras calls this.
 
         Args:
-          x, y: degraded and sharp images.
-          y_pred: what `call` made of them.
+          x: the degraded images, (batch, height, width, channels) in [0, 1].
+          y: the sharp ones, `output_scale` times as high and wide.
+          y_pred: the stages that `call` returned for x.
           sample_weight: seeds (batch, 2), or a weight of each image (batch,), or None.
           training: whether this is `fit`.
+
+        Returns:
+          A scalar.
 
         Raises:
           ValueError: a loss that draws, without seeds.
@@ -256,11 +271,28 @@ class Restorer(keras.Model):
         return _Mean()(per_image, per_image, sample_weight)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Metrics of the restored image; Keras calls this."""
+        """Updates the compiled metrics with the restored image; Keras calls this.
+
+        Args:
+          x: the degraded images.
+          y: the sharp ones, (batch, height, width, channels) in [0, 1].
+          y_pred: the stages; the last one is scored.
+          sample_weight: as for `compute_loss`; seeds are ignored.
+
+        Returns:
+          {metric's name: value}.
+        """
         return super().compute_metrics(x, y, y_pred[-1], _told_apart(sample_weight)[1])
 
     def check_size(self, images):
-        """Raises a ValueError for images of a shape the network does not take."""
+        """Checks that images have a shape that the network takes.
+
+        Args:
+          images: (batch, height, width, channels); unknown sides are None.
+
+        Raises:
+          ValueError: other channels, or sides that are no multiples of `size_multiple`.
+        """
         shape = tuple(images.shape)
         if len(shape) != 4 or shape[-1] != self.channels:
             raise ValueError(

@@ -32,7 +32,8 @@ class Unsharp(Restorer):
       radius: the Gaussian's sigma, in pixels.
       amount: 1.5 is what Pillow calls 150 percent.
       threshold: smaller differences are left alone, in levels of 8 bits.
-      channels, colour: as the chain's that it is part of; every channel is sharpened by itself.
+      channels: of the images, 1 or 3; every channel is sharpened by itself.
+      colour: the chain's, see `Restorer`.
     """
 
     bytes_per_pixel = 40.0  # measured at 1500x2000: 32
@@ -49,7 +50,15 @@ class Unsharp(Restorer):
         self._taps = (taps / taps.sum()).astype(np.float32)
 
     def call(self, images, training=False):
-        """See `Restorer`: the one stage."""
+        """Sharpens a batch; the one stage.
+
+        Args:
+          images: (batch, height, width, channels) in [0, 1].
+          training: changes nothing.
+
+        Returns:
+          A list of one float32 tensor of the same shape.
+        """
         self.check_size(images)
         images = ops.cast(images, "float32")
         blurred = pad_edges(images, self._reach)
@@ -78,7 +87,11 @@ _LIMITS = ((0.1, 50), (0.01, 5), (0, 255))  # 5: who writes 150 means percent
 
 
 def is_step(link: str) -> bool:
-    """Returns whether a chain's link is a step by its name, and no run."""
+    """Returns whether a chain's link names a step rather than a run.
+
+    Args:
+      link: such as "unsharp:2:1.5:3" or a run directory.
+    """
     return link == "unsharp" or link.startswith("unsharp:")
 
 
@@ -87,7 +100,8 @@ def step_network(link: str, channels: int = 3, colour: str = "rgb") -> Restorer:
 
     Args:
       link: the step; see `is_step`.
-      channels, colour: of the chain.
+      channels: of the chain's images, 1 or 3.
+      colour: the chain's, see `Restorer`.
 
     Raises:
       UserError: numbers that are missing or out of range.

@@ -43,7 +43,7 @@ class BlendedTile:
 
 
 class Tiler(abc.ABC):
-    """Restores a picture in tiles with the numbers of the whole.
+    """Restores a picture in tiles, with the same numbers as in one piece.
 
     Attributes:
       margin: how many pixels a tile sees around what it gives.
@@ -65,7 +65,11 @@ class Tiler(abc.ABC):
 
     @abc.abstractmethod
     def work(self, pixels: int) -> int:
-        """Returns how many pixels of progress `restore` reports for so many of the batch."""
+        """Returns the pixels of progress that `restore` reports.
+
+        Args:
+          pixels: of the degraded batch, all images together.
+        """
 
     @abc.abstractmethod
     def restore(
@@ -104,15 +108,15 @@ class FiniteReach(Tiler):
         self.smallest = 3 * self.margin or self.step  # nine times the work of the whole
 
     def bytes_kept(self, pixels):
-        """Nothing: one pass."""
+        """Returns 0: one pass keeps nothing from tile to tile."""
         return 0.0
 
     def work(self, pixels):
-        """Each pixel once."""
+        """Returns `pixels`: each pixel is restored once."""
         return pixels
 
     def restore(self, shape, read, write, tile, progress, seed=0):
-        """See `Tiler`."""
+        """Restores a padded batch tile by tile; see `Tiler`."""
         count, height, width, _ = shape
         scale = self._model.output_scale
         for rows in spans(height, tile, self.margin):
@@ -126,5 +130,10 @@ class FiniteReach(Tiler):
 
 
 def times(part: slice, scale: int) -> slice:
-    """Returns where a slice of the degraded picture lies in one `scale` times as large."""
+    """Returns the slice of a picture `scale` times as large that shows the same part.
+
+    Args:
+      part: rows or columns of the degraded picture, with a start and a stop.
+      scale: the network's `output_scale`.
+    """
     return slice(part.start * scale, part.stop * scale)

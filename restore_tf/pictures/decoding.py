@@ -24,6 +24,10 @@ _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr")
 _LIMIT_LOCK = threading.Lock()
 
 
+class TooManyPixels(UserError):
+    """A picture that is larger than the caller takes."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A decoded picture file.
@@ -61,7 +65,7 @@ def decode(
       pixels_only: skip metadata and profiles, and their warnings.
 
     Raises:
-      UserError: as `files.read_picture`.
+      UserError: as `files.read_picture`; `TooManyPixels` for more than `max_pixels`.
     """
     with _stream(file, name) as stream:
         try:
@@ -107,7 +111,7 @@ def _open(stream, max_pixels, name):
         try:
             image = Image.open(stream, formats=_FORMATS)
             if image.width * image.height > max_pixels:
-                raise UserError(
+                raise TooManyPixels(
                     f"{name}: has {image.width}x{image.height} pixels, more than --max_pixels "
                     f"({max_pixels}); raise it if the file is what you think it is."
                 )

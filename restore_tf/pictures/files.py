@@ -105,6 +105,30 @@ def restored(picture: Picture, pixels: np.ndarray) -> Picture:
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha, metadata=beside)
 
 
+def encode_restored(
+    picture: Picture,
+    pixels: np.ndarray,
+    format: str | None = None,
+    jpeg_quality: int = JPEG_QUALITY,
+    name: str = "the picture",
+) -> tuple[bytes, str]:
+    """Returns the file of a restored picture, with what stood beside the degraded one's pixels.
+
+    Args:
+      picture, pixels: as for `restored`.
+      format: an ending without its dot; by default that of the degraded picture's own format.
+      jpeg_quality, name: as for `encode`.
+
+    Returns:
+      The file's bytes, and its ending with the dot.
+
+    Raises:
+      UserError: as `encode`.
+    """
+    suffix = f".{format}" if format else ending(picture.kind)
+    return encode(restored(picture, pixels), suffix, jpeg_quality, name), suffix
+
+
 def ending(kind: str) -> str:
     """Returns the usual ending, with its dot, of a format that Pillow calls `kind`.
 

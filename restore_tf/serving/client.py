@@ -1,4 +1,4 @@
-"""A client of TensorFlow Serving for the SavedModels of export.py, over gRPC or REST.
+"""A client of TensorFlow Serving for the SavedModels of export.py, and of `restore-tf app`.
 
     with Client("grpc://localhost:8500", "restore_tf") as client:
         restored = client.restore(pixels)      # (height, width, 3) or (height, width) uint8
@@ -25,11 +25,13 @@ from restore_tf.errors import UserError
 from restore_tf.pictures import files
 from restore_tf.pictures.pixels import from_float, scale_of, to_float
 from restore_tf.serving import transports
+from restore_tf.serving.app_transport import App
 from restore_tf.serving.transports import ServerError
 
 SIGNATURE = "serving_bytes"
 MAX_MESSAGE = 2**31 - 2**16  # bytes: what protocol buffers hold, less what stands around a picture
 FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0  # seconds between two attempts
+PROTOCOLS = ("serving", "app")
 _GRPC, _REST = ("grpc", "grpcs"), ("http", "https")
 _OVER_TLS = ("grpcs", "https")
 _QUICK = 1  # zlib's level: PNG is for the way only
@@ -39,14 +41,16 @@ class Client:
     """Restores pictures on a server. One client may be used by many threads at the same time.
 
     Attributes:
-      server: its address, as given.
+      server: its address, as given, without a password.
+      sixteen_bits: whether it takes uint16 pixels.
     """
 
     def __init__(
         self,
         server: str,
-        model_name: str = "restore_tf",
+        model_name: str | None = "restore_tf",
         *,
+        protocol: str = "serving",
         version: int | None = None,
         signature: str = SIGNATURE,
         timeout: float = 120.0,
@@ -59,7 +63,9 @@ class Client:
         Args:
           server: grpc://HOST:PORT, http://HOST:PORT, or over TLS grpcs:// or https://; http maybe
             with a path.
-          model_name: the name that the server gives the model.
+          model_name: the name that the server gives the model; None for the app's default.
+          protocol: "serving" for TensorFlow Serving, "app" for restore-tf app, over http or https;
+            http://USER:PASSWORD@HOST:PORT where it asks for a password.
           version: of the model; the server's latest by default.
           signature: of the SavedModel, `image_bytes` to `restored_bytes`.
           timeout: seconds for one attempt; over REST, seconds without a byte received.
@@ -75,9 +81,15 @@ class Client:
         parts = _address(server)
         kind = transports.Grpc if parts.scheme in _GRPC else transports.Rest
         self.server = server
+        if protocol == "app":
+            kind = App
+            self.server = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            if parts.scheme in _GRPC:
+                raise UserError(f"--server {server}: restore-tf app speaks http:// and https://.")
         self._transport = kind(
             parts, model_name, version, signature, timeout, _certificates(ca_file, parts.scheme)
         )
+        self.sixteen_bits = kind.sixteen_bits
         self._retries, self._max_message = retries, max_message
         self._closed = threading.Event()
 
@@ -93,28 +105,28 @@ class Client:
         """Restores one picture.
 
         Args:
-          pixels: (height, width, 3) or (height, width), uint8, sRGB. Gray goes through a colour
+          pixels: (height, width, 3) or (height, width), uint8, sRGB; uint16 too where the client
+            has `sixteen_bits`. Gray goes through a colour
             network as three equal channels, whose mean is returned, as with `restore_tf.restore`.
           name: what to call the picture in messages.
 
         Returns:
-          The restored pixels, uint8: of the same shape, or where the model enlarges, a multiple.
+          The restored pixels, of the same type and shape, or where the model enlarges, a multiple.
 
         Raises:
           UserError: pixels of another shape or type, or too large a picture.
           ServerError: the server's error, after the retries.
         """
-        if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,)):
+        types = (np.uint8, np.uint16) if self.sixteen_bits else (np.uint8,)
+        if pixels.dtype not in types or pixels.shape[2:] not in ((), (3,)):
             raise UserError(
                 f"{name}: {pixels.dtype} pixels of shape {pixels.shape}; expected uint8, (height, "
                 "width, 3) or (height, width)."
             )
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG", compress_level=_QUICK)
-        answer = self.restore_file(buffer.getvalue(), name)
+        answer = self.restore_file(_png(pixels), name)
         restored = files.read_picture(answer, name=f"{name}, as {self.server} restored it").pixels
         if pixels.ndim == 2 and restored.ndim == 3:
-            restored = from_float(to_float(restored).mean(axis=-1), np.uint8)
+            restored = from_float(to_float(restored).mean(axis=-1), pixels.dtype)
         if restored.ndim != pixels.ndim or not scale_of(restored, pixels):
             raise ServerError(
                 f"{name}: the server restored {pixels.shape} to {restored.shape}; expected the "
@@ -165,6 +177,14 @@ class Client:
 
     def __exit__(self, *_):
         self.close()
+
+
+def _png(pixels):
+    if pixels.dtype == np.uint16:
+        return files.encode(files.Picture(pixels), ".png")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=_QUICK)
+    return buffer.getvalue()
 
 
 def _address(server):

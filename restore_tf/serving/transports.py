@@ -40,6 +40,8 @@ def _reason(error):
 class Grpc:
     """PredictionService.Predict by the stubs of tensorflow-serving-api."""
 
+    sixteen_bits = False  # whether pictures of 16 bits a channel go as they are
+
     def __init__(
         self,
         parts: SplitResult,
@@ -164,6 +166,8 @@ class Grpc:
 class Rest:
     """POST …:predict with JSON and base64."""
 
+    sixteen_bits = False
+
     def __init__(
         self,
         parts: SplitResult,
@@ -234,15 +238,19 @@ class Rest:
             raise ServerError(f"{self._address}: answered without {_OUTPUT}.") from None
 
     def _call(self, method, address, content=None):
+        return self._content(self._send(method, address, json=content))
+
+    def _send(self, method, address, **options):
+        """Returns the response; a ServerError where none comes."""
         timeout = (min(_CONNECT_SECONDS, self._timeout), self._timeout)
         try:
-            response = self._session().request(
+            return self._session().request(
                 method,
                 address,
-                json=content,
                 timeout=timeout,
                 allow_redirects=False,
                 verify=self._trusted,
+                **options,
             )
         except self._requests.Timeout:
             raise ServerError(
@@ -259,15 +267,19 @@ class Rest:
             ) from None
         except self._requests.RequestException as error:
             raise ServerError(f"{self._address}: {_words(error)}") from None
-        return self._content(response)
 
     def _content(self, response):
+        """Returns a response's JSON; a ServerError for any status but 200."""
         try:
             content = response.json()
         except ValueError:
             content = None
         if response.status_code == 200 and content is not None:
             return content
+        self._refuse(response, content)
+
+    def _refuse(self, response, content):
+        """Raises what a response that is no success says."""
         words = content.get("error") if isinstance(content, dict) else response.text
         raise ServerError(
             f"{self._address}: {response.status_code}: {_words(words) or 'no message'}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 
 from tqdm import tqdm
@@ -31,6 +32,18 @@ def once() -> Iterator[None]:
 
     with _filtered(is_new):
         yield
+
+
+@contextlib.contextmanager
+def collected() -> Iterator[list[str]]:
+    """Yields a list that gets the warnings of this thread while it lasts, each once."""
+    found: list[str] = []
+    lines = _Collecting(found, threading.get_ident())
+    logger.addHandler(lines)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(lines)
 
 
 def silent():
@@ -59,6 +72,19 @@ def show() -> None:
         logger.addHandler(lines)
     lines.warned.clear()
     logger.setLevel(logging.INFO)
+
+
+class _Collecting(logging.Handler):
+    """Keeps one thread's warnings."""
+
+    def __init__(self, found, thread):
+        super().__init__(logging.WARNING)
+        self._found, self._thread = found, thread
+
+    def emit(self, record):
+        message = one_line(record.getMessage())
+        if threading.get_ident() == self._thread and message not in self._found:
+            self._found.append(message)
 
 
 class _Lines(logging.Handler):

@@ -1,9 +1,9 @@
 """Pairs for a network that follows others: their degraded pictures are what a chain gives.
 
-A link trains on what the links before it make of a data set. That is computed once, rounded and
-clipped to 8 bits as files are, and kept in the run directory as a PNG for each pair. A training
-that was interrupted meanwhile goes on with what is missing. Noise that a data set would draw for
-every crop anew is that of its whole pictures here.
+A link trains on a data set that the links before it restored. Their pictures are computed once,
+rounded and clipped to 8 bits, and kept in the run directory as PNG files. An interrupted training
+computes only those that are missing. A data set that draws new noise for every crop draws it once
+per picture here.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ RECORD = "record.json"
 
 
 class AfterChain(Source):
-    """Pairs of what a chain gives, and the sharp pictures of a data set.
+    """Pairs of pictures that a chain restored and the sharp pictures of a data set.
 
     Nothing can be read before `prepare`.
 
     Args:
       source: the data set's pairs, see `restore_tf.datasets.sources`.
       scale: how many times larger the chain makes pictures.
-      folder: where what it gives is kept.
-      facts: what that depends on, such as the SHA-256 of the chain's weights; JSON can hold it.
+      folder: where the chain's pictures are kept.
+      facts: what those pictures depend on, such as the SHA-256 of the chain's weights, as JSON.
     """
 
     def __init__(self, source, scale: int, folder: str | os.PathLike, facts: Mapping[str, Any]):
@@ -49,15 +49,24 @@ class AfterChain(Source):
         self._facts = {**facts, "pairs": len(self.names), "names_sha256": names.hexdigest()}
 
     def pair_of(self, number: int, seed: int) -> int:
-        """See `Source.pair_of`."""
+        """Returns the index of the pair that sample `number` is cut from; see `Source.pair_of`.
+
+        Args:
+          number: of the sample, counted from the training's first.
+          seed: the run's.
+        """
         return self._source.pair_of(number, seed)
 
     def missing(self) -> list[int]:
-        """Returns the numbers of the pairs that were not computed yet."""
+        """Returns the indices of the pairs that are not computed yet."""
         return [index for index in range(len(self)) if not self._file(index).is_file()]
 
     def check(self) -> None:
-        """Raises a UserError where the folder holds what another chain or data set gave."""
+        """Checks that the folder's pictures come from this chain and data set.
+
+        Raises:
+          UserError: they come from others, or the folder's record cannot be read.
+        """
         if not self._folder.is_dir() or not any(self._folder.iterdir()):
             return  # a kill can leave an empty one
         path = self._folder / RECORD
@@ -75,10 +84,10 @@ class AfterChain(Source):
             )
 
     def prepare(self, restore: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Computes what is missing; whatever interrupts it, what was computed is kept.
+        """Computes the missing pictures; those that are done survive an interruption.
 
         Args:
-          restore: the chain's, of a (height, width, 3) uint8 picture.
+          restore: the chain as a function of a (height, width, 3) uint8 picture.
 
         Raises:
           UserError: see `check`; a pair that cannot be read (named), or no space.
@@ -101,11 +110,24 @@ class AfterChain(Source):
         return self._folder / f"{index:06}.png"
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (degraded, sharp), each (height, width, 3) uint8."""
+        """Returns (degraded, sharp), each (height, width, 3) uint8.
+
+        Args:
+          index: of the pair.
+        """
         return cropping.decode(self._file(index)), self._source.read(index)[1]
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `sources.FileSource.read_crop`."""
+        """Reads a square crop of a pair, from the same place in both pictures.
+
+        Args:
+          index: of the pair.
+          place: returns (top, left) for a (height, width) in pixels.
+          crop: side of the degraded crop in pixels; the sharp one's is `output_scale` times that.
+
+        Returns:
+          (degraded, sharp), each uint8.
+        """
         top, left = place(self.sizes[index])
         degraded = cropping.cut_file(self._file(index), (top, left), crop)
         corner, side = (self.output_scale * top, self.output_scale * left), self.output_scale * crop

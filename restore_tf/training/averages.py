@@ -38,9 +38,13 @@ class WeightAverage:
         return dict(zip(paths, self._averages, strict=True))
 
     def update(self, strategy, step) -> None:
-        """Adds the weights after `step` steps, a tensor, under a TensorFlow strategy.
+        """Adds the current weights to the average, under a TensorFlow strategy.
 
         Call it outside of `strategy.run`.
+
+        Args:
+          strategy: the tf.distribute strategy that the model was made under.
+          step: optimizer steps done, a scalar tensor.
         """
         momentum = average_momentum(self._momentum, step)
 
@@ -53,7 +57,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def in_place(self):
-        """Puts the averages into the model and, at the end, the weights back."""
+        """Within this context the model has the averages in place of its weights."""
         variables = self._model.trainable_variables
         weights = [np.array(variable.numpy()) for variable in variables]
         for variable, average in zip(variables, self._averages, strict=True):

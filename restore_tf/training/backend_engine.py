@@ -18,7 +18,8 @@ class BackendEngine(Engine):
     """Steps by `training.backend_step`.
 
     Args:
-      experiment, options: as `Engine`'s.
+      experiment: the `Experiment`.
+      options: the `Options`.
       strategy: None.
 
     Raises:
@@ -37,7 +38,14 @@ class BackendEngine(Engine):
             raise UserError(f"{experiment.model}: its training {needs}; unset KERAS_BACKEND.")
 
     def start(self, workdir):
-        """Builds the network, and resumes where there is a checkpoint."""
+        """Builds the network, and resumes where there is a checkpoint.
+
+        Args:
+          workdir: the run directory.
+
+        Raises:
+          UserError: a checkpoint that cannot be resumed from.
+        """
         loss_scaling = self.options.precision == "mixed_float16"
         self.state = State(self.experiment, self.build(), loss_scaling, make=_optimizer)
         self.compile()
@@ -50,7 +58,12 @@ class BackendEngine(Engine):
     def batches(self, source, phase, step):
         """Yields the batches of (degraded, sharp, seeds) up to the phase's end.
 
-        A thread makes the next one in the meantime.
+        A thread prepares the next batch in the meantime.
+
+        Args:
+          source: the training pairs.
+          phase: the `Phase`.
+          step: steps done.
         """
         steps = phase.end - step
         batches = Batches(source, steps=steps, **self.batch_arguments(phase, step))

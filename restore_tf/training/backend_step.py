@@ -30,7 +30,14 @@ def make_step(state):
 
 
 def read(losses) -> dict[str, np.ndarray]:
-    """Returns losses of several steps as {name: array}."""
+    """Returns the losses of several steps as arrays.
+
+    Args:
+      losses: {name: loss} of each step.
+
+    Returns:
+      {name: (steps,) float32}.
+    """
     return {name: np.array([one[name] for one in losses], np.float32) for name in losses[0]}
 
 
@@ -44,9 +51,25 @@ class _Loss(keras.Model):
         self.built = True
 
     def call(self, batch):
-        """The loss of each image of (degraded, sharp, seeds); (batch,)."""
+        """Returns the loss of each image.
+
+        Args:
+          batch: (degraded, sharp, seeds): images (batch, height, width, channels) in [0, 1], int32
+            (batch, 2).
+
+        Returns:
+          (batch,) float32.
+        """
         return self.restorer.training_loss(*batch)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The mean over the batch; Keras calls this."""
+        """Returns the mean over the batch; Keras calls this.
+
+        Args:
+          x: not used.
+          y: not used.
+          y_pred: the loss of each image, (batch,).
+          sample_weight: not used.
+          training: not used.
+        """
         return ops.mean(y_pred)

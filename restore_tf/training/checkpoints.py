@@ -75,7 +75,8 @@ class Checkpoints:
         """Saves the state; TensorFlow renames the files when they are whole.
 
         Raises:
-          OSError, tf.errors.OpError: it cannot be written; what was written so far is removed.
+          OSError: it cannot be written; what was written so far is removed.
+          tf.errors.OpError: likewise.
         """
         if not self._writes:
             return
@@ -151,7 +152,12 @@ class ArrayCheckpoints:
 
 
 def save_best(workdir: str | os.PathLike, model) -> None:
-    """Saves a network's weights as a run's `best.weights.h5`."""
+    """Saves a network's weights as a run's `best.weights.h5`.
+
+    Args:
+      workdir: the run directory.
+      model: the `Restorer`.
+    """
     optimizer = getattr(model, "optimizer", None)
     with atomic_path(Path(workdir) / BEST, suffix=".weights.h5") as temporary:
         # Keras would save a compiled network's optimizer along: three times the size.

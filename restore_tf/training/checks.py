@@ -1,7 +1,6 @@
-"""What must hold before the first step, on every Keras backend; nothing is written before it does.
+"""Checks before the first step, on every Keras backend; nothing is written before they pass.
 
-An error's advice is something that works: it is worked out from the network, the pictures and the
-devices.
+Errors suggest values that work, computed from the network, the pictures and the devices.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ def check(experiment, source, parts: int = 1) -> None:
     Args:
       experiment: the `Experiment`; the ranges of its fields hold already.
       source: the training pairs.
-      parts: what every batch is cut into: devices times micro-batches.
+      parts: every batch is cut into so many: devices times micro-batches.
 
     Raises:
       UserError: arguments that the network refuses, an unknown loss, a schedule that does not fit
@@ -41,11 +40,14 @@ def check(experiment, source, parts: int = 1) -> None:
 
 
 def check_best_metric(experiment, validation) -> None:
-    """Raises a UserError where validation could not measure the experiment's `best_metric`.
+    """Checks that validation can measure the experiment's `best_metric`.
 
     Args:
       experiment: the `Experiment`.
       validation: the validation pairs.
+
+    Raises:
+      UserError: it cannot.
     """
     metric = experiment.best_metric
     for why in score.missing([metric]).values():
@@ -59,7 +61,14 @@ def check_best_metric(experiment, validation) -> None:
 
 
 def check_schedule(experiment) -> None:
-    """Raises a UserError where warm-up or constant steps do not fit the decay."""
+    """Checks that warm-up and constant steps fit the decay.
+
+    Args:
+      experiment: the `Experiment`.
+
+    Raises:
+      UserError: they do not.
+    """
     if experiment.constant_steps and experiment.schedule != "polynomial":
         raise UserError(
             f"schedule {experiment.schedule}: has no constant steps before it; pass "
@@ -80,7 +89,14 @@ def check_schedule(experiment) -> None:
 
 
 def smallest_picture(source) -> tuple[str | None, int | None]:
-    """Returns the name and the shorter side, in pixels, of the smallest pair; None if unknown."""
+    """Finds the smallest pair.
+
+    Args:
+      source: the pairs.
+
+    Returns:
+      Its name and shorter side in pixels; (None, None) where sizes are not known.
+    """
     if not getattr(source, "sizes", None):
         return None, None
     side, name = min(

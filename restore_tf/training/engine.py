@@ -1,4 +1,4 @@
-"""What the loop asks of a way to compute steps; `tensorflow_engine` and `backend_engine` are two.
+"""What the loop needs to compute steps; `tensorflow_engine` and `backend_engine` implement it.
 
 An engine knows the machine (devices, workers, the library that computes), the loop knows the order
 of things. Neither knows the network.
@@ -20,14 +20,14 @@ from restore_tf.weights.load import load_initial, load_model
 
 
 class Engine:
-    """One process of a training, on one device unless a subclass knows better.
+    """One process of a training, on one device unless a subclass says otherwise.
 
-    Subclasses have besides
+    Subclasses also have
 
       start(workdir)                 builds `state` and `checkpoints`, and resumes where it can
       batches(source, phase, step)   yields the batches from that step to the phase's end
       step(batch)                    updates the weights; returns {name: loss}, still on the device
-      read(losses)                   brings a list of those here as {name: array}
+      read(losses)                   copies a list of those from the device, as {name: array}
 
     Args:
       experiment: the `Experiment`.
@@ -54,7 +54,11 @@ class Engine:
         self.checkpoints = None
 
     def check(self) -> None:
-        """Raises a UserError where batches do not divide by devices and micro-batches."""
+        """Checks that every phase's batch divides by devices and micro-batches.
+
+        Raises:
+          UserError: one does not.
+        """
         parts = self.replicas * self.options.accumulate
         for phase in phases(self.experiment):
             if phase.batch % parts:
@@ -64,7 +68,14 @@ class Engine:
                 )
 
     def check_data(self, source) -> None:
-        """Raises a UserError where the network cannot be trained on these pairs."""
+        """Checks that the network can be trained on these pairs.
+
+        Args:
+          source: the training pairs.
+
+        Raises:
+          UserError: crops that the network or the pictures do not take.
+        """
         model, augment = self.state.model, self.experiment.augment
         for phase in phases(self.experiment):
             field = "crop" if phase.crop == self.experiment.crop else "progressive"
@@ -85,23 +96,36 @@ class Engine:
         return model
 
     def compile(self) -> None:
-        """Gives the network its loss, and the optimizer that callbacks look for."""
+        """Compiles the network with its loss, and the optimizer for callbacks."""
         self.state.model.compile(self.state.main.optimizer, self.experiment.loss)
 
     def agreed(self, values: Sequence[float]) -> Sequence[float]:
-        """Returns the chief's values; all workers wait for each other here."""
+        """Returns the chief's values; all workers wait for each other here.
+
+        Args:
+          values: this worker's, as many on every worker.
+        """
         return values
 
     def any_of(self, wishes: Sequence[bool]) -> list[bool]:
-        """Returns which of these any worker wishes; all workers must ask together."""
+        """Returns which of these any worker wishes; all workers must ask together.
+
+        Args:
+          wishes: this worker's.
+        """
         return list(wishes)
 
     def failures(self):
-        """A context that turns what a library raises into errors of one line."""
+        """Returns a context that turns a library's exceptions into errors of one line."""
         return contextlib.nullcontext()
 
     def batch_arguments(self, phase: Phase, step: int) -> dict:
-        """What both pipelines are told about the batches that follow `step` steps."""
+        """Returns the arguments of both data pipelines for the batches of a phase.
+
+        Args:
+          phase: the `Phase`.
+          step: steps done.
+        """
         return {
             "crop": phase.crop,
             "batch": phase.batch,

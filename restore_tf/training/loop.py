@@ -36,14 +36,15 @@ def train(
 ) -> Result:
     """Trains a network into a run directory, on Keras' backend.
 
-    TensorFlow does the most: it distributes, accumulates gradients, and trains papers that have a
-    step of their own. All else is the same on every backend.
+    Distribution, accumulated gradients and papers with a training step of their own need
+    TensorFlow. All else is the same on every backend.
 
     Args:
       experiment: the `Experiment`; the caller has written it to the run directory.
       workdir: the run directory; only the chief of several workers reads and writes it.
-      training, validation: sources of pairs, see `restore_tf.datasets.sources`.
-      options: `Options`.
+      training: source of the training pairs, see `restore_tf.datasets.sources`.
+      validation: source of the validation pairs.
+      options: `Options`; None for its defaults.
       strategy: on TensorFlow, from `strategies.make_strategy`; one device by default.
       callbacks: Keras callbacks. What they know as an epoch is the stretch from one validation to
         the next, with the logs "loss" (its mean), "val_psnr" (dB), "val_" and the experiment's
@@ -52,6 +53,9 @@ def train(
         As under Keras' `fit`, the losses of every step are fetched from the device only where a
         callback has an `on_train_batch_end`, or the like. What a callback itself remembers is not
         part of a checkpoint.
+
+    Returns:
+      How the training ended.
 
     Raises:
       UserError: pairs that cannot be trained on, a damaged picture (named), what the backend cannot
@@ -62,12 +66,27 @@ def train(
     """
     options = options or Options()
     run_log.check(workdir)
-    engine = _engine_class()(experiment, options, strategy)
+    engine = engine_class()(experiment, options, strategy)
     return train_with(engine, workdir, training, validation, callbacks)
 
 
 def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
-    """`train` by an engine of one's own choice, see `restore_tf.training.engine`."""
+    """Trains as `train` does, with an engine of the caller's choice.
+
+    Args:
+      engine: an `engine.Engine` of the experiment.
+      workdir: the run directory.
+      training: source of the training pairs.
+      validation: source of the validation pairs.
+      callbacks: Keras callbacks, see `train`.
+
+    Returns:
+      How the training ended.
+
+    Raises:
+      UserError: as `train`.
+      WorkerLost: another worker ended.
+    """
     engine.check()
     check_best_metric(engine.experiment, validation)
     options = engine.options
@@ -95,7 +114,8 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
     return Result(state.step, finished, state.best_score, degraded, validation.metric)
 
 
-def _engine_class():
+def engine_class():
+    """Returns the `Engine` class of Keras' backend."""
     if keras.backend.backend() == "tensorflow":
         from restore_tf.training.tensorflow_engine import TensorFlowEngine
 
@@ -136,7 +156,11 @@ class _Loop:
         self.stop = None
 
     def run(self, source) -> bool:
-        """Trains to the end; returns False where a signal came first."""
+        """Trains to the end; returns False where a signal stopped it first.
+
+        Args:
+          source: the training pairs.
+        """
         state, steps = self.state, self.experiment.steps
         if state.step >= steps or self._exhausted():
             return True

@@ -13,7 +13,10 @@ def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message that says something, without a full stop.
 
     TensorFlow's places in a graph, such as `{{function_node __wrapped__IteratorGetNext_…}}`, are
-    left out: they say nothing to who trains.
+    left out.
+
+    Args:
+      error: of any library.
     """
     text = _GRAPH.sub("", str(getattr(error, "message", None) or error))
     lines = [line.strip() for line in text.splitlines()]

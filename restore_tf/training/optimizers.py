@@ -10,7 +10,7 @@ from restore_tf.training.schedules import Scaled, learning_rate
 
 
 class ScheduledAdam(keras.optimizers.Adam):
-    """Adam on a schedule times a factor, which falls when a training stops getting better.
+    """Adam on a schedule times a factor, which falls when validation no longer improves.
 
     Callbacks such as ReduceLROnPlateau may set `learning_rate` to a number: that changes the
     factor, and the rate goes on along the schedule from there.
@@ -48,7 +48,8 @@ class ClippedAdam(ScheduledAdam):
     """`ScheduledAdam` that clips gradients and averages weights: all of a step on one device.
 
     Args:
-      schedule, lowest: as `ScheduledAdam`'s.
+      schedule: a Keras schedule.
+      lowest: the factor takes no rate below this one.
       limits: what to clip, as `clip_limits` returns it.
       momentum: of the moving average of the weights, see `WeightAverage`, or None.
       kwargs: Adam's.
@@ -63,7 +64,11 @@ class ClippedAdam(ScheduledAdam):
         self.averages: list = []
 
     def build(self, variables):
-        """Makes the variables of Adam and of the average, which starts at the weights."""
+        """Makes the variables of Adam and of the average, which starts at the weights.
+
+        Args:
+          variables: the trainable variables.
+        """
         super().build(variables)
         # In a function: variables of an attribute Keras would take for the optimizer's own.
         self._weights = lambda: variables
@@ -73,7 +78,12 @@ class ClippedAdam(ScheduledAdam):
                 average.assign(np.array(weight.numpy()))  # JAX would not copy a variable
 
     def apply(self, grads, trainable_variables=None):
-        """Clips, updates as Adam does, then averages."""
+        """Clips, updates as Adam does, then averages.
+
+        Args:
+          grads: one for each trainable variable.
+          trainable_variables: those; None for the ones that the optimizer was built with.
+        """
         grads = list(grads)
         for places, limit in self._limits:
             norm = ops.sqrt(sum(ops.sum(ops.square(grads[i])) for i in places))
@@ -88,10 +98,17 @@ class ClippedAdam(ScheduledAdam):
 
 
 def average_momentum(momentum: float, step):
-    """Momentum of a moving average of weights after `step` steps, a tensor.
+    """Returns the momentum of a moving average of weights after some steps.
 
     As in tf.train.ExponentialMovingAverage the first steps average over fewer: after n steps the
     momentum is at most (1 + n) / (10 + n).
+
+    Args:
+      momentum: the largest, such as 0.999.
+      step: optimizer steps done, a scalar tensor.
+
+    Returns:
+      A scalar tensor.
     """
     done = ops.cast(step, "float32")
     return ops.minimum(momentum, (1 + done) / (10 + done))
@@ -123,10 +140,17 @@ def make_optimizer(experiment, model, loss_scaling: bool = False, kind=Scheduled
 
 
 def clip_limits(experiment, model) -> list[tuple[list[int], float]]:
-    """Returns (indices into the trainable variables, largest global norm), in order.
+    """Returns how gradients are clipped, in order.
 
     First the model's recurrent weights alone (`recurrent_variables`, where it has some), then all
     together, each where the experiment asks for it.
+
+    Args:
+      experiment: the `Experiment`.
+      model: the built network.
+
+    Returns:
+      (indices into the trainable variables, largest global norm) of each clipping.
     """
     recurrent = {id(variable) for variable in getattr(model, "recurrent_variables", ())}
     everything = list(range(len(model.trainable_variables)))

@@ -1,4 +1,4 @@
-"""What a machine or a run decides about a training, as opposed to its recipe; and how it ended."""
+"""Options of a training that a machine or a run decides, not its recipe; and how it ended."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import dataclasses
 from restore_tf.errors import UserError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+AUTO = "auto"  # of --precision: float32 or mixed_bfloat16, as measured before the first step
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a machine or a run decides.
+    """Options that a machine or a run decides.
+
+    Raises:
+      UserError: an unknown precision.
 
     Attributes:
       seed: of the weights, the data's order and all augmentation.
@@ -28,9 +32,6 @@ class Options:
         after which the training ends, or None.
       init_from: run directory whose best weights this one starts from, or None.
       init_predictor: run directory whose best weights the network's `predictor` has, or None.
-
-    Raises:
-      UserError: an unknown precision.
     """
 
     seed: int = 0
@@ -61,7 +62,7 @@ class Result:
       finished: False where a signal ended it early; the run can be resumed.
       best_score: the best validation's, such as a PSNR in dB.
       degraded_score: of the unrestored validation pictures; None where there is none.
-      metric: what both are of, the experiment's `best_metric`.
+      metric: the experiment's `best_metric`, which both scores are of.
     """
 
     step: int

@@ -15,7 +15,8 @@ class Phase:
     """Steps with the same crops.
 
     Attributes:
-      start, end: the phase does steps `start` + 1 … `end`.
+      start: the phase begins with step `start` + 1.
+      end: its last step.
       crop: side of the square crops, in pixels.
       batch: images a step, over all devices together.
       first_sample: number of the phase's first sample, counted through the whole training.
@@ -28,7 +29,11 @@ class Phase:
     first_sample: int
 
     def sample(self, step: int) -> int:
-        """Number of the first sample that the step after `step` steps sees."""
+        """Returns the number of the first sample of the step that follows `step` steps.
+
+        Args:
+          step: steps done, from `start` to `end`.
+        """
         return self.first_sample + (step - self.start) * self.batch
 
 
@@ -37,6 +42,9 @@ def phases(experiment) -> list[Phase]:
 
     `progressive` lists (step, crop, batch): from that step on. Before the first of them, and where
     there are none, the experiment's own `crop` and `batch` hold.
+
+    Args:
+      experiment: the `Experiment`.
 
     Raises:
       UserError: entries that are not three whole numbers above 0, or not in the order of steps.

@@ -1,4 +1,4 @@
-"""Losses of the last steps: left on the device until somebody needs their numbers."""
+"""Losses of the last steps, which stay on the device until their numbers are needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _USUAL, _FEWEST, _LATEST = 200, 10, 5  # steps
 
 
 class Jump(NamedTuple):
-    """A loss ten times the usual one: by `step` it was `loss`, and `before` until then."""
+    """A loss ten times the usual one."""
 
     step: int
     before: float
@@ -38,7 +38,12 @@ class _Jumps:
         self._high = False
 
     def add(self, step, loss) -> list[Jump]:
-        """Takes a step's loss; returns the jump that begins here, if any."""
+        """Takes a step's loss; returns the jump that begins here, if any.
+
+        Args:
+          step: steps done.
+          loss: of that step.
+        """
         if len(self._latest) == _LATEST:
             self._usual.append(self._latest[0])
         self._latest.append(loss)
@@ -56,11 +61,12 @@ class RecentLosses:
     with.
 
     Args:
-      read: brings a list of {name: loss} here as {name: array}.
+      read: copies a list of {name: loss} from the device, as {name: array}.
 
     Attributes:
       unread: how many steps' losses are still on the device.
-      since_record, since_validation: `Means` of what was read; the loop replaces them.
+      since_record: `Means` of the losses read since the last record; the loop replaces it.
+      since_validation: likewise, since the last validation.
     """
 
     def __init__(self, read: Callable[[list], Mapping[str, np.ndarray]]):
@@ -75,11 +81,15 @@ class RecentLosses:
         return len(self._waiting)
 
     def add(self, losses) -> None:
-        """Takes the losses of one more step, {name: scalar on the device}."""
+        """Adds the losses of one more step.
+
+        Args:
+          losses: {name: scalar on the device}.
+        """
         self._waiting.append(losses)
 
     def read(self, step: int) -> list[Jump]:
-        """Reads all of them; returns where the loss jumped.
+        """Reads all unread losses; returns where the loss jumped.
 
         Args:
           step: the last step done.
@@ -113,7 +123,7 @@ def _check_finite(losses, step):
 
 
 class Means:
-    """Mean losses, and steps a second, since it was made."""
+    """Mean losses and steps per second since this object was made."""
 
     def __init__(self):
         self._totals: dict[str, float] = {}
@@ -122,7 +132,11 @@ class Means:
         self.restart_clock()
 
     def add(self, losses: Mapping[str, float]) -> None:
-        """Adds one step's losses."""
+        """Adds one step's losses.
+
+        Args:
+          losses: {name: loss of this step}.
+        """
         for name, loss in losses.items():
             self._totals[name] = self._totals.get(name, 0.0) + loss
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -134,9 +148,9 @@ class Means:
         return {"loss": 0.0} | means
 
     def restart_clock(self) -> None:
-        """Leaves out of `rate` what was counted so far."""
+        """Starts a new measurement of `rate`; the steps so far do not count."""
         self._clock, self._counted = time.perf_counter(), self._count
 
     def rate(self) -> float:
-        """Returns steps a second."""
+        """Returns steps per second."""
         return (self._count - self._counted) / (time.perf_counter() - self._clock)

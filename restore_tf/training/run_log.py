@@ -1,4 +1,4 @@
-"""What a training shows: progress, `metrics.csv`, TensorBoard and sample pictures."""
+"""What a training writes: progress, `metrics.csv`, TensorBoard and sample pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAMPLE_SIDE = 256  # larger pictures show their centre
 
 
 class RunLog:
-    """Writes one run's history; shows nothing in a process that may not write.
+    """Writes one run's history; writes and shows nothing in a process that may not write.
 
     TensorBoard's curves need TensorFlow: on Keras' other backends there is metrics.csv alone.
 
@@ -68,7 +68,7 @@ class RunLog:
         """Adds a row to metrics.csv and TensorBoard.
 
         Args:
-          step: the last step that it tells of.
+          step: the last step that the values cover.
           values: those with a column become the row, where a missing value stays empty; TensorBoard
             shows the others too. The loss of a network beside the restorer has the network's name.
         """
@@ -88,7 +88,13 @@ class RunLog:
                 summary.scalar(name, value)
 
     def pictures(self, step: int, rows: list[tuple[np.ndarray, ...]]) -> None:
-        """Writes a grid of (degraded, restored, sharp) uint8 pictures, always the same ones."""
+        """Writes a grid of sample pictures, one row each, as a PNG and for TensorBoard.
+
+        Args:
+          step: steps done; part of the file's name.
+          rows: (degraded, restored, sharp), each (height, width, 3) uint8; nothing is written for
+            none.
+        """
         if not self._writes or not rows:
             return
         strips = [before_after(*(_centre(picture) for picture in row)) for row in rows]
@@ -105,12 +111,20 @@ class RunLog:
                 summary.image("degraded, restored, sharp", grid[None])
 
     def say(self, message: str) -> None:
-        """Logs a message, once among several workers."""
+        """Logs a message, once among several workers.
+
+        Args:
+          message: one line.
+        """
         if self._writes:
             logger.info(message)
 
     def warn(self, message: str) -> None:
-        """Logs a warning, once among several workers."""
+        """Logs a warning, once among several workers.
+
+        Args:
+          message: one line.
+        """
         if self._writes:
             logger.warning(message)
 
@@ -143,8 +157,11 @@ class RunLog:
 def best_columns(metric: str) -> tuple[str, ...]:
     """Returns the columns that a `best_metric` has beside `COLUMNS`.
 
-    The metric and that of the degraded pictures, where there is one. "loss" is the column of the
-    training's, so that of the validation pictures is "val_loss".
+    The metric, and its value for the degraded pictures where there is one. The column "loss" is the
+    training loss, so the loss of the validation pictures is "val_loss".
+
+    Args:
+      metric: the experiment's `best_metric`.
     """
     if metric in ("psnr", "last"):
         return ()
@@ -152,12 +169,20 @@ def best_columns(metric: str) -> tuple[str, ...]:
 
 
 def set_columns(labels: Sequence[str]) -> tuple[str, ...]:
-    """Returns the columns of a mixture's sets: "psnr:LABEL" and "psnr_degraded:LABEL"."""
+    """Returns the columns of a mixture's sets: "psnr:LABEL" and "psnr_degraded:LABEL".
+
+    Args:
+      labels: of the mixture's sets.
+    """
     return tuple(f"{name}:{label}" for label in labels for name in _OF_SETS)
 
 
 def part_columns(names: Sequence[str]) -> tuple[str, ...]:
-    """Returns the columns of the losses of networks beside the restorer: "loss:NAME"."""
+    """Returns the columns for the losses of networks beside the restorer: "loss:NAME".
+
+    Args:
+      names: of the networks, such as "discriminator".
+    """
     return tuple(f"{_OF_PARTS}:{name}" for name in names)
 
 
@@ -167,8 +192,11 @@ _LAYOUTS = [(*COLUMNS, *best_columns(metric)) for metric in BEST_METRICS]
 def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
     """Returns the rows of a run's metrics.csv as they are; none where there is no such file.
 
+    Args:
+      workdir: the run directory.
+
     Raises:
-      UserError: there is one that no training wrote, and which is therefore left alone.
+      UserError: the file was not written by a training; it is not touched.
     """
     path = Path(workdir) / METRICS
     if not path.is_file():
@@ -191,7 +219,10 @@ def check(workdir: str | os.PathLike) -> list[dict[str, str]]:
 
 
 def read(workdir: str | os.PathLike) -> list[dict[str, str]]:
-    """Returns the whole rows of a run's metrics.csv, {column: text}, under today's names.
+    """Returns the complete rows of a run's metrics.csv, {column: text}, under today's names.
+
+    Args:
+      workdir: the run directory.
 
     Raises:
       UserError: as `check`.

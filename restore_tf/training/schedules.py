@@ -15,6 +15,9 @@ def learning_rate(experiment):
     end; t runs from 0 after the warm-up or `constant_steps` to 1 at `schedule_steps`, or `steps`
     where that is None. "constant": first, for use with a plateau.
 
+    Args:
+      experiment: the `Experiment`.
+
     Raises:
       UserError: an unknown schedule name.
     """
@@ -42,11 +45,11 @@ def learning_rate(experiment):
 
 
 class Delayed(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule that begins late: before, its first rate holds.
+    """A schedule that begins late; before that its first rate holds.
 
     Args:
       schedule: the Keras schedule.
-      steps: after so many it begins.
+      steps: it begins after so many.
     """
 
     def __init__(self, schedule, steps: int):
@@ -62,7 +65,7 @@ class Delayed(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Scaled(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule times a factor that the training lowers when it stops getting better.
+    """A schedule times a factor that falls when validation no longer improves.
 
     Args:
       schedule: the Keras schedule.

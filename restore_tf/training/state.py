@@ -1,4 +1,4 @@
-"""What a training remembers: all that it needs to continue as if it had never stopped."""
+"""The state of a training: all that it needs to continue as if it was never stopped."""
 
 from __future__ import annotations
 
@@ -38,13 +38,26 @@ class Part:
         return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
     def minimize(self, loss: Callable, batch, accumulate: int = 1):
-        """Updates the weights once; for use in a step on TensorFlow, see `step.minimize`."""
+        """Updates the weights once; for use in a step on TensorFlow, see `step.minimize`.
+
+        Args:
+          loss: function of a batch's tensors that returns one value per image.
+          batch: this replica's tensors, such as (degraded, sharp, seeds).
+          accumulate: micro-batches that the batch is cut into.
+
+        Returns:
+          This replica's share of the loss.
+        """
         from restore_tf.training import step
 
         return step.minimize(self, loss, batch, accumulate)
 
     def apply(self, gradients) -> None:
-        """Updates the weights by gradients of one's own; see `step.apply`."""
+        """Updates the weights by given gradients; see `step.apply`.
+
+        Args:
+          gradients: of this replica's share of the loss, one for each trainable variable.
+        """
         from restore_tf.training import step
 
         step.apply(self, gradients)
@@ -100,11 +113,23 @@ class State:
         return self.main.model
 
     def learning_rate(self, step: int) -> float:
-        """Returns the restorer's learning rate of the update that follows `step` updates."""
+        """Returns the restorer's learning rate of the update that follows `step` updates.
+
+        Args:
+          step: updates done.
+        """
         return float(self.main.plain_optimizer.schedule(step))
 
     def compiled(self, strategy, replica_step: Callable) -> Callable:
-        """Returns a step on TensorFlow from what one replica does; see `step.compiled`."""
+        """Returns a step on TensorFlow from what one replica does; see `step.compiled`.
+
+        Args:
+          strategy: the tf.distribute strategy that this state was made under.
+          replica_step: function of one replica's batch that returns {name: share of a loss}.
+
+        Returns:
+          A function of a (distributed) batch that returns {name: loss}.
+        """
         from restore_tf.training import step
 
         return step.compiled(strategy, self, replica_step)
@@ -141,7 +166,11 @@ class State:
         }
 
     def set_numbers(self, numbers: Mapping[str, float]) -> None:
-        """Takes what `numbers` returned; what is missing stays as it is."""
+        """Sets the progress that `numbers` returned; missing names keep their values.
+
+        Args:
+          numbers: {name: number}.
+        """
         numbers = self.numbers() | dict(numbers)
         self.step = int(numbers["step"])
         self.best_score = float(numbers[_BEST])

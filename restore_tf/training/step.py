@@ -45,9 +45,13 @@ def compiled(strategy, state, replica_step):
     """Returns a step from what one replica does.
 
     Args:
-      strategy, state: as `make_step`'s.
+      strategy: what `state` was made under.
+      state: the `State`.
       replica_step: function of one replica's batch that updates weights and returns {name: this
         replica's share of a loss}, as `Part.minimize` does: shares are summed.
+
+    Returns:
+      A function of a (distributed) batch that returns {name: scalar tensor} of losses.
     """
 
     @tf.function

@@ -1,4 +1,4 @@
-"""Distribution strategies by name, and what a process must know of its place among workers."""
+"""Distribution strategies by name, and a process's place among workers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,11 @@ def _tpu(name):
 
 
 def worker_count(strategy) -> int:
-    """Returns how many processes train together."""
+    """Returns how many processes train together.
+
+    Args:
+      strategy: a tf.distribute strategy.
+    """
     resolver = strategy.cluster_resolver
     if resolver is None or isinstance(strategy, tf.distribute.TPUStrategy):
         return 1
@@ -103,16 +107,23 @@ def worker_count(strategy) -> int:
 
 
 def is_chief(strategy) -> bool:
-    """Returns whether this process is the one that writes files."""
+    """Returns whether this process writes the files.
+
+    Args:
+      strategy: a tf.distribute strategy.
+    """
     return strategy.extended.should_checkpoint
 
 
 def from_chief(strategy):
-    """Returns a function that gives every worker what the first replica of all was given.
+    """Returns a function that gives every worker the chief's values.
 
-    It takes a list of tensors or numbers, of the same shapes on every worker, and returns as many
-    NumPy arrays. All workers must call it at the same point: it also makes them wait for each
-    other.
+    The function takes a list of tensors or numbers, of the same shapes on every worker, and returns
+    as many NumPy arrays: those of the first replica. All workers must call it at the same point: it
+    also makes them wait for each other.
+
+    Args:
+      strategy: a tf.distribute strategy.
     """
 
     def one_replica(*tensors):
@@ -134,7 +145,12 @@ def from_chief(strategy):
 
 
 def share_state(strategy, state) -> None:
-    """Gives every worker the chief's state: only the chief reads the run directory."""
+    """Copies the chief's state to every worker: only the chief reads the run directory.
+
+    Args:
+      strategy: a tf.distribute strategy.
+      state: the `State`, made under the strategy.
+    """
     if worker_count(strategy) == 1:
         return
     variables, numbers = state.variables(), state.numbers()
@@ -147,10 +163,13 @@ def share_state(strategy, state) -> None:
 
 
 def any_of(strategy):
-    """Returns a function that tells every worker whether any of them has said so.
+    """Returns a function that says for each of several wishes whether any worker has it.
 
-    It takes a list of booleans and returns as many. Several workers must all call it at the same
+    The function takes a list of booleans and returns as many. All workers must call it at the same
     point.
+
+    Args:
+      strategy: a tf.distribute strategy.
     """
     if worker_count(strategy) == 1:
         return lambda wishes: [bool(wish) for wish in wishes]

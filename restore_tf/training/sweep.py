@@ -1,4 +1,4 @@
-"""What a sweep leaves behind: trainings that differ in a few fields, in one table and one picture.
+"""The results of a sweep, trainings that differ in a few fields, as a table and a picture.
 
 The curves are drawn by Matplotlib (pip install 'restore_tf[plots]').
 """
@@ -28,7 +28,7 @@ class Outcome:
     """How one training of a sweep went.
 
     Attributes:
-      setting: what it alone has, such as "learning_rate=0.0001".
+      setting: the fields that it does not share with the others, such as "learning_rate=0.0001".
       workdir: its run directory.
       rows: of its metrics.csv: {column: text}.
       failed: how it failed, or None.
@@ -40,7 +40,14 @@ class Outcome:
     failed: str | None = None
 
     def series(self, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (steps, values) of one column, where it has values."""
+        """Returns (steps, values) of one column, where it has values.
+
+        Args:
+          column: of metrics.csv, such as "loss".
+
+        Returns:
+          Two arrays of one length, int and float; empty where the column has no values.
+        """
         pairs = [(int(row["step"]), float(row[column])) for row in self.rows if row.get(column)]
         steps, values = zip(*pairs, strict=True) if pairs else ((), ())
         return np.array(steps, int), np.array(values, float)
@@ -73,6 +80,11 @@ class Outcome:
 def read_outcome(setting: str, workdir: str | os.PathLike, failed: str | None = None) -> Outcome:
     """Returns how a training went, from its metrics.csv.
 
+    Args:
+      setting: the training's, such as "learning_rate=0.0001".
+      workdir: its run directory.
+      failed: how it failed; None where it did not.
+
     Raises:
       UserError: there is a metrics.csv that no training wrote.
     """
@@ -104,7 +116,11 @@ def settings(axes: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def format_table(outcomes: Sequence[Outcome]) -> str:
-    """Returns the table for a terminal; the highest PSNR is marked by a star."""
+    """Returns the table for a terminal; the highest PSNR is marked by a star.
+
+    Args:
+      outcomes: of the sweep's trainings.
+    """
     best = max((o.best_psnr for o in outcomes if not math.isnan(o.best_psnr)), default=None)
     width = max(len("setting"), *(len(outcome.setting) for outcome in outcomes))
     lines = [f"{'setting':{width}}  {'step':>8}  {'loss':>10}  {'best PSNR':>9}  {'gain':>8}"]
@@ -118,7 +134,12 @@ def format_table(outcomes: Sequence[Outcome]) -> str:
 
 
 def write_table(outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
-    """Writes the table as CSV; what is not known is an empty cell."""
+    """Writes the table as CSV; unknown values are empty cells.
+
+    Args:
+      outcomes: of the sweep's trainings.
+      path: the file, replaced where it exists.
+    """
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -131,6 +152,10 @@ def write_table(outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
 
 def draw_curves(outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
     """Draws loss over steps, logarithmic, and validation PSNR over steps, as a PNG.
+
+    Args:
+      outcomes: of the sweep's trainings.
+      path: the PNG, replaced where it exists.
 
     Raises:
       UserError: Matplotlib is missing, see `check_plots`.
@@ -161,7 +186,11 @@ def draw_curves(outcomes: Sequence[Outcome], path: str | os.PathLike) -> None:
 
 
 def check_plots() -> None:
-    """Raises a UserError where Matplotlib is missing; to be asked before a long piece of work."""
+    """Checks that Matplotlib is installed; call it before long work.
+
+    Raises:
+      UserError: it is not.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError:

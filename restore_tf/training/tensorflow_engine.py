@@ -21,7 +21,7 @@ _RAISED = f"{UserError.__name__}: "  # what `datasets.samples` raised, in Tensor
 
 
 class WorkerLost(UserError):
-    """Another worker is gone: nothing that this one did wrong, and a restart helps."""
+    """Another worker ended. This one did nothing wrong, and a restart helps."""
 
     exit_code = 1
 
@@ -30,7 +30,8 @@ class TensorFlowEngine(Engine):
     """Steps by `training.step`, or a paper's own, on all replicas of a strategy.
 
     Args:
-      experiment, options: as `Engine`'s.
+      experiment: the `Experiment`.
+      options: the `Options`.
       strategy: from `strategies.make_strategy`; None for one device.
     """
 
@@ -46,7 +47,14 @@ class TensorFlowEngine(Engine):
         self.any_of = strategies.any_of(self.strategy)
 
     def start(self, workdir):
-        """Builds the networks under the strategy; resumes where the chief finds a checkpoint."""
+        """Builds the networks under the strategy; resumes where the chief finds a checkpoint.
+
+        Args:
+          workdir: the run directory.
+
+        Raises:
+          UserError: a checkpoint that cannot be resumed from.
+        """
         paper = papers.find(self.experiment.model)
         make_parts = getattr(paper, "make_parts", lambda experiment: {})
         make_step = getattr(paper, "make_step", steps.make_step)
@@ -64,7 +72,16 @@ class TensorFlowEngine(Engine):
         self.step = make_step(self.experiment, self.strategy, self.state, self.options.accumulate)
 
     def batches(self, source, phase, step):
-        """Yields the distributed batches of (degraded, sharp, seeds) up to the phase's end."""
+        """Yields the distributed batches of (degraded, sharp, seeds) up to the phase's end.
+
+        Args:
+          source: the training pairs.
+          phase: the `Phase`.
+          step: steps done.
+
+        Raises:
+          UserError: a picture that cannot be read (named).
+        """
         arguments = self.batch_arguments(phase, step)
 
         def of_worker(context):
@@ -93,12 +110,19 @@ class TensorFlowEngine(Engine):
             yield batch
 
     def read(self, losses):
-        """Brings losses of several steps here at once, as {name: array}."""
+        """Copies the losses of several steps from the device at once.
+
+        Args:
+          losses: {name: scalar tensor} of each step.
+
+        Returns:
+          {name: (steps,) array}.
+        """
         return {name: tf.stack([one[name] for one in losses]).numpy() for name in losses[0]}
 
     @contextlib.contextmanager
     def failures(self):
-        """Says in one line that memory ran out, or that another worker ended."""
+        """Within this context, lack of memory and lost workers are errors of one line."""
         try:
             yield
         except tf.errors.ResourceExhaustedError as error:

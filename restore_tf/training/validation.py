@@ -74,7 +74,11 @@ class Validation:
         return scores, restored
 
     def row(self, scores) -> dict[str, float]:
-        """Returns scores, and those of the degraded pictures, by their names in metrics.csv."""
+        """Returns {column of metrics.csv: score} of the restored and the degraded pictures.
+
+        Args:
+          scores: {name: mean score}, as a call returns them.
+        """
         found = {"psnr_degraded": self.degraded["psnr"], "psnr": scores["psnr"]}
         values = [scores[self.metric], self.degraded.get(self.metric)]
         found |= dict(zip(best_columns(self.metric), values, strict=False))
@@ -92,7 +96,15 @@ class Validation:
         return f"validation PSNR {', '.join(sets)}"
 
     def rows(self, restored, count: int = 4) -> list[tuple[np.ndarray, ...]]:
-        """(degraded, restored, sharp) of the first pictures; of a mixture, of every set's first."""
+        """Returns the first pictures for a grid; of a mixture, the first of every set.
+
+        Args:
+          restored: the restored pictures, as a call returns them.
+          count: about how many rows; at least one per set.
+
+        Returns:
+          (degraded, restored, sharp) of each, (height, width, 3) uint8.
+        """
         rows = list(zip(self._shown, restored, (sharp for _, sharp in self._pairs), strict=True))
         each = -(-count // len(self._sets))
         return [row for where in self._sets.values() for row in rows[where][:each]]

@@ -1,4 +1,4 @@
-"""The recipe's loss on the validation pictures, for trainings whose best weights it chooses."""
+"""The recipe's loss on the validation pictures, where it chooses the best weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ValidationLoss:
       model: the network being trained, compiled with its loss.
       pairs: (degraded, sharp) of each picture, (height, width, 3) uint8.
       experiment: the `Experiment`; its last crop size is taken, or less where a picture is smaller.
-      seed: what places the crops.
+      seed: of the crops' places.
 
     Raises:
       UserError: a picture is smaller than the network takes.
@@ -66,7 +66,15 @@ class _Loss(keras.Model):
         self.built = True
 
     def call(self, batch):
-        """The loss of each image of (degraded, sharp, seeds); (batch,)."""
+        """Returns the loss of each image.
+
+        Args:
+          batch: (degraded, sharp, seeds): images (batch, height, width, channels) in [0, 1], int32
+            (batch, 2).
+
+        Returns:
+          (batch,) float32.
+        """
         degraded, sharp, _ = batch
         if type(self.restorer).training_loss is not Restorer.training_loss:
             return self.restorer.training_loss(*batch)

@@ -61,7 +61,7 @@ def check(values: flags.FlagValues) -> None:
       UserError: it is no size.
     """
     if values.memory is not None:
-        _bytes(values.memory)
+        size_in_bytes(values.memory)
 
 
 def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
@@ -84,7 +84,7 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
     if values.tile is not None:
         for link in getattr(model, "links", ()) or (model,):
             _say_cost(link, values.tile)
-    limit = None if values.memory is None else _bytes(values.memory)
+    limit = None if values.memory is None else size_in_bytes(values.memory)
     restore = functools.partial(
         inference.restore, model, strength=values.strength, ensemble=values.ensemble
     )
@@ -141,8 +141,12 @@ def _say_difference(pieces, whole):
     )  # fmt: skip
 
 
-def _bytes(text):
-    """2GB, 1.5 GiB, 800MB or a number of bytes."""
+def size_in_bytes(text: str) -> int:
+    """Returns the bytes that --memory states: 2GB, 1.5 GiB, 800MB or a number of bytes.
+
+    Raises:
+      UserError: no size.
+    """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?)B?\s*", text.upper())
     if not found or found[2] not in _UNITS:
         raise UserError(f"--memory {text}: expected a size such as 2GB or 800MB.")

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from restore_tf.errors import UserError
+
 # Names of the rows that no network makes; "sharp" has pictures and no scores.
 INPUT, UNSHARP, BICUBIC, SHARP = "input", "unsharp", "bicubic", "sharp"
 
@@ -162,3 +164,19 @@ class Comparison:
     def row(self, name: str) -> Row:
         """Returns the row of a name."""
         return next(row for row in self.rows if row.name == name)
+
+
+def check_complete(comparison: Comparison) -> None:
+    """Raises a UserError that names a picture which a row has no scores of.
+
+    Differences are paired: a row that lacks a picture cannot be compared.
+    """
+    for row in comparison.rows:
+        for block in comparison.blocks if row.missing is None else ():
+            known = comparison.scores.get(row.name, {}).get(block.name, {})
+            for picture in block.pictures:
+                if picture.name not in known:
+                    raise UserError(
+                        f"{row.name} has no scores of {block.name}/{picture.name}; all rows must "
+                        "have the same pictures."
+                    )

@@ -8,15 +8,12 @@ from __future__ import annotations
 import functools
 import math
 import os
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
-from markupsafe import Markup
-
 from restore_tf.errors import UserError
 from restore_tf.evaluation.metric_names import describe, format_number
+from restore_tf.evaluation.page.environment import SHARED, as_it_is, environment
 from restore_tf.evaluation.report import (
     METHODS,
     Evaluation,
@@ -30,7 +27,6 @@ from restore_tf.evaluation.report import (
 )
 from restore_tf.system.files import atomic_path
 
-_TEMPLATES = Path(__file__).with_name("templates")
 _NONE = "–"
 
 
@@ -51,8 +47,8 @@ def write_html(path: str | os.PathLike, evaluation: Evaluation) -> None:
 def render(evaluation: Evaluation) -> str:
     """Returns the whole page; see `write_html`."""
     return _template().render(
-        style=_as_it_is("style.css"),
-        script=_as_it_is("script.js"),
+        style=as_it_is(SHARED / "style.css"),
+        script=as_it_is(*(SHARED / f"{name}.js" for name in ("sorting", "slider", "script"))),
         title=evaluation.title,
         metrics=[describe(name) for name in evaluation.metrics],
         summary=_summary(evaluation),
@@ -66,19 +62,7 @@ def render(evaluation: Evaluation) -> str:
 
 @functools.cache
 def _template():
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html")
-
-
-def _as_it_is(name):
-    """A file of ours that goes into the page unescaped."""
-    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
+    return environment().get_template("report.html")
 
 
 def _summary(evaluation):

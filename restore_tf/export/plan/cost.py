@@ -47,7 +47,7 @@ class Cost:
         )
 
 
-def count(model) -> Cost:
+def count(model, restoring: bool = False) -> Cost:
     """Counts a network's convolutions, transposed and depthwise ones too, and matrix products.
 
     Operations on a picture's mean alone, such as the gates of channel attention, are counted as if
@@ -56,13 +56,15 @@ def count(model) -> Cost:
 
     Args:
       model: a `Restorer`; one that restores the colours one by one is counted for one of them.
+      restoring: count `restore_batch`, all passes of a sampler, in place of one call.
     """
     import tensorflow as tf
 
     model.build()
     side = _SIDE + -_SIDE % model.size_multiple
     signature = tf.TensorSpec((1, side, side, model.channels))
-    function = tf.function(lambda images: model(images, training=False)[-1])
+    call = model.restore_batch if restoring else lambda images: model(images, training=False)[-1]
+    function = tf.function(call)
     graph = function.get_concrete_function(signature).graph
     operations = graph.get_operations()
     unseen = sum(each.type in _FUNCTIONS for each in operations)

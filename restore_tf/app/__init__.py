@@ -1,0 +1,1 @@
+"""The web application: a page and an HTTP interface around the inference of `restore.py`."""

@@ -1,0 +1,37 @@
+"""The files that put the application into a container, or on a host of Gradio pages."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from pathlib import Path
+
+from restore_tf.errors import UserError
+from restore_tf.system import outputs
+
+FILES = ("Dockerfile", "README.md", "app.py", "requirements.txt", "dockerignore")
+_HIDDEN = {"dockerignore": ".dockerignore"}
+
+
+def write(folder: str | os.PathLike) -> list[Path]:
+    """Writes a Dockerfile and what a hosted Space needs.
+
+    Args:
+      folder: where to; made if missing. What an earlier call wrote there is replaced.
+
+    Returns:
+      The files.
+
+    Raises:
+      UserError: the folder cannot be written, or something in the way is not ours.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--write_files {folder}: is a file; expected a folder.")
+    source = importlib.resources.files("restore_tf.app").joinpath("templates/deployment")
+    names = [_HIDDEN.get(name, name) for name in FILES]
+    with outputs.staged(folder, names) as staging:
+        for name, target in zip(FILES, names, strict=True):
+            text = source.joinpath(name).read_text(encoding="utf-8")
+            (staging / target).write_text(text, encoding="utf-8", newline="\n")
+    return [folder / name for name in names]

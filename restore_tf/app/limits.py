@@ -1,0 +1,36 @@
+"""What the application takes on, and for how long it keeps what it was given."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Bounds on requests. What goes beyond is refused with a line that says so.
+
+    Attributes:
+      bytes: of a picture's file; more is answered by 413.
+      pixels: of a picture; more is answered by 413.
+      clip_bytes: of a clip's file.
+      clip_frames: of a clip.
+      pictures: restored in one go on the page.
+      queue: requests that wait while others are computed; one more is answered by 429.
+      concurrency: computations at the same time. One already uses every core.
+      seconds_to_send: for a request's body; a slower one is answered by 408.
+      keep_seconds: after which uploads and results are deleted.
+      disk_bytes: of the page's uploads and results together; an upload beyond is answered by 507.
+      memory: bytes that the process may take in all; None for four fifths of what is free.
+    """
+
+    bytes: int = 64 * 2**20
+    pixels: int = 40_000_000
+    clip_bytes: int = 256 * 2**20
+    clip_frames: int = 900
+    pictures: int = 20
+    queue: int = 16
+    concurrency: int = 1
+    seconds_to_send: float = 60.0
+    keep_seconds: float = 3600.0
+    disk_bytes: int = 8 * 2**30
+    memory: int | None = None

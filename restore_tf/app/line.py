@@ -1,0 +1,177 @@
+"""Who is computed when: a bounded queue in front of a few threads that compute."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from restore_tf.app.refusals import Busy, Cancelled, Stopping
+
+
+class Line:
+    """The queue. Places are taken before a request's body is read, so that few bodies are held."""
+
+    def __init__(self, queue: int, concurrency: int):
+        """Makes an empty queue.
+
+        Args:
+          queue: how many may wait beside those that are computed.
+          concurrency: computations at the same time.
+        """
+        self._most = queue + concurrency
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="restore")
+        self._places: list[Place] = []
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def enter(self) -> Place:
+        """Takes a place; `Place.leave` gives it back.
+
+        Raises:
+          Busy: no place is free.
+          Stopping: `close` was called.
+        """
+        with self._changed:
+            if self._closed:
+                raise Stopping("the server is stopping; ask again later.")
+            if len(self._places) >= self._most:
+                raise Busy(f"{len(self._places)} pictures are on their way already; try later.")
+            place = Place(self, self._pool)
+            self._places.append(place)
+            return place
+
+    def ahead(self, place: Place) -> int:
+        """Returns how many places were taken before this one."""
+        with self._changed:
+            return self._places.index(place) if place in self._places else 0
+
+    def _remove(self, place):
+        with self._changed:
+            if place in self._places:
+                self._places.remove(place)
+                self._changed.notify_all()
+
+    @property
+    def taken(self) -> int:
+        """How many places are taken."""
+        return len(self._places)
+
+    @property
+    def computing(self) -> int:
+        """How many are computed now."""
+        with self._changed:
+            return sum(place.running for place in self._places)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody is let in any more."""
+        return self._closed
+
+    def close(self) -> None:
+        """Lets nobody in any more, refuses who waits, and returns when what runs has ended."""
+        with self._changed:
+            self._closed = True
+            for place in self._places:
+                if not place.running:
+                    place.cancel()
+            self._changed.wait_for(lambda: not self._places)
+        self._pool.shutdown()
+
+
+class Place:
+    """One request's place in the line.
+
+    Attributes:
+      running: whether it is computed now.
+      done, total: pixels, or frames of a clip; total is 0 where nothing is known yet.
+      started: `time.monotonic()` when the computation began, None before.
+      expected: seconds that it should take in all, by what earlier ones took; None where unknown.
+    """
+
+    def __init__(self, line: Line, pool: ThreadPoolExecutor):
+        self._line, self._pool = line, pool
+        self._cancelled = threading.Event()
+        self._future: Future | None = None
+        self.running, self.started, self.done, self.total = False, None, 0, 0
+        self.expected: float | None = None
+
+    def submit(self, work: Callable[[Place], Any]) -> Future:
+        """Has `work(self)` computed when it is this place's turn.
+
+        Returns:
+          The result's future. It ends with `Cancelled` where the place was cancelled.
+
+        Raises:
+          Cancelled: it was cancelled already.
+        """
+        self.check()
+        self._future = self._pool.submit(self._run, work)
+        self._future.add_done_callback(lambda _: self._release())
+        return self._future
+
+    def _run(self, work):
+        self.running, self.started = True, time.monotonic()
+        try:
+            self.check()
+            return work(self)
+        finally:
+            self.running = False
+
+    def progress(self, done: int, total: int) -> None:
+        """Notes how far the work is.
+
+        Raises:
+          Cancelled: nobody waits for it any more.
+        """
+        self.done, self.total = done, total
+        self.check()
+
+    def check(self) -> None:
+        """Raises Cancelled where the place was cancelled."""
+        if self._cancelled.is_set():
+            raise Cancelled
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._cancelled.is_set()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """About how long the computation still takes; None where nothing tells."""
+        if self.started is None:
+            return None
+        gone = time.monotonic() - self.started
+        if self.done and self.total:
+            return gone * (self.total - self.done) / self.done
+        return None if self.expected is None else max(0.0, self.expected - gone)
+
+    @property
+    def ahead(self) -> int:
+        """How many came before and are not done."""
+        return self._line.ahead(self)
+
+    def cancel(self) -> None:
+        """Ends the work at its next step, or before it begins."""
+        self._cancelled.set()
+        if self._future is not None:
+            self._future.cancel()
+
+    def leave(self) -> None:
+        """Gives the place back; where it is computed, as soon as that ends."""
+        if self._future is None or self._future.done():
+            self._release()
+        else:
+            self.cancel()
+
+    def _release(self):
+        self._line._remove(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.leave()

@@ -1,0 +1,183 @@
+"""The networks that the application offers, by name; loaded when first asked for."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from restore_tf.app.refusals import NotFound
+from restore_tf.errors import UserError
+
+LOADED = 4  # networks that are kept in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One network.
+
+    Attributes:
+      name: what requests call it.
+      kind: "weights", "run" or "tflite".
+      summary: what it does, in a phrase.
+      load: takes the number of stages (None: all) and returns the network; a UserError where it
+        has no such option.
+      terms: licence and holder, where they are known.
+      exclusive: whether two threads may not use it at once.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    load: Callable[[int | None], Any]
+    terms: str = ""
+    exclusive: bool = False
+
+
+@dataclasses.dataclass
+class Loaded:
+    """A network in memory.
+
+    Attributes:
+      model: a `Restorer` or a `tflite_model.LiteModel`.
+      lock: to be held while it computes, where two threads may not use it at once; or None.
+      seconds_per_pixel: what the latest picture took; None before the first.
+    """
+
+    model: Any
+    lock: threading.Lock | None = None
+    seconds_per_pixel: float | None = None
+
+
+class Catalogue:
+    """The networks there are, the default first. May be used by many threads."""
+
+    def __init__(self, entries: Iterable[Entry], precision: str = "float32"):
+        """Loads nothing yet.
+
+        Args:
+          entries: the networks.
+          precision: what they compute in, for those who ask.
+
+        Raises:
+          UserError: no network, or two of one name.
+        """
+        self.entries: dict[str, Entry] = {}
+        self.precision = precision
+        for entry in entries:
+            if entry.name in self.entries:
+                raise UserError(f"{entry.name}: two networks have this name; rename a folder.")
+            self.entries[entry.name] = entry
+        if not self.entries:
+            raise UserError("no networks; expected --workdir, --weights or --tflite.")
+        self._loaded: collections.OrderedDict[tuple, Loaded] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def default(self) -> str:
+        """The name that is taken where a request has none."""
+        return next(iter(self.entries))
+
+    def find(self, name: str | None) -> Entry:
+        """Returns a network's entry.
+
+        Raises:
+          NotFound: there is none; lists those there are.
+        """
+        if name is None:
+            return self.entries[self.default]
+        if name not in self.entries:
+            raise NotFound(f"model {name[:60]}: not here; there are {', '.join(self.entries)}.")
+        return self.entries[name]
+
+    def load(self, name: str | None, stages: int | None = None) -> Loaded:
+        """Returns a network ready to run; what was not used for longest gives way to it.
+
+        Args:
+          name: see `find`.
+          stages: of a network of several, the early exit; None for all.
+
+        Raises:
+          UserError: it cannot be loaded, or has no stages.
+        """
+        entry = self.find(name)
+        key = entry.name, stages
+        with self._lock:  # one is loaded at a time
+            if key not in self._loaded:
+                lock = threading.Lock() if entry.exclusive else None
+                self._loaded[key] = Loaded(entry.load(stages), lock)
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > LOADED:
+                self._loaded.popitem(last=False)
+            return self._loaded[key]
+
+
+def entries(
+    weights: Sequence[str],
+    workdirs: Sequence[str],
+    tflite: Sequence[str],
+    precision: str = "float32",
+) -> list[Entry]:
+    """Returns what the command's flags name.
+
+    Args:
+      weights: published weights by name. Where nothing is named, all that come with the package or
+        were fetched, those that are the default first.
+      workdirs: run directories, of chains too.
+      tflite: files of export.py.
+      precision: "float32" or "bfloat16", of what is no file.
+
+    Raises:
+      UserError: something that is not there.
+    """
+    chosen = list(weights)
+    if not (weights or workdirs or tflite):
+        from restore_tf.weights import published
+
+        names = [name for name in published.all_published() if published.is_here(name)]
+        chosen = sorted(names, key=lambda name: not published.find(name).default)
+    runs = [_run(place, precision) for place in workdirs]
+    files = [_file(place) for place in tflite]
+    return [*runs, *files, *(_published(name, precision) for name in chosen)]
+
+
+def _published(name, precision):
+    from restore_tf.weights import published
+
+    entry, place = published.find(name), published.path(name)
+    terms = f"{entry.licence}, {entry.holder}"
+    return Entry(name, "weights", entry.summary, _loader(place, precision), terms)
+
+
+def _run(place, precision):
+    from restore_tf.experiments import experiment
+
+    recipe, _ = experiment.read(place)
+    name = Path(place).resolve().name
+    return Entry(name, "run", f"{recipe.model}, recipe {recipe.recipe}", _loader(place, precision))
+
+
+def _loader(place, precision):
+    def load(stages):
+        from restore_tf.weights.load import load_model
+
+        return load_model(place, precision=precision, stages=stages)
+
+    return load
+
+
+def _file(place):
+    from restore_tf.inference.tflite_model import LiteModel
+
+    model = LiteModel(place)  # loaded here: a damaged file is found at once
+
+    def load(stages):
+        if stages is not None:
+            raise UserError(f"stages {stages}: a TFLite file is one network; leave it out.")
+        return model
+
+    size = "any size" if model.size is None else "tiles of {}x{} pixels".format(*model.size)
+    return Entry(model.name, "tflite", f"TFLite, {model.kind}, {size}", load, exclusive=True)

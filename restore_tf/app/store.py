@@ -1,0 +1,108 @@
+"""The temporary folder of uploads and results: random names, deleted after an age and on exit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from restore_tf.app.refusals import Full, NotFound
+
+_PREFIX = "restore_tf_app_"
+_ID = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?")
+_LEAST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between looks for what is too old
+
+
+class Store:
+    """Files under names that nobody chooses.
+
+    Attributes:
+      folder: the temporary folder, for the owner's eyes only.
+    """
+
+    def __init__(self, keep_seconds: float, most: int):
+        """Makes the folder, and removes those of processes that were killed.
+
+        Args:
+          keep_seconds: age after which a file is deleted.
+          most: bytes that uploads and results may take.
+        """
+        _remove_orphans()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}_"))
+        self._keep, self._most = keep_seconds, most
+        self._kept: set[Path] = set()
+        self._closed = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep_again, daemon=True)
+        self._sweeper.start()
+
+    def new(self, ending: str = "") -> Path:
+        """Returns the path of a new file, which is not made.
+
+        Args:
+          ending: with its dot; one that we chose from a list, never a request's own.
+        """
+        return self.folder / f"{secrets.token_hex(16)}{ending}"
+
+    def find(self, name: str) -> Path:
+        """Returns the file of that name.
+
+        Raises:
+          NotFound: there is none, it is too old, or the name is none that `new` gives.
+        """
+        path = self.folder / name
+        if not _ID.fullmatch(name) or not path.is_file():
+            raise NotFound("no such file; results are kept for a while only.")
+        return path
+
+    def keep(self, path: Path) -> None:
+        """Keeps a file, however old it gets."""
+        self._kept.add(path)
+
+    def check_room(self, size: int) -> None:
+        """Checks that a file of `size` bytes may come.
+
+        Raises:
+          Full: there is no room until something is old enough.
+        """
+        taken = 0
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                taken += path.stat().st_size
+        if taken + size > self._most:
+            raise Full("the server keeps too many files already; try later.")
+
+    def sweep(self) -> None:
+        """Deletes what is too old, in sub-folders as well."""
+        oldest = time.time() - self._keep
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                if path.is_file() and path not in self._kept and path.stat().st_mtime < oldest:
+                    path.unlink()
+
+    def _sweep_again(self):
+        pause = min(_LONGEST_PAUSE, max(_LEAST_PAUSE, self._keep / 4))
+        while not self._closed.wait(pause):
+            self.sweep()
+
+    def close(self) -> None:
+        """Deletes the folder."""
+        self._closed.set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_orphans():
+    """A process that was killed could not remove its folder; its number is in the name."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*_*"):
+        number = path.name.removeprefix(_PREFIX).split("_")[0]
+        with contextlib.suppress(OSError):
+            ours = path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid()
+            if ours and number.isdigit() and not psutil.pid_exists(int(number)):
+                shutil.rmtree(path, ignore_errors=True)

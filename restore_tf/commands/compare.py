@@ -1,0 +1,166 @@
+"""`restore-tf compare`: several networks on the same pictures, after equal trainings."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from restore_tf.commands import cli
+from restore_tf.commands.comparing import costs
+from restore_tf.commands.comparing import request as requests
+from restore_tf.errors import UserError
+from restore_tf.system import quiet
+from restore_tf.system.log import logger
+
+USAGE = """Compares networks: scores with paired intervals, costs, pictures, in one HTML page.
+Trains what has no run yet, each for the same number of pixels, and evaluates:
+  restore-tf compare --models srn,unet,deblurgan,diffusion --output COMPARISON
+Evaluates runs, published weights and chains alone:
+  restore-tf compare RUN RUN maxim_deblurring_stage1 --chains pairs --output COMPARISON
+Interrupted, the same command goes on. Without networks, a comparison that is there is written
+anew, a page to vote on without names or the tally of votes added:
+  restore-tf compare --output COMPARISON --votes VOTES.json"""
+
+SOME_MISSING = 1  # exit code: a row has no scores
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    argv = list(sys.argv if argv is None else argv)
+    return cli.run(functools.partial(_compare, argv=argv), define_flags(), argv, USAGE)
+
+
+def define_flags() -> flags.FlagValues:
+    """Returns the command's flags, each at its default."""
+    values = flags.FlagValues()
+    _define_networks(values)
+    _define_pictures(values)
+    number = functools.partial(flags.DEFINE_integer, lower_bound=1, flag_values=values)
+    flags.DEFINE_enum(
+        "budget",
+        "pixels",
+        ["pixels", "minutes", "recipe"],
+        "what is the same for all: the pixels that their networks see, the minutes of training, or "
+        "nothing: each recipe's own training",
+        flag_values=values,
+    )
+    number("steps", 2000, "of --budget pixels: of all networks of a model together")
+    number("batch", 4, "pairs a step, for pixels and minutes")
+    number("crop", 96, "side of the training crops in pixels, for pixels and minutes")
+    flags.DEFINE_float("minutes", 4.0, "of --budget minutes", 0.01, flag_values=values)
+    flags.DEFINE_integer("seed", 0, "of everything random", 0, 2**31 - 1, flag_values=values)
+    switch = functools.partial(flags.DEFINE_boolean, flag_values=values)
+    switch("cost", True, "measure time and memory, each network alone")
+    switch("curves", True, "samplers at several steps, blends with the input and of the best two")
+    flags.DEFINE_list(
+        "cost_sizes", ["512x512", "1280x720"], "WIDTHxHEIGHT that are timed", flag_values=values
+    )
+    number("grid_crop", 192, "side of the crops that the page and the grid show, in pixels")
+    flags.DEFINE_integer(
+        "grid_scale", 1, "repeat each pixel of the grid so often", 1, 3, flag_values=values
+    )
+    switch("blind", False, "also a page to vote on, without names and shuffled, and its key")
+    flags.DEFINE_string(
+        "votes", None, "file that the page to vote on saved: adds the tally", values
+    )
+    flags.DEFINE_string(
+        "output", None, "the comparison's folder", short_name="o", flag_values=values
+    )
+    return values
+
+
+def _define_networks(values):
+    names = functools.partial(flags.DEFINE_list, default=None, flag_values=values)
+    names("models", help="to be trained: MODEL or MODEL:RECIPE, …; the light recipe by default")
+    names("runs", help="to be evaluated: run directories and published weights")
+    names(
+        "chains",
+        help='A+B,…: the second restores what the first gave; "pairs" for all pairs in both orders',
+    )
+    flags.DEFINE_boolean(
+        "finish",
+        False,
+        "also train the second of each chain on what the first gives",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "train_per",
+        "both",
+        ["kind", "all", "both"],
+        "train each model on each set of --dataset, on all of them together, or both",
+        flag_values=values,
+    )
+
+
+def _define_pictures(values):
+    several = functools.partial(flags.DEFINE_multi_string, default=None, flag_values=values)
+    several("dataset", help="SET:CONFIG,…, trained and tested on; by default two synthetic kinds")
+    several("test_on", help="SET:CONFIG,… or SET:CONFIG/SPLIT,…, only tested on")
+    flags.DEFINE_string(
+        "data_dir", None, "folders of the sets: SET=FOLDER,SET:CONFIG=FOLDER,…", values
+    )
+    flags.DEFINE_integer(
+        "limit", None, "test pictures of each set, spread evenly", 1, flag_values=values
+    )
+    flags.DEFINE_list("metrics", None, "by default what evaluate.py measures", flag_values=values)
+
+
+def _compare(positional, values, argv):
+    if values.output is None:
+        raise UserError("--output: missing; expected a folder.")
+    output = Path(values.output)
+    sizes = costs.parse_sizes(values.cost_sizes) if values.cost else []
+    if values.votes is not None and not Path(values.votes).is_file():
+        raise UserError(f"--votes {values.votes}: no such file.")
+    if not (values.models or values.runs or positional):
+        return _again(output, values)
+    request = requests.read_flags(values, positional)
+    quiet.import_tensorflow()
+    from restore_tf.commands.comparing import work
+
+    comparison, interrupted = work.run(request, output, sizes, values.cost, values.curves, argv)
+    if interrupted:
+        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        return cli.INTERRUPTED
+    return _write(comparison, values)
+
+
+def _again(output, values):
+    """Writes a comparison that is there anew."""
+    from restore_tf.evaluation.comparison import report
+
+    if not (output / "scores.json").is_file():
+        raise UserError(
+            f"--models or --runs: missing; {output} holds no finished comparison. Name models to "
+            "train, or run directories."
+        )
+    return _write(report.read(output), values)
+
+
+def _write(comparison, values):
+    from restore_tf.evaluation.comparison import blind, report
+
+    shown = {"crop": values.grid_crop, "seed": values.seed}
+    if values.blind:
+        blind.write_blind(comparison, **shown)
+    votes = values.votes and blind.tally(comparison, values.votes)
+    report.write(comparison, scale=values.grid_scale, tally=votes, **shown)
+    print(report.format_table(comparison))
+    for win in votes.wins if votes else ():
+        share = f"{win.share:.0%} [{win.low:.0%}, {win.high:.0%}]"
+        print(f"Votes for {win.row}: {win.votes} of {win.shown}, {share}")
+    missing = [row for row in comparison.rows if row.missing]
+    for row in missing:
+        logger.warning("%s: missing (%s)", row.name, row.missing)
+    if values.blind:
+        print(f"To vote without names: {comparison.folder / blind.PAGE}")
+    print(f"Pictures and every score: {comparison.folder / report.PAGE}", flush=True)
+    return SOME_MISSING if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

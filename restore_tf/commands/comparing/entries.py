@@ -1,0 +1,183 @@
+"""Which networks a comparison has: trained here, given, and chains of these with their controls."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from restore_tf.commands.comparing.request import ALL, Pairs, Request
+from restore_tf.errors import UserError
+from restore_tf.experiments import experiment as experiments
+
+RUNS = "runs"
+_FINISH = "_finish"
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A network that is trained for the comparison.
+
+    Attributes:
+      model, recipe: see `experiments.load_recipe`.
+      datasets: one, or several that are mixed.
+      after: name of the entry whose pictures it is trained on, None for the degraded ones.
+    """
+
+    model: str
+    recipe: str
+    datasets: Sequence[Pairs]
+    after: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A network or a chain of some.
+
+    Attributes:
+      name, label, kind, trained_on: see `evaluation.comparison.results.Row`; networks of one model
+        that were trained on different sets share a label.
+      run: its run directory or published name; "" for chains.
+      training: how it gets there; None where it was given.
+      links: of a chain, the names of its entries.
+      shown: whether it is a row of the table.
+      rows: what `Row.links` says of a chain.
+    """
+
+    name: str
+    label: str
+    kind: str
+    trained_on: str | None = None
+    run: str = ""
+    training: Training | None = None
+    links: Sequence[str] = ()
+    shown: bool = True
+    rows: Sequence[str] = ()
+
+
+def plan(request: Request, output: str | os.PathLike) -> dict[str, Entry]:
+    """Returns {name: entry}; links before the chains that they are in.
+
+    Args:
+      request: what was asked for.
+      output: the comparison's folder, below which run directories lie.
+
+    Raises:
+      UserError: no such model, recipe, run or link of a chain.
+    """
+    found: dict[str, Entry] = {}
+    for model, recipe in request.models:
+        for entry in _trainings(model, recipe, request, Path(output)):
+            found[entry.name] = entry
+    for run in request.runs:
+        entry = _given(run, request)
+        if entry.name in found:
+            raise UserError(f"--runs {run}: another network is called {entry.name}; rename one.")
+        found[entry.name] = entry
+    _add_chains(found, request, Path(output))
+    return found
+
+
+def _trainings(model, recipe, request, output):
+    recipes = experiments.recipes_of(model)
+    named = bool(recipe)
+    recipe = recipe or ("quick" if "quick" in recipes else next(iter(recipes)))
+    experiments.load_recipe(model, recipe)  # its errors
+    title = f"{model}-{recipe}" if named else model
+    datasets, several = request.datasets, len(request.datasets) > 1
+    choices = {}
+    if request.train_per in ("kind", "both") or not several:
+        choices |= {pairs.block: (pairs,) for pairs in datasets}
+    if request.train_per in ("all", "both") and several:
+        choices[ALL] = tuple(datasets)
+    for trained_on, chosen in choices.items():
+        name = f"{title}@{trained_on}"
+        yield Entry(
+            name,
+            title,
+            "run",
+            trained_on,
+            str(output / RUNS / name),
+            Training(model, recipe, chosen),
+        )
+
+
+def _given(run, request):
+    from restore_tf.weights import published
+
+    experiment, record = experiments.read(published.resolve(run))
+    place = Path(run).exists()
+    blocks = {pairs.label: pairs.block for pairs in request.datasets}
+    name = re.sub(r"[^\w.@-]", "_", Path(run).name)
+    kind = "chain" if experiment.network.get("links") else "run" if place else "published"
+    trained_on = blocks.get(f"{experiment.dataset}:{experiment.config}")
+    return Entry(name, name, kind, None if record.converted else trained_on, run)
+
+
+def _add_chains(found: dict[str, Entry], request, output):
+    single = dict(found)
+    for variant in _variants(single):
+        wanted = [
+            links
+            for chain in request.chains
+            for links in (
+                itertools.permutations(_of_variant(single, variant), 2)
+                if chain == ("pairs",)
+                else [tuple(_link(single, link, variant) for link in chain)]
+            )
+        ]
+        for links in wanted:
+            _add(found, [single[links[0]]] * 2)  # the control: the first one twice
+        for links in wanted:
+            chain = [single[link] for link in links]
+            _add(found, chain)
+            if request.finish:
+                _add_finish(found, chain, output)
+
+
+def _variants(single: Mapping[str, Entry]):
+    """What the links of a chain are trained on: everything, where some are, else each kind."""
+    kinds = list(dict.fromkeys(entry.trained_on for entry in single.values() if entry.training))
+    return [ALL] if ALL in kinds else kinds or [None]
+
+
+def _of_variant(single, variant):
+    return [name for name, entry in single.items() if entry.trained_on in (variant, None)]
+
+
+def _link(single, link, variant):
+    for name in (link, f"{link}@{variant}", f"{link.replace(':', '-')}@{variant}"):
+        if name in single:
+            return name
+    models = dict.fromkeys(name.partition("@")[0] for name in single)
+    raise UserError(f"--chains: {link} is none of the networks compared: {', '.join(models)}.")
+
+
+def _add(found, chain):
+    names = tuple(entry.name for entry in chain)
+    name = "+".join(names)
+    trained_on = {entry.trained_on for entry in chain}
+    only = trained_on.pop() if len(trained_on) == 1 else None
+    label = " + ".join(entry.label for entry in chain)
+    found.setdefault(name, Entry(name, label, "chain", only, links=names, rows=names))
+
+
+def _add_finish(found, chain, output):
+    *before, last = chain
+    if last.training is None:
+        raise UserError(f"--finish: {last.name} is given and not trained; leave it out of last.")
+    if len(before) > 1:
+        raise UserError("--finish: takes chains of two networks.")
+    names = tuple(entry.name for entry in chain)
+    name = "+".join(names) + _FINISH
+    training = dataclasses.replace(last.training, after=before[0].name)
+    finishing = f"{name}.last"
+    found[finishing] = dataclasses.replace(
+        last, name=finishing, run=str(output / RUNS / name), training=training, shown=False
+    )
+    label = f"{before[0].label} + {last.label}, trained on its output"
+    links = (before[0].name, finishing)
+    found[name] = Entry(name, label, "chain", last.trained_on, links=links, rows=names)

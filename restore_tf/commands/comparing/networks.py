@@ -1,0 +1,84 @@
+"""Networks of a comparison at work: loaded when they are needed, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from restore_tf.commands.comparing.entries import Entry
+from restore_tf.evaluation.comparison.scoring import Restore, Scorer, TestPairs
+from restore_tf.pictures.files import read_rgb
+
+
+class Networks:
+    """Restores pictures by the entries of a comparison.
+
+    Args:
+      entries: {name: entry}, all of them.
+      seed: of what networks draw at random.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry], seed: int):
+        self._entries, self._seed = entries, seed
+        self._loaded: dict[tuple, Any] = {}
+
+    def digest(self, entry: Entry) -> str:
+        """Returns what decides an entry's pictures: its weights, those of its links, the seed.
+
+        Raises:
+          UserError: a run without weights.
+        """
+        from restore_tf.weights import chains
+
+        runs = [self._entries[link].run for link in entry.links] or [entry.run]
+        return " ".join([*(chains.digests([run])[run] for run in runs), f"seed {self._seed}"])
+
+    def restore(self, entry: Entry, scorer: Scorer, pairs: TestPairs) -> Restore:
+        """Returns the function that restores a block's pictures.
+
+        A chain goes on from what its first link left in the folder, in 8 bits as files hold it.
+
+        Args:
+          entry: a network or a chain.
+          scorer: knows where pictures lie.
+          pairs: the block.
+        """
+        if not entry.links:
+            return lambda name, degraded: self.run(entry.run, degraded)
+        first, *others = entry.links
+
+        def chained(name, degraded):
+            path = scorer.path(pairs, first, name)
+            picture = read_rgb(path) if path.is_file() else None
+            if picture is None:
+                picture = self.run(self._entries[first].run, degraded)
+            for link in others:
+                picture = self.run(self._entries[link].run, picture)
+            return picture
+
+        return chained
+
+    def run(self, run: str, picture: np.ndarray, **options: Any) -> np.ndarray:
+        """Restores a (height, width, 3) uint8 picture by a run.
+
+        Args:
+          run: a run directory or a published name.
+          picture: to be restored.
+          options: of inference, such as steps=4.
+        """
+        from restore_tf.inference import restore
+
+        return restore.restore(self.model(run, **options), picture, seed=self._seed)
+
+    def model(self, run: str, **options: Any):
+        """Returns the network of a run; the last few stay loaded."""
+        from restore_tf.weights import load
+
+        key = (run, *sorted(options.items()))
+        if key not in self._loaded:
+            while len(self._loaded) > 2:
+                self._loaded.pop(next(iter(self._loaded)))
+            self._loaded[key] = load.load_model(run, network=options)
+        return self._loaded[key]

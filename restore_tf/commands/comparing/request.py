@@ -1,0 +1,235 @@
+"""What a comparison was asked for: read from flags, checked, and recorded in its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from restore_tf.datasets import mixture, names
+from restore_tf.errors import UserError
+from restore_tf.system import outputs
+from restore_tf.system.files import atomic_path
+
+FILE_NAME = "request.json"
+DEFAULT_DATASETS = ("synthetic:defocus", "synthetic:motion")
+ALL = "all"  # trained on: every set of --dataset
+SPLITS = ("train", "validation", "test")
+
+
+class Pairs(NamedTuple):
+    """A data set with its configuration, its folder and the split that is tested on."""
+
+    dataset: str
+    config: str
+    split: str
+    data_dir: str | None
+
+    @property
+    def label(self) -> str:
+        """As a mixture calls it: "gopro:blur"."""
+        return f"{self.dataset}:{self.config}"
+
+    @property
+    def block(self) -> str:
+        """The block's name: "gopro_blur"; other splits than "test" are named, too."""
+        end = "" if self.split == "test" else f"_{self.split}"
+        return f"{self.dataset}_{self.config}{end}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What decides a comparison's numbers: another request needs another folder.
+
+    Attributes:
+      models: (model, recipe) of what is to be trained; recipe "" for the default.
+      runs: run directories, absolute, and names of published weights.
+      chains: links of each, as typed; ("pairs",) alone for all ordered pairs.
+      datasets, test_on: see `Pairs`.
+      train_per: "kind", "all" or "both".
+      budget: "pixels", "minutes" or "recipe".
+      steps, batch, crop, minutes: of the budget.
+      finish: whether the last link of each chain is trained on what those before give.
+      limit: test pictures of a block, at most, spread evenly over it; None for all.
+      metrics: names, see `restore_tf.evaluation.score`.
+      seed: of the trainings, and of what networks draw at random.
+    """
+
+    models: Sequence[tuple[str, str]]
+    runs: Sequence[str]
+    chains: Sequence[Sequence[str]]
+    datasets: Sequence[Pairs]
+    test_on: Sequence[Pairs]
+    train_per: str
+    budget: str
+    steps: int
+    batch: int
+    crop: int
+    minutes: float
+    finish: bool
+    limit: int | None
+    metrics: Sequence[str]
+    seed: int
+
+    @property
+    def blocks(self) -> list[Pairs]:
+        """What is tested on, in order."""
+        return [*self.datasets, *self.test_on]
+
+
+def read_flags(values, runs: Sequence[str]) -> Request:
+    """Returns the request that flags make.
+
+    Args:
+      values: the flags.
+      runs: the positional arguments, more of --runs.
+
+    Raises:
+      UserError: a flag with a value that it cannot have, or none of the networks named.
+    """
+    from restore_tf.evaluation import score
+
+    metrics = tuple(values.metrics or score.METRICS)
+    score.check_names(metrics)
+    texts = _each(values.dataset) or list(DEFAULT_DATASETS)
+    tests = _each(values.test_on)
+    datasets, test_on = _pairs(texts, tests, values.data_dir)
+    request = Request(
+        models=tuple(_model(text) for text in values.models or ()),
+        runs=tuple(_run(text) for text in [*(values.runs or ()), *runs]),
+        chains=tuple(_chain(text) for text in values.chains or ()),
+        datasets=tuple(datasets),
+        test_on=tuple(test_on),
+        train_per=values.train_per,
+        budget=values.budget,
+        steps=values.steps,
+        batch=values.batch,
+        crop=values.crop,
+        minutes=values.minutes,
+        finish=values.finish,
+        limit=values.limit,
+        metrics=metrics,
+        seed=values.seed,
+    )
+    _check(request)
+    return request
+
+
+def _check(request):
+    for what, found in (("models", request.models), ("runs", request.runs)):
+        twice = [each for each in found if list(found).count(each) > 1]
+        if twice:
+            name = twice[0] if isinstance(twice[0], str) else ":".join(filter(None, twice[0]))
+            raise UserError(f"--{what} {name}: is named twice.")
+    if not request.models and not request.runs:
+        raise UserError("--models or --runs: missing; name models to train, or run directories.")
+    blocks = [pairs.block for pairs in request.blocks]
+    for block in blocks:
+        if blocks.count(block) > 1:
+            raise UserError(f"{block}: is named twice in --dataset and --test_on.")
+    if request.finish and not request.chains:
+        raise UserError("--finish: needs --chains, whose last links it trains.")
+    if any(chain != ("pairs",) and len(chain) < 2 for chain in request.chains):
+        raise UserError('--chains: expected names joined by "+", such as "a+b", or pairs.')
+
+
+def _each(texts):
+    return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
+
+
+def _model(text):
+    model, _, recipe = text.strip().partition(":")
+    return model, recipe
+
+
+def _run(text):
+    return os.path.abspath(text) if os.path.exists(text) else text
+
+
+def _chain(text):
+    return tuple(part.strip() for part in text.split("+"))
+
+
+def _pairs(texts, tests, data_dir):
+    parsed = [_parse(flag, text) for flag, given in _flags(texts, tests) for text in given]
+    parts = [mixture.Part(dataset, config, 1) for dataset, config, _ in parsed]
+    roots = mixture.parse_roots(data_dir, parts)
+    found = []
+    for dataset, config, split in parsed:
+        root = roots.get(f"{dataset}:{config}")
+        found.append(Pairs(dataset, config, split, root and os.path.abspath(root)))
+    return found[: len(texts)], found[len(texts) :]
+
+
+def _flags(texts, tests):
+    return [("dataset", texts), ("test_on", tests)]
+
+
+def _parse(flag, text):
+    form = re.fullmatch(r"([^:@/]+)(?::([^:@/]+))?(?:/(.+))?", text)
+    if form is None:
+        raise UserError(f"--{flag} {text}: expected SET, SET:CONFIG or SET:CONFIG/SPLIT.")
+    dataset, config, split = form.groups()
+    if dataset not in names.NAMES:
+        raise UserError(f"--{flag} {text}: no such data set; there are {', '.join(names.NAMES)}.")
+    if split not in (None, *SPLITS):
+        raise UserError(f"--{flag} {text}: expected a split of {', '.join(SPLITS)}.")
+    if flag == "dataset" and split == "train":
+        raise UserError(f"--{flag} {text}: training pictures are no test; expected another split.")
+    return dataset, names.config_of(dataset, config), split or "test"
+
+
+def claim(output: str | os.PathLike, request: Request, write: bool = True) -> bool:
+    """Checks that a folder is this comparison's or nobody's, and records the request there.
+
+    Args:
+      output: the folder.
+      request: what is asked for now.
+      write: False to check alone.
+
+    Returns:
+      Whether the folder holds this comparison already.
+
+    Raises:
+      UserError: another request's folder, or one with files of others.
+    """
+    output = Path(output)
+    outputs.check_folder(output)
+    path, now = output / FILE_NAME, json.loads(json.dumps(dataclasses.asdict(request)))
+    if path.is_file():
+        _check_same(output, _read(path), now)
+        return True
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output}: has files that are no comparison's; pass another --output.")
+    if write:
+        outputs.make_folder(output)
+        with outputs.writing(path), atomic_path(path) as temporary:
+            text = json.dumps({"format": 1, "request": now}, indent=2)
+            temporary.write_text(text + "\n", encoding="utf-8")
+    return False
+
+
+def _read(path):
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["request"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: damaged; pass another --output.") from None
+
+
+def _check_same(output, before, now):
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise UserError(
+                f"{output}: was started with {name}={_short(before.get(name))}, not "
+                f"{_short(value)}; repeat its flags to go on, or pass another --output."
+            )
+
+
+def _short(value):
+    if isinstance(value, list):
+        return ",".join(_short(each) for each in value) or "nothing"
+    return str(value)

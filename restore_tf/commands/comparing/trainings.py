@@ -1,0 +1,276 @@
+"""The trainings of a comparison: one after another, each in a process of its own, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from restore_tf.commands import train, training_plan
+from restore_tf.commands.comparing.entries import Entry
+from restore_tf.commands.comparing.request import Request
+from restore_tf.errors import UserError, one_line
+from restore_tf.experiments import experiment as experiments
+from restore_tf.experiments import papers, run_directory
+from restore_tf.system import outputs
+from restore_tf.system.files import atomic_path
+from restore_tf.system.log import logger
+
+FOLDER, CALIBRATION = "trainings", "calibration"
+_CALIBRATING = 60  # steps that a network's speed is measured by
+_METRICS = "metrics.csv"
+AUGMENT = "flip_rotate"  # of every network where crops are to be the same
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a training went.
+
+    Attributes:
+      seconds: that it took in all, over several starts.
+      steps: that it was trained for; 0 where it was not.
+      networks: that each of these steps updates.
+      failed: why it has no weights, or None.
+    """
+
+    seconds: float = 0.0
+    steps: int = 0
+    networks: int = 1
+    failed: str | None = None
+
+
+def networks_of(entry: Entry) -> int:
+    """Returns how many networks a step of an entry's training updates, adversaries included."""
+    experiment = experiments.load_recipe(entry.training.model, entry.training.recipe)
+    count = experiments.construct(experiment).updated_together
+    parts = getattr(papers.find(experiment.model), "make_parts", None)
+    return count + (len(parts(experiment)) if parts else 0)
+
+
+def words(entry: Entry, request: Request, steps: int | None, before: str | None = None):
+    """Returns the flags of train.py for an entry.
+
+    Args:
+      entry: one with a `Training`.
+      request: the comparison's.
+      steps: of the optimizers; None for the recipe's.
+      before: the run that it is trained after, or None.
+    """
+    training = entry.training
+    given = [f"--model={training.model}", f"--recipe={training.recipe}", f"--workdir={entry.run}"]
+    given.append(f"--seed={request.seed}")
+    if len(training.datasets) == 1:
+        (pairs,) = training.datasets
+        given += [f"--dataset={pairs.dataset}", f"--config={pairs.config}"]
+        given += [f"--data_dir={pairs.data_dir}"] if pairs.data_dir else []
+    else:
+        given.append(f"--dataset={','.join(pairs.label for pairs in training.datasets)}")
+        folders = [f"{each.label}={each.data_dir}" for each in training.datasets if each.data_dir]
+        given += [f"--data_dir={','.join(folders)}"] if folders else []
+    if request.budget != "recipe":
+        same = {"batch": request.batch, "crop": request.crop, "augment": AUGMENT}
+        given += [f"--set={field}={value}" for field, value in same.items()]
+        if experiments.load_recipe(training.model, training.recipe).progressive:
+            given.append("--set=progressive=()")
+    given += [f"--steps={steps}"] if steps else []
+    return given + ([f"--chain={before}"] if before else [])
+
+
+def check(entry: Entry, request: Request) -> None:
+    """Raises a UserError for anything that would keep a training from its first step."""
+    steps = None if request.budget == "recipe" else request.steps
+    values = train.define_flags()
+    values(["train.py", *words(entry, request, steps)])
+    if (Path(entry.run) / experiments.FILE_NAME).exists():
+        return  # it began once
+    try:
+        training_plan.make_plan(values)
+    except UserError as error:
+        raise UserError(f"{entry.name}: {error}") from None
+
+
+class Trainer:
+    """Trains entries, and remembers how long each took.
+
+    Args:
+      output: the comparison's folder.
+      request: its request.
+      stop: a `StopRequest`.
+    """
+
+    def __init__(self, output: Path, request: Request, stop):
+        self._output, self._request, self._stop = output, request, stop
+
+    def train_all(self, entries: Sequence[Entry], runs: Mapping[str, str]) -> dict[str, Outcome]:
+        """Trains what is not trained yet; returns {name: outcome} of those that were come to.
+
+        Args:
+          entries: with a `Training` each.
+          runs: {name: run directory or published name} of all entries.
+        """
+        outcomes: dict[str, Outcome] = {}
+        for number, entry in enumerate(entries, 1):
+            if self._stop.requested:
+                break
+            before = entry.training.after
+            if before in outcomes and outcomes[before].failed:
+                failed = f"{before}, which it follows, was not trained"
+                outcomes[entry.name] = Outcome(failed=failed)
+                continue
+            place = f"{number} of {len(entries)}{_left(outcomes, len(entries) - number + 1)}"
+            outcomes[entry.name] = self._outcome(entry, place, runs.get(before))
+        return outcomes
+
+    def _outcome(self, entry, place, before):
+        networks = networks_of(entry)
+        steps = self._steps(entry, networks, before)
+        if self._stop.requested or isinstance(steps, str):
+            return Outcome(networks=networks, failed=steps or "interrupted")
+        seconds = self._known(entry)
+        if not self._is_trained(entry, steps):
+            left = f"{place}: {entry.name}, {steps:,} steps"
+            logger.info("training %s", left + (f" of {networks} networks" * (networks > 1)))
+            begin = time.monotonic()
+            given = words(entry, self._request, steps, before)
+            failed = self._run(entry, given, steps)
+            seconds += time.monotonic() - begin
+            self._remember(entry, seconds)
+            if failed is None and not self._is_trained(entry, steps):
+                failed = "interrupted"
+            if failed is not None:
+                logger.warning("%s: %s", entry.name, failed)
+                return Outcome(seconds, steps, networks, failed)
+        return Outcome(seconds, steps, networks)
+
+    def _steps(self, entry, networks, before):
+        """Of the optimizers; a text where it could not be found out."""
+        request = self._request
+        recipe = experiments.load_recipe(entry.training.model, entry.training.recipe)
+        if request.budget == "recipe":
+            return recipe.steps
+        if request.budget == "pixels":
+            return max(1, request.steps // networks)
+        path = self._output / CALIBRATION / f"{entry.name}.json"
+        if not path.is_file():
+            rate = self._rate(entry, recipe, before)
+            if isinstance(rate, str) or rate is None:
+                return rate
+            _write(path, {"steps_per_second": rate})
+        rate = json.loads(path.read_text(encoding="utf-8"))["steps_per_second"]
+        return max(1, round(60 * request.minutes * rate))
+
+    def _rate(self, entry, recipe, before):
+        """Steps a second, measured; None where it was interrupted, a text where it failed."""
+        workdir = self._output / CALIBRATION / entry.name
+        trial = dataclasses.replace(entry, run=str(workdir))
+        given = words(trial, self._request, _CALIBRATING, before)
+        # A warm-up without adversaries would be quicker than what follows it.
+        given += ["--set=training.warmup=0"] if "warmup" in recipe.training else []
+        given += ["--log_every=10", f"--validate_every={_CALIBRATING}"]
+        logger.info("%s: measuring how quickly it trains", entry.name)
+        failed = self._run(trial, given, _CALIBRATING)
+        if failed is not None or not self._is_trained(trial, _CALIBRATING):
+            return failed
+        from restore_tf.training import run_log
+
+        rates = [row["steps_per_second"] for row in run_log.read(workdir)]
+        rates = [float(rate) for rate in rates if rate][1:]
+        return statistics.median(rates) if rates else "its speed could not be measured"
+
+    def _run(self, entry, given, steps):
+        """One process; returns why it failed, or None."""
+        log = self._output / FOLDER / f"{entry.name}.log"
+        outputs.make_folder(log.parent)
+        command = [sys.executable, "-m", "restore_tf.commands.train", *given]
+        with (
+            open(log, "ab") as file,
+            tqdm(total=steps, unit="step", desc=entry.name, disable=None, leave=False) as bar,
+        ):
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+            told, shown = False, 0.0
+            try:
+                while process.poll() is None:
+                    # A terminal sends Ctrl-C to both; other signals reach this process alone.
+                    if self._stop.requested and self._stop.number != signal.SIGINT and not told:
+                        process.send_signal(self._stop.number)
+                        told = True
+                    if time.monotonic() - shown > 1 and not bar.disable:
+                        shown = time.monotonic()
+                        bar.update(_step(Path(entry.run)) - bar.n)
+                    time.sleep(0.05)
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+        if process.returncode == 0:
+            return None
+        return f"train.py ended with code {process.returncode}: {_last_line(log)}"
+
+    def _is_trained(self, entry, steps):
+        run = Path(entry.run)
+        if not (run / run_directory.BEST).is_file():
+            return False
+        done = run_directory.checkpoint_step(run, not training_plan.other_backend())
+        return done is not None and done >= steps
+
+    def _known(self, entry):
+        path = self._output / FOLDER / f"{entry.name}.json"
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+        return 0.0
+
+    def _remember(self, entry, seconds):
+        _write(self._output / FOLDER / f"{entry.name}.json", {"seconds": seconds})
+
+
+def describe(outcome: Outcome, batch: int, crop: int) -> str:
+    """Returns how long a network was trained, in words."""
+    each = f" of {outcome.networks} networks each" if outcome.networks > 1 else ""
+    minutes = outcome.seconds / 60
+    return f"{outcome.steps:,} steps{each} of {batch} x {crop} x {crop}, {minutes:.1f} minutes" + (
+        " in all" if outcome.networks > 1 else ""
+    )
+
+
+def _left(outcomes, count):
+    """How long `count` more trainings will take, by those that were."""
+    seconds = [outcome.seconds for outcome in outcomes.values() if outcome.seconds]
+    if not seconds:
+        return ""
+    return f" (about {count * statistics.fmean(seconds) / 60:.0f} min left)"
+
+
+def _step(run):
+    """The last step in a run's metrics.csv."""
+    try:
+        with open(run / _METRICS, "rb") as file:
+            file.seek(max(0, os.path.getsize(run / _METRICS) - 400))
+            lines = file.read().decode(errors="replace").splitlines()
+        return int(lines[-1].partition(",")[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _last_line(log):
+    lines = [
+        line.strip()
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
+    return one_line(lines[-1].removeprefix("error: "))[:300] if lines else "it said nothing"
+
+
+def _write(path, content):
+    outputs.make_folder(path.parent)
+    with outputs.writing(path), atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")

@@ -1,0 +1,350 @@
+"""The page in a real browser: what a visitor does, by mouse, keyboard and on a phone."""
+
+import io
+import json
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gradio", reason="needs restore_tf[app]")
+import prefix_proxy  # noqa: E402
+import tiny_app  # noqa: E402
+from app_browser import Watched, browser  # noqa: E402
+from tiny_app import decoded, pixels, png  # noqa: E402
+
+from restore_tf.app import assembly, server  # noqa: E402
+from restore_tf.commands import restore  # noqa: E402
+from restore_tf.inference.restore import restore as restore_pixels  # noqa: E402
+
+pytestmark = pytest.mark.slow
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PICTURE = pixels(120, 160)
+BLACK = np.zeros((40, 40, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny_app.Inverting()
+
+
+@pytest.fixture(scope="module")
+def served(network):
+    limits = {"bytes": 5 * 10**6, "pixels": 2 * 10**6, "queue": 4, "pictures": 3, "clip_frames": 12}
+    service = tiny_app.make(network, tiny_app.Doubling(), **limits)
+    bound = server.listen("127.0.0.1", 0)
+    app = assembly.assemble(service, ["127.0.0.1"])
+    with server.running(app, service, bound):
+        yield service, f"http://127.0.0.1:{bound.getsockname()[1]}"
+        network.go_on.set()
+    assert not service.store.folder.exists()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def visit(chromium, served):
+    """Opens the page; at the end, nothing was asked for elsewhere and nothing complained."""
+    contexts, opened = [], []
+
+    def go(viewport=DESKTOP, **options):
+        context = chromium.new_context(viewport=viewport, **options)
+        context.set_default_timeout(30_000)
+        watched = Watched(context, served[1])
+        contexts.append(context)
+        opened.append(watched)
+        watched.page.goto(f"{served[1]}/")
+        watched.page.wait_for_selector("#photos .rtf-area")
+        return watched.page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert [watched.outside for watched in opened] == [[]] * len(opened)
+    assert [watched.errors for watched in opened] == [[]] * len(opened)
+
+
+def files(*named):
+    return [{"name": n, "mimeType": "image/png", "buffer": content} for n, content in named]
+
+
+def give(page, *named, area="#photos"):
+    page.set_input_files(f"{area} input[type=file]", files(*named))
+    page.wait_for_selector(f"{area} .rtf-files li:nth-child({len(named)})")
+
+
+def press(page, name="Restore"):
+    page.locator("button:visible", has_text=name).first.click()
+
+
+def divider(page):
+    """Where the divider is, in %."""
+    style = page.get_attribute(".rtf-stage", "style")
+    return float(style.split("--cut:")[1].split("%")[0])
+
+
+def test_a_picture_is_restored_as_restore_py_does(visit, network, tmp_path, monkeypatch):
+    page = visit()
+    given = tmp_path / "holiday.png"
+    given.write_bytes(png(PICTURE, dpi=(72, 72)))
+    give(page, ("holiday.png", given.read_bytes()))
+    press(page)
+    page.wait_for_selector(".rtf-viewer")
+    with page.expect_download() as download:
+        page.click("a.rtf-download")
+    assert download.value.suggested_filename == "holiday_restored.png"
+    monkeypatch.setattr(
+        restore, "make_restorer", lambda values: lambda p: restore_pixels(network, p)
+    )
+    output = tmp_path / "sharp.png"
+    assert restore.main(["restore.py", str(given), "--output", str(output)]) == 0
+    assert download.value.path().read_bytes() == output.read_bytes()
+
+
+def test_the_divider_by_mouse_and_keyboard_and_the_zoom(visit):
+    page = visit()
+    give(page, ("a.png", png(pixels(900, 1200))))
+    press(page)
+    page.wait_for_selector(".rtf-viewer")
+    box = page.locator(".rtf-stage").bounding_box()
+    assert box["width"] < 1200
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 100)
+    page.mouse.up()
+    assert divider(page) == pytest.approx(80, abs=0.5)
+    page.focus(".rtf-cut")
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    assert divider(page) == pytest.approx(75, abs=1)
+    page.keyboard.press("Home")
+    assert divider(page) == 0
+    page.focus(".rtf-zoom")
+    page.keyboard.press("Enter")
+    assert page.locator(".rtf-stage").bounding_box()["width"] == 1200
+    natural = page.eval_on_selector(".rtf-stage img.right", "e => e.naturalWidth")
+    assert natural == 1200  # in full resolution
+    assert page.eval_on_selector(".rtf-pane", "e => e.scrollWidth > e.clientWidth")
+    page.keyboard.press("Enter")
+    assert page.locator(".rtf-stage").bounding_box()["width"] < 1200
+
+
+def test_cancel(visit, network, served):
+    page = visit()
+    network.started.clear()
+    network.go_on.clear()
+    give(page, ("black.png", png(BLACK)))
+    press(page)
+    assert network.started.wait(60)
+    page.wait_for_selector("#status progress")
+    press(page, "Cancel")
+    page.wait_for_selector("#status >> text=Cancelled.")
+    assert served[0].line.taken == 1  # until the computation looks up
+    network.go_on.set()
+    while served[0].line.taken:
+        time.sleep(0.01)
+    press(page)
+    page.wait_for_selector(".rtf-viewer")
+
+
+def test_a_tab_that_is_closed_gives_its_place_back(visit, network, served):
+    page = visit()
+    network.started.clear()
+    network.go_on.clear()
+    give(page, ("black.png", png(BLACK)), ("waits.png", png(PICTURE)))
+    press(page)
+    assert network.started.wait(60)
+    page.close()
+    network.go_on.set()
+    while served[0].line.taken:
+        time.sleep(0.01)
+
+
+def test_errors_are_shown(visit):
+    page = visit()
+    press(page)
+    page.wait_for_selector("#status >> text=Choose a picture first.")
+    give(page, ("notes.png", b"not a picture"))
+    press(page)
+    page.wait_for_selector(".rtf-error >> text=cannot be read as a picture")
+    page.click("[data-remove]")
+    page.set_input_files("#photos input[type=file]", files(("large.png", b"x" * (5 * 10**6 + 1))))
+    page.wait_for_selector("#photos >> text=more than 4.77 MiB")
+    errors = page.locator("#photos .rtf-files li").count()
+    assert errors == 0
+
+
+def test_several_come_back_as_a_zip(visit):
+    page = visit()
+    second = pixels(50, 60, seed=2)
+    give(page, ("../a.png", png(PICTURE)), ("a.png", png(second)), ("broken.png", b"x"))
+    press(page)
+    page.wait_for_selector("#status >> text=2 of 3 pictures restored.")
+    with page.expect_download() as download:
+        page.locator("a.rtf-download", has_text="ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.namelist() == ["a_restored.png", "a_restored_2.png"]
+        np.testing.assert_array_equal(decoded(archive.read("a_restored_2.png")), 255 - second)
+
+
+@pytest.mark.parametrize("how", ["drop", "paste"])
+def test_dropped_and_pasted(visit, how):
+    page = visit()
+    page.evaluate(
+        """([how, bytes]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "given.png", {type: "image/png"}));
+          const area = document.querySelector("#photos .rtf-area");
+          const target = how === "drop" ? area : document.body;
+          const event = how === "drop"
+            ? new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true})
+            : new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true});
+          target.dispatchEvent(event);
+        }""",
+        [how, list(png(pixels(20, 20)))],
+    )
+    page.wait_for_selector("#photos .rtf-files >> text=given.png")
+    assert page.locator("#photos .rtf-files li").count() == 1
+    press(page)
+    page.wait_for_selector(".rtf-viewer")
+
+
+def test_an_example_has_scores(visit):
+    page = visit()
+    press(page, "Cat")
+    page.wait_for_selector("#photos >> text=Cat.png")
+    press(page)
+    page.wait_for_selector(".rtf-scores")
+    text = page.inner_text(".rtf-scores")
+    assert "PSNR" in text and "restored" in text and "degraded" in text
+    page.select_option(".rtf-side[data-side=right]", label="sharp")
+    assert page.inner_text(".rtf-stage .tag.r") == "sharp"
+
+
+def test_two_models_beside_each_other(visit):
+    page = visit()
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_selector("#compared .rtf-area")
+    give(page, ("a.png", png(PICTURE)), area="#compared")
+    page.get_by_label("Model 2").click()
+    page.get_by_role("option", name="doubling").click()
+    press(page)
+    page.wait_for_selector("#comparison .rtf-viewer")
+    assert page.inner_text("#comparison .tag.l") == "1: inverting"
+    assert page.inner_text("#comparison .tag.r") == "2: doubling"
+    # The crop is as large as the picture allows; the network that enlarges doubles it.
+    assert page.get_attribute("#comparison .rtf-stage", "data-width") == "240"
+
+
+def clip(frames):
+    av = pytest.importorskip("av")
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(frames):
+            picture = np.full((48, 64, 3), 60 + 10 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def test_a_video_and_its_limit(visit):
+    page = visit()
+    page.get_by_role("tab", name="Video").click()
+    page.wait_for_selector("#video .rtf-area")
+    give(page, ("clip.mp4", clip(6)), area="#video")
+    press(page)
+    page.wait_for_selector("#clip video")
+    with page.expect_download() as download:
+        page.locator("#clip a.rtf-download").click()
+    av = pytest.importorskip("av")
+    with av.open(str(download.value.path())) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert abs(first.mean() - 195) < 5
+    give(page, ("long.mp4", clip(13)), area="#video")
+    press(page)
+    page.wait_for_selector("text=the video: has more than 12 frames")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone(visit, scheme):
+    page = visit(PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
+    give(page, ("a.png", png(pixels(300, 500))))
+    press(page)
+    page.wait_for_selector(".rtf-viewer")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.locator(".rtf-stage").bounding_box()["width"] > 280
+    page.locator(".rtf-zoom").tap()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    dark = sum(json.loads("[" + background.split("(")[1].rstrip(")") + "]")[:3]) < 200
+    assert dark == (scheme == "dark")
+
+
+def test_by_keyboard_alone(visit):
+    page = visit()
+    give(page, ("a.png", png(PICTURE)))  # the picker itself is the system's
+    reached = []
+    page.evaluate("document.activeElement.blur()")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        what = page.evaluate(
+            "() => { const e = document.activeElement;"
+            " return e.matches('#photos input[type=file]') ? 'area' : e.textContent.trim(); }"
+        )
+        reached.append(what)
+        if what == "Restore":
+            break
+    assert "area" in reached and reached[-1] == "Restore"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".rtf-viewer")
+
+
+def test_below_a_path_of_a_proxy(chromium):
+    service = tiny_app.make()
+    inside, outside = (server.listen("127.0.0.1", 0) for _ in range(2))
+    address, shown = (f"http://127.0.0.1:{bound.getsockname()[1]}" for bound in (inside, outside))
+    app = assembly.assemble(service, ["127.0.0.1"], root_path="/photos")
+    with (
+        server.running(app, service, inside, "/photos"),
+        prefix_proxy.below("/photos", address, outside),
+    ):
+        context = chromium.new_context()
+        context.set_default_timeout(30_000)
+        watched = Watched(context, f"{shown}/photos/")
+        page = watched.page
+        page.goto(f"{shown}/photos/")
+        page.wait_for_selector("#photos .rtf-area")
+        give(page, ("a.png", png(PICTURE)))
+        press(page)
+        page.wait_for_selector(".rtf-viewer")
+        with page.expect_download() as download:
+            page.click("a.rtf-download")
+        np.testing.assert_array_equal(decoded(download.value.path().read_bytes()), 255 - PICTURE)
+        context.close()
+    assert (watched.outside, watched.errors) == ([], [])
+
+
+def test_with_a_password(chromium):
+    service, user = tiny_app.make(), {"username": "ada", "password": "secret"}
+    bound = server.listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    app = assembly.assemble(service, ["127.0.0.1"], {"ada": "secret"})
+    with server.running(app, service, bound):
+        context = chromium.new_context(http_credentials=user)
+        context.set_default_timeout(30_000)
+        page = Watched(context, address).page
+        page.goto(address)
+        give(page, ("a.png", png(PICTURE)))
+        press(page)
+        page.wait_for_selector(".rtf-viewer")
+        context.close()
+        stranger = chromium.new_context(http_credentials={**user, "password": "wrong"})
+        assert stranger.new_page().goto(address).status == 401
+        stranger.close()

@@ -1,0 +1,162 @@
+"""What is done in bfloat16 only: the same numbers as plainly written, and weights as they were."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+from tensorflow.core.protobuf import saved_model_pb2
+
+from mprnet_tf.model import MPRNet
+from restore_tf.export import saved_model
+from restore_tf.networks import bfloat16, restorer
+from restore_tf.networks.dtype_policy import computing_in
+from restore_tf.networks.restorer import Restorer
+
+SMALL = {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 2}
+ROUNDING = 2.0**-8  # of a bfloat16, relative
+
+
+class Bare(Restorer):
+    """Convolutions of each kind, without biases."""
+
+    size_multiple = 2
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        bare = {"padding": "same", "use_bias": False}
+        self.convolutions = [
+            layers.Conv2D(4, 3, strides=2, **bare),
+            layers.DepthwiseConv2D(3, depth_multiplier=2, **bare),
+            layers.Conv2DTranspose(3, 4, strides=2, **bare),
+        ]
+
+    def call(self, images, training=False):
+        x = images
+        for convolution in self.convolutions:
+            x = convolution(x)
+        return [ops.cast(x, "float32") + images]
+
+
+def made(kind, policy, **arguments):
+    keras.utils.set_random_seed(3)
+    with computing_in(policy):
+        model = kind(**arguments)
+        model.build()
+    return model
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((2, 32, 48, 3), np.float32)
+
+
+def constants(model, training=False):
+    """The biases of 1e-30 in the graph of one call."""
+    function = tf.function(lambda x: model(x, training=training)[-1])
+    spec = tf.TensorSpec((None, None, None, 3), tf.float32)
+    return biases(function.get_concrete_function(spec).graph.as_graph_def().node)
+
+
+def biases(nodes):
+    """How many of the constants among nodes are 1e-30 throughout."""
+    values = [tf.make_ndarray(node.attr["value"].tensor) for node in nodes if node.op == "Const"]
+    values = [value.astype(np.float64) for value in values if value.dtype.kind in "fV"]
+    return sum(bool(value.size) and bool(np.all(np.abs(value - 1e-30) < 1e-32)) for value in values)
+
+
+@pytest.mark.parametrize(("kind", "arguments"), [(Bare, {}), (MPRNet, SMALL)])
+def test_float32_has_no_biases_and_the_same_bits(kind, arguments, images, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(restorer, "biased", contextlib.nullcontext)
+        expected = made(kind, "float32", **arguments).for_inference().restore_padded(images)
+    model = made(kind, "float32", **arguments).for_inference()
+    with model.with_folded_weights():
+        assert constants(model) == 0
+    np.testing.assert_array_equal(model.restore_padded(images), expected)
+
+
+@pytest.mark.parametrize(("kind", "arguments"), [(Bare, {}), (MPRNet, SMALL)])
+def test_biases_in_bfloat16_change_nothing_and_leave_again(kind, arguments, images):
+    model = made(kind, "mixed_bfloat16", **arguments)
+    paths = [variable.path for variable in model.weights]
+    weights = model.get_weights()
+    without = np.asarray(model(images)[-1])
+    found = {id(layer): layer for layer in model._flatten_layers()}.values()
+    bare = [one for one in found if isinstance(one, bfloat16._CONVOLUTIONS)]
+    wanted = sum(one.compute_dtype == "bfloat16" for one in bare)
+    with model.with_folded_weights():
+        assert constants(model) >= wanted
+        with_biases = np.asarray(model(images)[-1])  # op by op: nothing is fused
+        assert [variable.path for variable in model.weights] == paths
+    np.testing.assert_allclose(with_biases, without, atol=1e-6)  # the PReLU's alpha in 16 bits
+    assert all(not one.use_bias and one.bias is None for one in bare)
+    assert constants(model, training=True) == 0
+    for now, before in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, before)
+
+
+def test_saved_models_have_the_biases(tmp_path, images):
+    model = made(Bare, "mixed_bfloat16")
+    saved_model.write(model, tmp_path / "1")
+    content = saved_model_pb2.SavedModel()
+    content.ParseFromString((tmp_path / "1" / "saved_model.pb").read_bytes())
+    functions = content.meta_graphs[0].graph_def.library.function
+    assert sum(biases(function.node_def) for function in functions) == len(model.convolutions)
+    served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"]
+    restored = served(images=tf.constant(images))["restored"].numpy()
+    np.testing.assert_allclose(restored, model(images)[-1], atol=1e-6)
+    assert all(not layer.use_bias for layer in model.convolutions)
+
+
+def test_bfloat16_restores_within_its_rounding(images):
+    single = made(MPRNet, "float32", **SMALL)
+    half = made(MPRNet, "mixed_bfloat16", **SMALL)
+    half.set_weights(single.get_weights())
+    expected = np.asarray(single(images)[-1])
+    restored = half.for_inference().restore_padded(images)
+    residual = np.std(expected - images)
+    assert np.sqrt(np.mean((restored - expected) ** 2)) < 4 * ROUNDING * residual
+    assert residual > 0.05  # else there was nothing to compare
+
+
+def test_mean_over_a_picture_in_bfloat16():
+    x = np.random.default_rng(1).normal(1, 1, (2, 100, 300, 5))
+    x = tf.cast(x, tf.bfloat16)
+    exact = x.numpy().astype(np.float64).mean(axis=(1, 2), keepdims=True)
+    found = bfloat16.global_mean(x)
+    assert found.dtype == tf.bfloat16
+    np.testing.assert_allclose(found.numpy().astype(np.float64), exact, rtol=ROUNDING)
+
+
+def test_normalisation_in_bfloat16():
+    x = tf.cast(np.random.default_rng(2).normal(3, 2, (1, 8, 8, 64)), tf.bfloat16)
+    given = x.numpy().astype(np.float64)
+    given = given - given.mean(axis=-1, keepdims=True)
+    exact = given / np.sqrt((given**2).mean(axis=-1, keepdims=True) + 1e-6)
+    found = bfloat16.normalize(x, 1e-6).numpy().astype(np.float64)
+    np.testing.assert_allclose(found, exact, rtol=3 * ROUNDING, atol=1e-2)
+
+
+def test_gelu_of_a_product_in_bfloat16():
+    random = np.random.default_rng(4)
+    x, kernel, bias = (
+        tf.cast(random.normal(size=shape), tf.bfloat16) for shape in [(2, 4, 6, 8), (8, 5), (5,)]
+    )
+    z = x.numpy().astype(float) @ kernel.numpy().astype(float) + bias.numpy().astype(float)
+    exact = 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
+    for product in (bfloat16.gelu_product, tf.function(bfloat16.gelu_product)):
+        found = product(x, kernel, bias).numpy().astype(float)
+        np.testing.assert_allclose(found, exact, rtol=2 * ROUNDING, atol=0.03)
+
+
+def test_scale_and_shift_in_bfloat16():
+    random = np.random.default_rng(5)
+    x, scale, shift = (
+        tf.cast(random.normal(size=shape), tf.bfloat16) for shape in [(2, 4, 6, 8), (8,), (8,)]
+    )
+    exact = x.numpy().astype(float) * scale.numpy().astype(float) + shift.numpy().astype(float)
+    found = bfloat16.scale_shift(x, scale, shift).numpy().astype(float)
+    np.testing.assert_allclose(found, exact, rtol=2 * ROUNDING, atol=0.02)
