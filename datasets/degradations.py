@@ -84,7 +84,7 @@ def shake(rng: np.random.Generator, picture: np.ndarray) -> tuple[np.ndarray, np
       (degraded, sharp), (height, width, 3) uint8.
     """
     kernel = kernels.camera_shake_kernel(rng, defocus=rng.uniform(0.0, 1.0), max_radius=MARGIN)
-    # Lamps are small: where much is white already, a sky or a wall, it stays as it is.
+    # Lamps are small: pictures with large white areas, such as a sky or a wall, get none.
     lamps = rng.random() < 0.5 and np.mean(picture[..., 1] > 0.85) < 0.02
     pair = kernels.degrade(
         _without_border(picture, kernel),
@@ -196,7 +196,7 @@ def bicubic_shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
     )
     weights /= weights.sum()
     small = pixels.astype(np.float64)
-    for _ in range(2):  # each time the first axis shrinks and goes behind the second
+    for _ in range(2):  # each time the first axis shrinks and is moved behind the second
         count = len(small) // scale
         indices = (scale * np.arange(count)[:, None] + taps) % (2 * len(small))
         indices = np.minimum(indices, 2 * len(small) - 1 - indices)

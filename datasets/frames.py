@@ -176,7 +176,7 @@ def _warn_if_slow(path: Path, rate: Fraction | None) -> None:
 
 
 def _to_rgb(converter, orientation, frame) -> np.ndarray:
-    """An av.VideoFrame as it is to be seen; phones film sideways and note the angle."""
+    """An av.VideoFrame turned upright; phones film sideways and store the angle."""
     pixels = pixels_of(converter.to_rgb(frame))
     return np.ascontiguousarray(orientation.upright(pixels))
 
@@ -186,7 +186,7 @@ class _SpacingCheck:
 
     def __init__(self, path: Path, resolution: float):
         self._path = path
-        self._resolution = resolution  # to what the file rounds times, in seconds
+        self._resolution = resolution  # of the file's times, in seconds
         self._last: float | None = None
         self._smallest = float("inf")
         self._warned = False

@@ -92,7 +92,7 @@ class Synthetic:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Makes pair `index`: (degraded, sharp), both (height, width, 3) uint8 sRGB.
 
-        The degraded one is smaller where `scale` says so.
+        The degraded one is smaller by `scale`.
 
         Raises:
           IndexError: the index is negative or past the end.

@@ -16,7 +16,7 @@ from restore_tf.errors import UserError
 # `blur` averages the stored frames; papers train and report on it. `blur_gamma` averages them after
 # undoing a gamma of 2.2, closer to a camera.
 CONFIGS = ("blur", "blur_gamma")
-RECORD_CONFIGS = ("crops",)  # made of prepared records only, from `blur`
+RECORD_CONFIGS = ("crops",)  # exist as prepared records only, made from `blur`
 SPLITS = ("train", "validation", "test")
 
 CROP = 512  # pixels, the side of a training crop

@@ -107,7 +107,7 @@ def _run(jobs, client, values) -> Iterator[tuple[Job, UserError | None]]:
                     yield _outcome(*under_way.popleft())
             while under_way:
                 yield _outcome(*under_way.popleft())
-        except BaseException:  # Ctrl-C: nobody waits for the others
+        except BaseException:  # Ctrl-C: the remaining requests are cancelled
             client.close()
             pool.shutdown(wait=False, cancel_futures=True)
             raise

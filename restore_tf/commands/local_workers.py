@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from restore_tf.commands.words import without_flags
 
-# A worker whose partner is gone ends by itself after some ten seconds.
+# A worker without its partners ends by itself after about ten seconds.
 _PATIENCE = 60.0  # seconds
 
 

@@ -120,7 +120,7 @@ def recorded(plan: Plan, chief: bool = True, alone: bool = True):
 def _record_at_start(plan, writes):
     import keras
 
-    due = [writes]  # once: `fit` begins anew for every stretch of steps
+    due = [writes]  # once: `fit` is called for every stretch of steps
 
     def write(logs=None):
         if due and due.pop():

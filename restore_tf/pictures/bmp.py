@@ -1,4 +1,4 @@
-"""What Pillow does not read of a BMP file's head: colours (versions 4 and 5), a fourth channel.
+"""Reads what Pillow ignores in a BMP file's header: colours (versions 4 and 5), a fourth channel.
 
 Microsoft's BITMAPV4HEADER and BITMAPV5HEADER; all numbers are little-endian.
 """

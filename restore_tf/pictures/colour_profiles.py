@@ -1,4 +1,4 @@
-"""Colour profiles (ICC): networks expect sRGB, so other colours become sRGB, and that is said."""
+"""Colour profiles (ICC): networks expect sRGB, so other colours are converted, with a warning."""
 
 from __future__ import annotations
 

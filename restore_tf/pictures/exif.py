@@ -1,7 +1,7 @@
 """Edits EXIF blocks in place: upright, without the old thumbnail, with sRGB's colours.
 
 Everything else stays where it is, byte for byte: makers' notes point by position, and writing a
-block anew, as Pillow does, breaks them. EXIF 2.32 section 4.5 says how a block is laid out.
+block again, as Pillow does, breaks them. EXIF 2.32 section 4.5 defines the layout of a block.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def _dpi(dpi):
 
 
 def _say_aspect(info, dpi, name):
-    """Warns of pixels that are not square: some viewers stretch such a picture, and we do not."""
+    """Warns of pixels that are not square: some viewers stretch such pictures."""
     unitless = info.get("aspect")  # PNG
     if info.get("jfif_unit") == 0:
         unitless = info.get("jfif_density")

@@ -34,7 +34,7 @@ def libvips():
         raise ValueError(
             f"16 bits a channel need libvips: pip install 'restore_tf[deep]'; {error}"
         ) from None
-    pyvips.cache_set_max(0)  # it would keep pictures for operations that never come again
+    pyvips.cache_set_max(0)  # it would keep pictures for operations that are never repeated
     pyvips.block_untrusted_set(True)  # decoders that libvips marks as unsafe for untrusted files
     return pyvips
 

@@ -28,7 +28,7 @@ _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B")
 
 
 def find(image: Image.Image, stream, tags: Image.Exif, name: str) -> tuple[Colours | None, bool]:
-    """Returns what a file states of its colours without a profile.
+    """Returns the colour space that a file states without a profile.
 
     Args:
       image: as Pillow opened it.
@@ -86,7 +86,7 @@ def _find(image, stream, tags, name):
 
 
 def _from_cicp(code, name):
-    """Returns whether PNG's chunk cICP says anything that can be followed, and the colours."""
+    """Returns whether PNG's chunk cICP states supported colours, and these colours."""
     if len(code) != 4:
         logger.warning("%s: its cICP chunk is damaged; not followed.", name)
         return False, None

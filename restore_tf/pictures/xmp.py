@@ -1,6 +1,6 @@
 """Edits Adobe's XMP packets in place: entries about content that is not kept are removed.
 
-Packets are changed as text: parsed and written anew, they would lose comments, order and padding.
+Packets are edited as text: parsed and rewritten, they would lose comments, order and padding.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _HDR_NOTES = "http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/"
-# Namespace: which of its names speak of what stood behind the picture (a gain map, a video, depth).
+# Namespace: its names for content behind the picture (a gain map, a video, depth).
 _CLAIMS = {
     **dict.fromkeys(_HDR_NOTES, r"[\w.-]+"),
     "http://ns.google.com/photos/1.0/container/": r"[\w.-]+",

@@ -162,7 +162,7 @@ class Client:
                 if not error.transient or pause == self._retries:
                     raise
             seconds = min(_LONGEST_PAUSE, FIRST_PAUSE * 2**pause)
-            # At random times: clients that were refused together would come back together.
+            # At random times: clients that were refused together would otherwise retry together.
             if self._closed.wait(seconds * random.uniform(0.5, 1)):
                 raise ServerError(f"{self.server}: given up, the client was closed.")
         raise AssertionError("the last attempt returns or raises")

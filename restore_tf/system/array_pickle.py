@@ -1,7 +1,7 @@
 """Reads arrays from a pickle of nested dicts, the form in which JAX projects publish weights.
 
-Read as `weights.pytorch_pickle` reads PyTorch's: `find_class` never imports, it answers for three
-of NumPy's names with stand-ins of this file, and the program is checked before it runs.
+As `weights.pytorch_pickle` reads PyTorch's: `find_class` never imports but returns stand-ins of
+this file for three of NumPy's names, and the program is checked before it runs.
 """
 
 from __future__ import annotations

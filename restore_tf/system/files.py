@@ -18,7 +18,7 @@ _CANNOT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, suffix: str | None = None) -> Iterator[Path]:
-    """Yields a temporary path in the same folder; what is written there becomes `path`.
+    """Yields a temporary path in the same folder; the file written there becomes `path`.
 
     The rename happens when the block ends without an exception; otherwise the temporary file is
     removed and `path` stays as it was. A link at `path` is replaced, not followed.

@@ -64,7 +64,7 @@ def show() -> None:
     """Prints messages to standard error: "warning: …" for warnings, information as it is.
 
     The same warning is printed once: a file that is read in every epoch would otherwise be warned
-    about in every epoch. Each call begins anew.
+    about in every epoch. Each call starts over.
     """
     lines = next((handler for handler in logger.handlers if isinstance(handler, _Lines)), None)
     if lines is None:

@@ -196,7 +196,7 @@ class Record:
 
 
 def _inside(path):
-    """Whether a recorded path stays in its folder, whoever wrote the record."""
+    """Whether a recorded path stays in its folder, even in a manipulated record."""
     parts = PurePosixPath(path).parts
     return (
         bool(parts)

@@ -70,9 +70,9 @@ class FrameFormat:
 class FrameRestorer:
     """Restores frames, bytes to bytes.
 
-    A frame of the file's own size goes straight through it, and as uint8 where the file takes
-    that. Other sizes, and files for one channel, go through `restore_tf.restore`, which pads,
-    tiles and crops.
+    A frame of the file's own size is passed to it directly, as uint8 where the file takes that.
+    Other sizes, and files for one channel, are restored by `restore_tf.restore`, which pads, tiles
+    and crops.
 
     Args:
       model: a `restore_tf.inference.tflite_model.LiteModel`.
@@ -179,7 +179,7 @@ class _Rgb24:
 
 
 class _Nv12:
-    """NV12 to RGB and back by swscale, which rounds when it is told to; see `clip`."""
+    """Converts NV12 to RGB and back by swscale, with rounding; see `colours`."""
 
     def __init__(self, form):
         from restore_tf.video import clip as video_clip

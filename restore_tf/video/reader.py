@@ -21,7 +21,7 @@ _DISCARD_ALL = 48  # FFmpeg's AVDISCARD_ALL
 
 @dataclasses.dataclass(frozen=True)
 class FrameRanges:
-    """Frame numbers as a user gives them.
+    """Ranges of frame numbers, from a user.
 
     Attributes:
       text: as given.
@@ -118,7 +118,7 @@ class Stretch:
 
     @property
     def end(self) -> int:
-        """When the last chosen frame gives way to the next."""
+        """When the last chosen frame ends."""
         following = self.ranges[-1].stop
         return int(self.times[following]) if following < len(self.times) else self.clip_end
 
@@ -194,7 +194,7 @@ class Reader:
             self.others = [
                 stream
                 for stream in self.container.streams
-                # FFmpeg marks so what it has read itself: the chapters' titles.
+                # FFmpeg marks streams so that it has read itself: the chapters' titles.
                 if stream.index != self.video.index
                 and int(getattr(stream, "discard", 0)) != _DISCARD_ALL
             ]
@@ -267,7 +267,7 @@ class Reader:
                 yield Frame(number, self._time, frame.duration or 0, pixels.copy(), picture)
 
     def _time_of(self, frame) -> int:
-        """The frame's time, made up where it is missing or stands still."""
+        """The frame's time, extrapolated where it is missing or does not advance."""
         if frame.pts is None:
             return 0 if self._time is None else self._time + self._clip.frame_step
         return frame.pts if self._time is None else max(frame.pts, self._time + 1)

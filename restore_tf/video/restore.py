@@ -4,8 +4,7 @@
     frames_as_images("clip.mp4", "stills", restore_pixels, frames=parse_frames("10-20"))
 
 `restore_pixels` takes and returns (height, width, 3) uint8 RGB; each frame is restored by itself.
-`clip` says what happens to colours and turned pictures, `writer` what to times, sound
-and the rest of the file.
+See `clip` for colours and orientation, `writer` for times, sound and other streams.
 """
 
 from __future__ import annotations
@@ -249,7 +248,7 @@ def _run(reader, restore_pixels, scale, write, stop, total, progress) -> int:
 
     with (
         tqdm(total=total, unit="frame", disable=None if progress else True) as bar,
-        log.once(),  # what is true of every frame
+        log.once(),  # messages that would recur with every frame
     ):
         for _ in pipeline.overlap(reader, work, write, lambda: stop.requested, WAITING):
             pass

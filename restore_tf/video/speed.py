@@ -1,4 +1,4 @@
-"""How many frames a second this machine restores at a clip's size, and where the time goes."""
+"""Measures the frames a second that this machine restores, and the time of each part."""
 
 from __future__ import annotations
 

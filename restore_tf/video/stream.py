@@ -97,7 +97,7 @@ def restore_stream(
     restore.warm_up(*frames)
     restoring, reported = Latencies(), time.monotonic()
     with (
-        log.once(),  # what is true of every frame
+        log.once(),  # messages that would recur with every frame
         stop_signals() as stop,
         FrameWriter(sink, stop) as writer,
         FrameReader(source, form, live, fps, queue) as reader,

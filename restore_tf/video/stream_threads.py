@@ -174,7 +174,7 @@ class FrameWriter:
 
     Attributes:
       count: frames written.
-      lost: frames that nobody took in time after a signal.
+      lost: frames that the output's reader did not take in time after a signal.
       last: when the last one was written, by `time.perf_counter`.
       latencies: from each frame's arrival to its last byte out.
     """

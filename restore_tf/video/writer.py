@@ -51,9 +51,9 @@ class Writer:
     Args:
       path: the file to write, usually a temporary one.
       name: the output's name in errors and warnings; its ending decides the format.
-      clip: the source; its size is that of the frames that will come.
+      clip: the source, with the size of the restored frames.
       reader: the open source, for the streams to copy; None copies none.
-      stretch: the frames that will come; they are moved to start at time 0.
+      stretch: the restored frames; they are moved to start at time 0. None for all.
       quality: constant rate factor, 0 to 51 for H.264, 0 to 63 for VP9; smaller is better. None:
         16 and 18, where the eye sees no loss.
 
@@ -111,7 +111,7 @@ class Writer:
         options = dict(_OPTIONS[encoder])
         if quality is not None:
             options["crf"] = str(quality)
-        # The rate only tells players how fast a decoder must be; some recorders note 1000.
+        # For players the rate is only a hint at the decoder's speed; some recorders write 1000.
         rate = min(clip.rate or 25, 240)
         stream = self._output.add_stream(encoder, rate=rate, options=options)
         context = stream.codec_context
@@ -195,7 +195,7 @@ class Writer:
         with self._errors():
             try:
                 self._output.mux(packet)
-            except refused:  # a time that goes back, say; the next packets may be right
+            except refused:  # such as a decreasing time; the next packets may be right
                 self.uncopied += 1
 
     def _place(self, packet) -> bool:

@@ -92,7 +92,7 @@ def _is_step(link):
 
 
 def _network(link, number) -> Restorer:
-    """The network of a link that has weights; knows the run they are in."""
+    """The network of a link that has weights; its attribute `run` is their run directory."""
     run = published.resolve(link) if isinstance(link, str) else None
     recipe = Experiment(**link) if run is None else experiments.read(run)[0]
     # Weights that a constructor makes carry their link in their path, as those of `Chain.build` do.
@@ -247,8 +247,8 @@ def joint(model: str = MODEL) -> Experiment:
 def fine_tuning(experiment: Experiment, source: Experiment) -> Experiment:
     """Returns the training of all links of a chain together.
 
-    It takes a tenth of the learning rate and of the steps that the chain's record has, and keeps
-    the links' experiments and weights itself: the run that comes of it loads without theirs.
+    It takes a tenth of the learning rate and of the steps in the chain's record. The new run holds
+    the links' experiments and weights: it loads without their runs.
 
     Args:
       experiment: the recipe `joint`.

@@ -25,7 +25,7 @@ class Converted:
 
     Attributes:
       weights: how many arrays were converted.
-      identified: which published network they are, in words; empty where that is not known.
+      identified: the published network that they are, in words; empty where unknown.
       terms: the licence of such weights, in words.
       non_commercial: whether they may not be used commercially.
     """
@@ -50,7 +50,7 @@ def convert(
 
     Args:
       model: the paper's model, see `papers`.
-      task: what it was trained for, of the paper's converter.
+      task: one of the tasks of the paper's converter, such as "deblurring".
       checkpoint: the authors' file or files, as the converter names them.
       output: the run directory to make.
       overrides: "network.field=value" texts, for networks of another width.

@@ -131,7 +131,7 @@ def _download(source, target, progress):
                 raise UserError(f"{source}: {total} bytes, more than {source.most_bytes} allowed.")
             _receive(answer, source, partial, done, total, progress)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and done:  # what is there is not the beginning of this file
+        if error.code == 416 and done:  # the partial file is not the beginning of this one
             partial.unlink()
             return _download(source, target, progress)
         raise Unavailable(f"the server answers {error.code} {error.reason}") from None

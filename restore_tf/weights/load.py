@@ -24,8 +24,8 @@ def load_model(
       workdir: a run directory, as train.py and convert.py make them, the name of published weights
         (`restore_tf.weights.published`), or None for those shipped with the package.
       checkpoint: "best", the weights with the highest validation PSNR, or "latest".
-      precision: "float32" or "bfloat16": what the layers compute in; images and the last layer are
-        float32 in both.
+      precision: of the layers, "float32" or "bfloat16"; images and the last layer are float32 in
+        both.
       network: arguments of the network's constructor in place of the recipe's: options of
         inference, such as {"stages": 1} for the early exit of a network of several stages.
       options: the same by keyword: `load_model(run, stages=1)`; None and False leave the recipe's.

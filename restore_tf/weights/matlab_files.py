@@ -32,7 +32,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or one_line(str(error))})."
         ) from None
-    except Exception as error:  # broken files raise whatever their bytes lead to
+    except Exception as error:  # broken files may raise anything
         raise UserError(f"{path}: is no MATLAB file ({one_line(str(error))}).") from None
     arrays = {name: array for name, array in found.items() if not name.startswith("__")}
     for name, array in arrays.items():

@@ -25,7 +25,7 @@ def assign(
       tensors: {name: array} of the file, in PyTorch's layout. Names may begin with "module.";
         counts of batches, which nothing uses, are left out.
       source: the file, named in errors.
-      network: what the variables belong to, in words, and how to choose another one.
+      network: the variables' network in words, for errors, and how to choose another one.
 
     Raises:
       UserError: a tensor is missing, left over or of another shape. No variable is changed then.

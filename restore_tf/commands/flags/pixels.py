@@ -114,7 +114,7 @@ def _say_cost(model, tile):
         least = model.blended_tile.smallest
         if tile < least:
             logger.warning(
-                "--tile %d: %s sees nothing beyond a tile, so small ones come out unlike the whole "
+                "--tile %d: %s sees nothing beyond a tile, so small ones differ from the whole "
                 "picture; the least useful value is %d.", tile, model.name, least,
             )  # fmt: skip
         return
@@ -127,7 +127,7 @@ def _say_cost(model, tile):
     )
     say = logger.warning if tile < least else logger.info
     say(
-        "--tile %d: %s sees %d pixels around what a tile gives, so larger pictures %s; the "
+        "--tile %d: %s needs %d pixels around each tile's result, so larger pictures %s; the "
         "least useful value is %d, at %.3g times.",
         tile, model.name, tiler.margin, cost, least, (least / (least - 2 * tiler.margin)) ** 2,
     )  # fmt: skip

@@ -28,8 +28,8 @@ LITE_KINDS = {LITE_FLOAT: "float32", LITE_INT8: "uint8"}
 
 # An assumption, not measured on a device. A maker of NPUs states 20 to 40 percent on GPUs and about
 # 50 at best on NPUs (Expedera in Semiconductor Engineering, "Next-Generation AI: Transitioning
-# Inference From The Cloud To The Edge"); ours have few channels at full resolution, which fill wide
-# units badly.
+# Inference From The Cloud To The Edge"); restoration networks have few channels at full resolution,
+# which use wide units badly.
 UTILISATION = 0.2
 # Memory of layers' outputs in int8, in bytes per pixel and channel at full resolution, where a
 # paper's recipes do not say (`PLAN_INT8_BYTES`).

@@ -127,7 +127,7 @@ def plan(
         rows = rows_of(networks, costs, Device(tops, utilisation), size, fps)
         heading += (
             f"ESTIMATE from {tops:g} TOPS, of which {utilisation:.0%} are assumed to be used; "
-            "nothing was measured. MB: what layers give out, in 8 bits."
+            "nothing was measured. MB: outputs of layers, in 8 bits."
         )
         return Plan(heading, tuple(rows), recommended(rows))
     machine = Machine(networks)
@@ -270,7 +270,7 @@ def _measure_best(rows):
             measured = dataclasses.replace(measured, memory_mb=taken)
         if measured.fits or not best.fits or attempt == _MEASURED - 1:
             return best, measured
-        off = ms / best.ms  # what was measured says how far off the others of that engine are
+        off = ms / best.ms  # corrects the predictions of that engine
         rows = [row.taking(row.ms * off) if row.engine == best.engine else row for row in rows]
     return recommended(rows), None
 

@@ -85,7 +85,7 @@ def _times(model, images):
 
 
 def _run_on_another_size(model, image, expected):
-    """A file that remembers the first size it saw would give wrong numbers silently."""
+    """Finds files that keep their first size, which would give wrong numbers silently."""
     half = image.shape[1] // 2 // model.size_multiple * model.size_multiple
     if half:
         model.restore_padded(np.ascontiguousarray(image[:, :half]))

@@ -8,7 +8,7 @@ import functools
 import os
 from pathlib import Path
 
-_FLEX = "Flex"  # what the names of TensorFlow's own operations begin with
+_FLEX = "Flex"  # prefix of the names of TensorFlow's own operations
 
 
 # Operands that say a shape or a place, by operation; in a static file they are constants.

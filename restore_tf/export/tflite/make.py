@@ -66,8 +66,8 @@ def export(
         float32 whatever the kinds: other kinds gain nothing there.
       kinds: of `KINDS`: "float32"; "float16", weights in 16 bits; "dynamic_int8", weights in
         8 bits, the rest computed in floats; "int8", all in 8 bits, floats in and out; "uint8", the
-        same with a picture's bytes in and out; "mixed_int8", in 8 bits what they hold well and the
-        rest in floats; "int16x8", values in 16 bits and weights in 8.
+        same with a picture's bytes in and out; "mixed_int8", tensors with a high signal-to-noise
+        ratio in 8 bits and the rest in floats; "int16x8", values in 16 bits and weights in 8.
       samples: pictures to calibrate and score on.
       max_psnr_drop: refuse a file that loses more, in dB. Against sharp pictures where there are
         any; else the loss that the same error would cause to a restoration of 30 dB.

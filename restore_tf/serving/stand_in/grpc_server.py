@@ -17,13 +17,13 @@ from restore_tf.errors import UserError
 from restore_tf.serving.stand_in.models import as_status
 from restore_tf.serving.stand_in.service import Service
 
-_FOREVER = 10 * 365 * 86400.0  # gRPC says "no deadline" by one far away
+_FOREVER = 10 * 365 * 86400.0  # seconds; gRPC expresses "no deadline" by a distant one
 
 
 def _answer(context, function, *arguments):
     try:
         return function(*arguments)
-    except Exception as error:  # one request's; the server goes on
+    except Exception as error:  # of one request; the server continues
         status = as_status(error)
         if status.code == "INTERNAL":
             traceback.print_exc(file=sys.stderr)

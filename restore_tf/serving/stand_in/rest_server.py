@@ -38,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.begin()
         try:
             status, body = 200, respond()
-        except Exception as error:  # one request's; the server goes on
+        except Exception as error:  # of one request; the server continues
             failure = as_status(error)
             if failure.code == "INTERNAL":
                 traceback.print_exc(file=sys.stderr)
