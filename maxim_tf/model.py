@@ -45,7 +45,6 @@ VARIANTS = {
 }
 
 
-# Named as in the authors' code: S or M for the width, then the number of stages.
 def subsample(images, level):
     """Nearest-neighbour resize to 1 / 2^level with half-pixel centres: pixels 1, 3, … or 2, 6, …"""
     step = 2**level

@@ -42,9 +42,9 @@ def restore(
     A picture that does not fit into memory is restored in tiles: with the numbers of the whole
     picture where the network can be cut up exactly (`exact_tiles`), otherwise in blended tiles,
     which come close (`blended_tiles`); a chain link by link. Some networks do better in tiles of
-    their training crops' size and always get them, unless `whole` is set. A TFLite file of one fixed
-    size always gets blended tiles of that size. A warning is logged where tiles that were not asked
-    for change the numbers.
+    their training crops' size and always get them, unless `whole` is set. A TFLite file of one
+    fixed size always gets blended tiles of that size. A warning is logged where tiles that were not
+    asked for change the numbers.
 
     Args:
       model: a `Restorer` or a `tflite_model.LiteModel`.
@@ -58,7 +58,7 @@ def restore(
       ensemble: restore all eight flips and rotations and return their mean (self-ensemble): a
         little better, eight times as slow.
       seed: of what the network draws at random, where it does.
-      progress: called with (pixels done, pixels in all) while tiles are restored; None for no calls.
+      progress: called with (pixels done, pixels in all) while tiles are restored, or None.
 
     Returns:
       The restored picture, of the same type and, times the model's `output_scale`, the same shape.
