@@ -1,4 +1,4 @@
-"""The files that put the application into a container, or on a host of Gradio pages."""
+"""Files for running the application in a container, or on a host of Gradio pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WRITTEN_AS = {"dockerignore": ".dockerignore", "app.py.template": "app.py"}
 
 
 def write(folder: str | os.PathLike) -> list[Path]:
-    """Writes a Dockerfile and what a hosted Space needs.
+    """Writes a Dockerfile and the files of a hosted Space.
 
     Args:
       folder: where to; made if missing. What an earlier call wrote there is replaced.

@@ -1,4 +1,4 @@
-"""The page: what is on it and what goes where. `page_work` does the work, `static/` moves it."""
+"""The layout of the page. `page_work` does the work; `static/` holds script and style."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build(
     """Returns the page.
 
     Args:
-      service: the parts.
+      service: the application's parts.
       root: the path that a proxy in front strips.
       examples: {title: (degraded, sharp)} files.
       web: whether there is a page at /web.
@@ -62,7 +62,11 @@ def build(
 
 
 def static(name: str) -> str:
-    """Returns one of the page's own files."""
+    """Returns the text of one of the page's own files.
+
+    Args:
+      name: of the file, such as "page.css".
+    """
     folder = importlib.resources.files("restore_tf.app").joinpath("static")
     return folder.joinpath(name).read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The HTTP interface: pictures in, pictures out. `docs/app.md` shows it by curl and Python."""
+"""The HTTP interface. `docs/app.md` shows it with curl and Python."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def create(service: Service) -> FastAPI:
     """Returns the application with its HTTP routes.
 
     Args:
-      service: the parts.
+      service: the application's parts.
     """
     app = FastAPI(
         title="restore_tf",
@@ -64,7 +64,11 @@ def create(service: Service) -> FastAPI:
 
 
 def media_type(ending: str) -> str:
-    """Returns the media type of a picture by its file's ending."""
+    """Returns the media type of a picture's file.
+
+    Args:
+      ending: of its name, with or without a dot.
+    """
     kind = ending.removeprefix(".")
     return f"image/{MEDIA.get(kind, kind)}"
 
