@@ -187,9 +187,15 @@ def _strategy(values):
 
 
 def make_options(values) -> Options:
-    """Returns what the flags say of the machine and the run; names of weights become paths.
+    """Returns the training's `Options` from the flags; names of published weights become paths.
 
-    With --precision auto they say float32 until `training_precision.decided` knows better.
+    With --precision auto they have float32; `training_precision.decided` replaces it.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: no such weights for --init_from or --init_predictor.
     """
     names = [field.name for field in dataclasses.fields(Options)]
     given = {name: getattr(values, name) for name in names}
