@@ -81,7 +81,12 @@ def _define_limits(values):
     number("queue", 16, 0, "pictures that may wait; further ones are refused (429)")
     number("concurrency", 1, 1, "computations at the same time; one uses every core")
     number("keep_minutes", 60, 1, "minutes after which uploads and results are deleted")
-    flags.DEFINE_string("memory", None, "memory limit of the process: 4GB", flag_values=values)
+    flags.DEFINE_string(
+        "memory",
+        None,
+        "memory limit of the process: 4GB; by default four fifths of the free memory",
+        flag_values=values,
+    )
 
 
 def _app(positional, values):
