@@ -59,12 +59,12 @@ def define_flags() -> flags.FlagValues:
         "validate_every": (500, "steps between validations"),
         "log_every": (50, "steps between rows of metrics.csv"),
         "validation_pictures": (8, "the most pictures of a validation"),
-        "virtual_devices": (1, "split the CPU into so many devices, to try strategies"),
-        "local_workers": (1, "run so many worker processes here, to try --strategy multiworker"),
-        "accumulate": (1, "cut each device's images into so many micro-batches, to save memory"),
+        "virtual_devices": (1, "split the CPU into N devices, to try strategies"),
+        "local_workers": (1, "run N worker processes here, to try --strategy multiworker"),
+        "accumulate": (1, "cut each device's images into N micro-batches, to save memory"),
         "early_stopping": (
             None,
-            "end after so many validations without a new best; off if not set",
+            "end after N validations without a new best score; off by default",
         ),
     }
     for name, (value, text) in defaults.items():
