@@ -1,4 +1,4 @@
-"""DnCNN: convolutions that find the noise of a picture.
+"""DnCNN: convolutions that predict the noise of a picture.
 
 Zhang, Zuo, Chen, Meng, Zhang: "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image
 Denoising", TIP 2017 (arXiv 1608.03981), figure 1 and section III.
@@ -49,7 +49,7 @@ class DnCNN(Restorer):
         network is.
       bias: which convolutions have one beside the normalisation: "ends", the first and the last
         alone (paper), "all" (KAIR, the student project's last network) or "none" (its first one).
-      residual: whether the convolutions give what is wrong with the image, and not the image.
+      residual: whether the convolutions give the difference to the answer, and not the answer.
       scale: 1, or 2 for twice the size: then what the convolutions give, shuffled to that size, is
         taken from the image enlarged bilinearly (the student project's "DnCNN-SR").
     """
@@ -80,7 +80,15 @@ class DnCNN(Restorer):
         self.last = layers.Conv2D(filters, 3, dtype="float32", name=f"conv{depth}", **ends)
 
     def call(self, images, training=False):
-        """Restores images (batch, height, width, channels); returns one stage."""
+        """Restores images.
+
+        Args:
+          images: (batch, height, width, channels) in [0, 1], of any size.
+          training: normalise by the batch's statistics.
+
+        Returns:
+          A list of one tensor, (batch, scale height, scale width, channels).
+        """
         self.check_size(images)
         x = self.first(images)
         for layer in self.between:
@@ -113,7 +121,11 @@ VARIANTS = {
 
 
 def build(experiment: Experiment) -> DnCNN:
-    """Returns the experiment's network."""
+    """Returns the experiment's network.
+
+    Args:
+      experiment: its `network` holds the arguments of `DnCNN`.
+    """
     return DnCNN(**experiment.network)
 
 
@@ -143,6 +155,11 @@ def noise(model: str = "dncnn", level: int | None = 25) -> Experiment:
     """The paper's training for noise of one strength, or of any from 0 to 55.
 
     Published on BSD68, sigma 15, 25, 50: 31.73, 29.23, 26.23 dB; blind 31.61, 29.16, 26.23 dB.
+
+    Args:
+      model: a key of `VARIANTS`.
+      level: standard deviation of the noise in levels of 255: 15, 25 or 50; None for any from 0 to
+        55.
     """
     if level is not None:
         return _recipe(model, f"sigma{level}", f"noise{level}")
@@ -153,7 +170,10 @@ def noise(model: str = "dncnn", level: int | None = 25) -> Experiment:
 def seed(model: str = "dncnn_color") -> Experiment:
     """The student project's first deblurring network, and its last, which also enlarges.
 
-    Both took pictures of half the size; GoPro's pairs of two sizes are for the user to make.
+    Both take pictures of half the size; the user has to make GoPro's pairs of two sizes.
+
+    Args:
+      model: a key of `VARIANTS`.
     """
     last = model == "dncnn_sr"
     epochs, batch, own = (50, 64, {}) if last else (48, 8, {"bias": "none", "residual": False})
@@ -177,7 +197,11 @@ def seed(model: str = "dncnn_color") -> Experiment:
 
 
 def quick(model: str = "dncnn") -> Experiment:
-    """A light DnCNN for sigma 25, for five minutes on two CPU cores. Not the paper's."""
+    """A light DnCNN for sigma 25, for five minutes on two CPU cores. Not the paper's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     sr = model == "dncnn_sr"  # which an L1 loss, or batch norm, keeps at the bilinear picture
     ours = {"network": {**VARIANTS[model], "depth": 7, "width": 32, "batch_norm": not sr}}
     ours |= {"steps": 4000, "batch": 8, "crop": 48, "end_learning_rate": 1e-5}
@@ -214,7 +238,11 @@ _GRAY_25_SHA256 = "c343014966e49e55f8d5266bfed6fca4aae399f1c3420fc6300cee37c8562
 
 
 def name_map(model: DnCNN) -> dict[str, keras.Variable]:
-    """Returns {name in KAIR's files: variable}: one list of layers, ReLUs counted."""
+    """Returns {name in KAIR's files: variable}: one list of layers, ReLUs counted.
+
+    Args:
+      model: a built DnCNN.
+    """
     names, place = {}, 0
     for layer in (model.first, *model.between, model.last):
         normalised = isinstance(layer, NormalisedConv)
@@ -228,6 +256,10 @@ def name_map(model: DnCNN) -> dict[str, keras.Variable]:
 
 def load_checkpoint(model: DnCNN, path: str) -> None:
     """Reads a PyTorch file with KAIR's names into a built model.
+
+    Args:
+      model: a built DnCNN of the file's depth, width and biases.
+      path: of the file.
 
     Raises:
       UserError: it cannot be read, or is of another network. The model is not changed then.
@@ -243,7 +275,11 @@ def load_checkpoint(model: DnCNN, path: str) -> None:
 
 
 def identify(model: DnCNN) -> str:
-    """Says whether a loaded network is KAIR's `dncnn_25`."""
+    """Returns whether a network is KAIR's `dncnn_25`, in a sentence.
+
+    Args:
+      model: with loaded weights.
+    """
     if state_dicts.checksum(model.weights) == _GRAY_25_SHA256:
         return "KAIR's dncnn_25: the checksum of all weights agrees"
     return "not one of the published networks that we know"

@@ -62,7 +62,7 @@ class EDSR(Restorer):
       scale: 2, 3 or 4.
       features: F, filters of the body; the paper's 64 and 256.
       blocks: B, residual blocks; the paper's 16 and 32.
-      residual_scale: what a block's residual is multiplied with; the paper's 1 and 0.1.
+      residual_scale: factor of a block's residual; the paper's 1 and 0.1.
     """
 
     def __init__(self, scale=2, features=64, blocks=16, residual_scale=1.0):
@@ -85,14 +85,26 @@ class EDSR(Restorer):
         self.tail = _conv(self.channels, "tail", dtype="float32")
 
     def features(self, images):
-        """What the body makes of images, before they are enlarged: (batch, h, w, features)."""
+        """Returns the body's features of images, before they are enlarged: (batch, h, w, features).
+
+        Args:
+          images: (batch, h, w, 3) in [0, 1].
+        """
         head = x = self.head(images - ops.array(MEAN, images.dtype))
         for block in self.blocks:
             x = block(x)
         return head + self.body(x)
 
     def call(self, images, training=False):
-        """Enlarges images (batch, height, width, 3); returns one stage."""
+        """Enlarges images.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1], of any size.
+          training: changes nothing.
+
+        Returns:
+          A list of one tensor, (batch, scale height, scale width, 3).
+        """
         self.check_size(images)
         x = self.features(images)
         for conv, factor in zip(self.ups, STEPS[self.output_scale], strict=True):
@@ -126,7 +138,11 @@ VARIANTS = {
 
 
 def build(experiment: Experiment) -> EDSR:
-    """Returns the experiment's network."""
+    """Returns the experiment's network.
+
+    Args:
+      experiment: its `network` holds the arguments of `EDSR`.
+    """
     return EDSR(**experiment.network)
 
 
@@ -134,6 +150,9 @@ def div2k(model: str = "edsr") -> Experiment:
     """The paper's training. Published on Set5, Y: x2 38.11, x3 34.65, x4 32.46 dB (full width).
 
     The paper starts x3 and x4 from the body trained for x2.
+
+    Args:
+      model: a key of `VARIANTS`.
     """
     return Experiment(
         model=model,
@@ -156,7 +175,11 @@ def div2k(model: str = "edsr") -> Experiment:
 
 
 def quick(model: str = "edsr") -> Experiment:
-    """A light EDSR on embedded pictures, for five minutes on two CPU cores. Not the paper's."""
+    """A light EDSR on embedded pictures, for five minutes on two CPU cores. Not the paper's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     scale = VARIANTS[model]["scale"]
     network, data = {"scale": scale, "features": 32, "blocks": 4}, f"bicubic{scale}"
     return quick_training(model, network, "l1", 72 // scale, config=data, steps=4000, batch=8)
@@ -171,7 +194,11 @@ files = state_dicts.files
 
 
 def name_map(model: EDSR) -> dict[str, keras.Variable]:
-    """Returns {name in the published files: variable}."""
+    """Returns {name in the published files: variable}.
+
+    Args:
+      model: a built EDSR.
+    """
     convs = {"head.0": model.head}
     for number, block in enumerate(model.blocks):
         convs[f"body.{number}.body.0"] = block.conv1
@@ -188,6 +215,10 @@ def name_map(model: EDSR) -> dict[str, keras.Variable]:
 
 def load_checkpoint(model: EDSR, path: str) -> None:
     """Reads a PyTorch file with the published names into a built model.
+
+    Args:
+      model: a built EDSR of the file's scale and size.
+      path: of the file.
 
     Raises:
       UserError: it cannot be read, is of another network, or subtracts another mean. The model is
@@ -216,5 +247,9 @@ def _shuffled(tensor, factor):
 
 
 def identify(model: EDSR) -> str:
-    """Nothing is known of the published files' contents that could name them."""
+    """Returns "": no checksum of the published files is known.
+
+    Args:
+      model: with loaded weights.
+    """
     return ""

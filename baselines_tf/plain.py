@@ -59,7 +59,15 @@ class Plain(Restorer):
         self.convolutions.append(last)
 
     def call(self, images, training=False):
-        """Restores images (batch, height, width, 3); returns one stage."""
+        """Restores images.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1], of any size.
+          training: changes nothing.
+
+        Returns:
+          A list of one tensor of the same shape.
+        """
         self.check_size(images)
         x = images
         for convolution in self.convolutions:
@@ -87,14 +95,21 @@ VARIANTS = {
 
 
 def build(experiment: Experiment) -> Plain:
-    """Returns the experiment's network."""
+    """Returns the experiment's network.
+
+    Args:
+      experiment: its `network` holds the arguments of `Plain`.
+    """
     return Plain(**experiment.network)
 
 
 def seed(model: str = "plain") -> Experiment:
     """The student project's training; "defocus" is the other blur of its data set.
 
-    It squeezed pictures to 256x256 and did not say how many it had.
+    The project squeezes pictures to 256x256 and does not say how many it has.
+
+    Args:
+      model: a key of `VARIANTS`.
     """
     rate = 1e-3 if model == "plain" else 1e-4  # project
     return Experiment(
@@ -115,7 +130,11 @@ def seed(model: str = "plain") -> Experiment:
 
 
 def quick(model: str = "plain") -> Experiment:
-    """A quarter as wide, with a global skip: five minutes on two CPU cores. Not the project's."""
+    """A quarter as wide, with a global skip: five minutes on two CPU cores. Not the project's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     filters = tuple(width // 4 for width in VARIANTS[model]["filters"])
     network = {"filters": filters, "sigmoid": False, "global_skip": True}
     return quick_training(model, network, "mse", 48, config="gaussian", steps=3500, batch=8)

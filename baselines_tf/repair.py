@@ -1,9 +1,9 @@
 """The student project's chain at a light width: DnCNN, U-Net, EDSR to twice the size, unsharp.
 
 Source: HANKSOONG/image-repair-and-restoration (MIT), its README of January 2024. Every network is
-trained from what the ones before it give to the sharp picture; the last step is Pillow's
-`UnsharpMask(radius=2, percent=150, threshold=3)`. Later its authors gave the chain up: one network
-did better (docs/chains.md).
+trained on the results of those before it; the last step is Pillow's
+`UnsharpMask(radius=2, percent=150, threshold=3)`. Later its authors abandoned the chain: one
+network did better (docs/chains.md).
 
 Here the pictures are the embedded ones, half as large, out of focus and noisy; the project takes
 GoPro's frames at half size. Each link has the quick recipe of its paper for 2,000 steps: six

@@ -85,11 +85,24 @@ class SRCNN(Restorer):
         return [*self.convs, self.last]
 
     def pad(self, x, layer):
-        """Pads what a layer takes, so that what it gives is as large as the image."""
+        """Pads a layer's input, so that its output is as large as the image.
+
+        Args:
+          x: (batch, height, width, channels).
+          layer: the convolution that follows.
+        """
         return pad_edges(x, layer.kernel_size[0] // 2)
 
     def call(self, images, training=False):
-        """Restores images (batch, height, width, channels); returns one stage."""
+        """Restores images.
+
+        Args:
+          images: (batch, height, width, channels) in [0, 1], of any size.
+          training: whether features are dropped.
+
+        Returns:
+          A list of one tensor of the same shape.
+        """
         self.check_size(images)
         x = images
         for number, conv in enumerate(self.convs):
@@ -135,12 +148,20 @@ VARIANTS = {
 
 
 def build(experiment: Experiment) -> SRCNN:
-    """Returns the experiment's network."""
+    """Returns the experiment's network.
+
+    Args:
+      experiment: its `network` holds the arguments of `SRCNN`.
+    """
     return SRCNN(**experiment.network)
 
 
 def paper(model: str = "srcnn") -> Experiment:
-    """The paper's training: pictures shrunk and enlarged again by bicubics, and the originals."""
+    """The paper's training: pictures shrunk and enlarged again by bicubics, and the originals.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return Experiment(
         model=model,
         recipe="paper",
@@ -163,7 +184,10 @@ def paper(model: str = "srcnn") -> Experiment:
 def seed(model: str = "srcnn_seed9315") -> Experiment:
     """The student project's deblurring; its other blurs are the configs "box" and "motion".
 
-    It read a blur's pictures of 256x256 whole and one by one; these are as many pixels a step.
+    The project's steps have one picture of 256x256 each; these have as many pixels.
+
+    Args:
+      model: a key of `VARIANTS`.
     """
     return Experiment(
         model=model,
@@ -183,7 +207,11 @@ def seed(model: str = "srcnn_seed9315") -> Experiment:
 
 
 def quick(model: str = "srcnn") -> Experiment:
-    """Five minutes on two CPU cores, for "gaussian", "box" and "motion" alike. Not the paper's."""
+    """Five minutes on two CPU cores, for "gaussian", "box" and "motion" alike. Not the paper's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     network = {**VARIANTS[model], "global_skip": True}
     return quick_training(model, network, "mse", 48, config="gaussian", steps=3500, batch=8)
 
@@ -197,7 +225,11 @@ files = state_dicts.files
 
 
 def name_map(model: SRCNN) -> dict[str, keras.Variable]:
-    """Returns {name in the student project's files: variable}: layer, ReLU and Dropout in turn."""
+    """Returns {name in the student project's files: variable}: layer, ReLU and Dropout in turn.
+
+    Args:
+      model: a built SRCNN.
+    """
     names = {}
     for number, layer in enumerate(model.convolutions):
         names |= state_dicts.of_convolution(f"layers.{3 * number}", layer)
@@ -207,7 +239,11 @@ def name_map(model: SRCNN) -> dict[str, keras.Variable]:
 def load_checkpoint(model: SRCNN, path: str) -> None:
     """Reads the authors' MATLAB file (.mat), or a PyTorch one of the student project's networks.
 
-    The project's zero padding, which gives other borders, is not taken over.
+    The project pads with zeros, which gives other borders; this network does not.
+
+    Args:
+      model: a built SRCNN of the file's kernels and filters.
+      path: of the file.
 
     Raises:
       UserError: it cannot be read, or is of another network. The model is not changed then.
@@ -245,5 +281,9 @@ def _from_matlab(name, array, count):
 
 
 def identify(model: SRCNN) -> str:
-    """Which file it is, none tells."""
+    """Returns "": no checksum of the published files is known.
+
+    Args:
+      model: with loaded weights.
+    """
     return ""

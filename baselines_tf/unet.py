@@ -46,7 +46,15 @@ class DoubleConv(Block):
         self.conv2 = NormalisedConv(filters, use_bias=True, name="conv2")
 
     def call(self, x, training=False):
-        """(batch, h, w, any) -> (batch, h, w, filters)."""
+        """Convolves and normalises twice.
+
+        Args:
+          x: (batch, h, w, any).
+          training: normalise by the batch's statistics.
+
+        Returns:
+          (batch, h, w, filters).
+        """
         x = ops.relu(self.conv1(x, training=training))
         return ops.relu(self.conv2(x, training=training))
 
@@ -84,11 +92,24 @@ class UNet(Restorer):
         )
 
     def join(self, skip, x):
-        """Brings what comes from below to a skip's size, and puts it behind the skip."""
+        """Enlarges features to a skip's size and concatenates them behind it.
+
+        Args:
+          skip: (batch, 2 h, 2 w, any).
+          x: features from below, (batch, h, w, any).
+        """
         return ops.concatenate([skip, upsample2(x)], axis=-1)
 
     def call(self, images, training=False):
-        """Restores images (batch, height, width, 3); returns one stage."""
+        """Restores images.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1]; sides are multiples of 16.
+          training: normalise by the batch's statistics.
+
+        Returns:
+          A list of one tensor of the same shape.
+        """
         self.check_size(images)
         x = self.inc(images, training=training)
         skips = []  # finest first
@@ -133,12 +154,20 @@ VARIANTS = {"unet": {}}
 
 
 def build(experiment: Experiment) -> UNet:
-    """Returns the experiment's network."""
+    """Returns the experiment's network.
+
+    Args:
+      experiment: its `network` holds the arguments of `UNet`.
+    """
     return UNet(**experiment.network)
 
 
 def seed(model: str = "unet") -> Experiment:
-    """The student project's training. It took what its DnCNN had made of GoPro, at half size."""
+    """The student project's training. Its input was GoPro at half size, restored by its DnCNN.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return Experiment(
         model=model,
         recipe="seed",
@@ -159,7 +188,11 @@ def seed(model: str = "unet") -> Experiment:
 
 
 def quick(model: str = "unet") -> Experiment:
-    """A light U-Net on blurred pictures, for five minutes on two CPU cores. Not the project's."""
+    """A light U-Net on blurred pictures, for five minutes on two CPU cores. Not the project's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     network = {"width": 16, "global_skip": True}
     return quick_training(model, network, "l1", 64, config="gaussian", steps=3500, batch=8)
 
@@ -173,7 +206,11 @@ files = state_dicts.files
 
 
 def name_map(model: UNet) -> dict[str, keras.Variable]:
-    """Returns {name in the student project's files: variable}."""
+    """Returns {name in the student project's files: variable}.
+
+    Args:
+      model: a built U-Net.
+    """
     blocks = {"inc": model.inc}
     for level, (down, up) in enumerate(zip(model.downs, model.ups, strict=True), 1):
         blocks[f"down{level}.maxpool_conv.1"] = down
@@ -190,7 +227,11 @@ def name_map(model: UNet) -> dict[str, keras.Variable]:
 def load_checkpoint(model: UNet, path: str) -> None:
     """Reads a PyTorch file of the student project into a built model.
 
-    Its upsampling, which aligns corners, and its normalised pictures are not taken over.
+    The project upsamples with aligned corners and normalises pictures; this network does neither.
+
+    Args:
+      model: a built U-Net of the file's width.
+      path: of the file.
 
     Raises:
       UserError: it cannot be read, or is of another network. The model is not changed then.
@@ -200,5 +241,9 @@ def load_checkpoint(model: UNet, path: str) -> None:
 
 
 def identify(model: UNet) -> str:
-    """No published weights are known."""
+    """Returns "": no published weights are known.
+
+    Args:
+      model: with loaded weights.
+    """
     return ""

@@ -1,4 +1,4 @@
-"""What discriminators and generators gain from each other: adversarial losses.
+"""Adversarial losses of discriminators and generators.
 
 A loss takes the logits of the sharp and the restored pictures, (batch, h, w, 1), and the means of
 each over the GLOBAL batch; it returns one value per image, (batch,) float32.
@@ -6,7 +6,7 @@ each over the GLOBAL batch; it returns one value per image, (batch,) float32.
 RaGAN-LS (Jolicoeur-Martineau: "The relativistic discriminator", 2018; DeblurGAN-v2, equation 2)
 compares each logit with the mean of the other kind. The means are passed as numbers, not as
 functions of the weights: under tf.distribute, and in micro-batches, a replica sees but a part of
-the batch. What the gradient through them would be is known in closed form and added.
+the batch. The gradient through the means has a closed form, which is added.
 """
 
 from __future__ import annotations
@@ -45,32 +45,86 @@ def _mean(logits):
 
 
 def ragan_ls_critic(real, fake, means):
-    """RaGAN-LS of a discriminator."""
+    """RaGAN-LS of a discriminator.
+
+    Args:
+      real: logits of the sharp pictures, (batch, h, w, 1).
+      fake: logits of the restored pictures.
+      means: of both over the global batch.
+
+    Returns:
+      (batch,) float32.
+    """
     return _relativistic(real, fake, means, margin=1.0)
 
 
 def ragan_ls_generator(real, fake, means):
-    """RaGAN-LS of a generator: the same with the kinds exchanged."""
+    """RaGAN-LS of a generator: that of a discriminator with sharp and restored exchanged.
+
+    Args:
+      real: logits of the sharp pictures, (batch, h, w, 1).
+      fake: logits of the restored pictures.
+      means: of both over the global batch.
+
+    Returns:
+      (batch,) float32.
+    """
     return _relativistic(real, fake, means, margin=-1.0)
 
 
 def lsgan_critic(real, fake, means):
-    """Least squares GAN (Mao et al., 2017) of a discriminator: 1 for sharp, 0 for restored."""
+    """Least squares GAN (Mao et al., 2017) of a discriminator: 1 for sharp, 0 for restored.
+
+    Args:
+      real: logits of the sharp pictures, (batch, h, w, 1).
+      fake: logits of the restored pictures.
+      means: not used.
+
+    Returns:
+      (batch,) float32.
+    """
     return 0.5 * (_mean(ops.square(real - 1.0)) + _mean(ops.square(fake)))
 
 
 def lsgan_generator(real, fake, means):
-    """Least squares GAN of a generator."""
+    """Least squares GAN of a generator.
+
+    Args:
+      real: not used.
+      fake: logits of the restored pictures, (batch, h, w, 1).
+      means: not used.
+
+    Returns:
+      (batch,) float32.
+    """
     return _mean(ops.square(fake - 1.0))
 
 
 def bce_critic(real, fake, means):
-    """Cross entropy (Goodfellow et al., 2014) of a discriminator."""
+    """Cross entropy (Goodfellow et al., 2014) of a discriminator.
+
+    Args:
+      real: logits of the sharp pictures, (batch, h, w, 1).
+      fake: logits of the restored pictures.
+      means: not used.
+
+    Returns:
+      (batch,) float32.
+    """
     return _mean(ops.softplus(-real)) + _mean(ops.softplus(fake))
 
 
 def bce_generator(real, fake, means):
-    """Cross entropy of a generator, in the form that does not saturate."""
+    """Cross entropy of a generator, in the form that does not saturate.
+
+    Args:
+      real: not used.
+      fake: logits of the restored pictures, (batch, h, w, 1).
+      means: not used.
+
+    Returns:
+      (batch,) float32.
+    """
     return _mean(ops.softplus(-fake))
 
 

@@ -1,4 +1,4 @@
-"""What a recipe says of the discriminators, and of how much they matter."""
+"""A recipe's settings of its discriminators and of the weight of their loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _DISCRIMINATORS = ("double", "patch", "seed")
 
 @dataclasses.dataclass(frozen=True)
 class Adversary:
-    """What `Experiment.training` holds; `--set training.weight=0.01` changes one.
+    """The fields of `Experiment.training`; `--set training.weight=0.01` changes one.
+
+    Raises:
+      UserError: a value out of its range.
 
     Attributes:
       kind: of `adversarial.KINDS`.
@@ -21,9 +24,6 @@ class Adversary:
       discriminators: "double", "patch" or "seed", see `discriminators.make`.
       width: channels of their first layer.
       warmup: steps that the generator trains alone at first.
-
-    Raises:
-      UserError: a value out of its range.
     """
 
     kind: str = "ragan_ls"
@@ -46,8 +46,11 @@ class Adversary:
     def of(cls, experiment) -> Adversary:
         """Returns the adversary of an experiment.
 
+        Args:
+          experiment: the `Experiment`.
+
         Raises:
-          UserError: it has fields that are none, or values out of range.
+          UserError: unknown fields, or values out of range.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         for name in experiment.training:

@@ -1,4 +1,4 @@
-"""What generators and discriminators are made of: convolutions, norms and residual blocks.
+"""The parts of generators and discriminators: convolutions, norms and residual blocks.
 
 Conventions that cause most bugs:
 - A strided convolution pads all four sides alike, as PyTorch does. Keras' "same" pads bottom and
@@ -16,7 +16,11 @@ EPSILON = 1e-5  # of the norms' variances, PyTorch's
 
 
 def drawn(deviation):
-    """Returns an initializer of normal numbers: a new one, which follows the training's seed."""
+    """Returns a new initializer of normal numbers, which follows the training's seed.
+
+    Args:
+      deviation: standard deviation.
+    """
     return initializers.RandomNormal(stddev=deviation)
 
 
@@ -36,14 +40,14 @@ class PictureNorm(layers.Layer):
         self._affine, self._epsilon = affine, epsilon
 
     def build(self, input_shape):
-        """Makes the scale and the shift."""
+        """Makes scale and shift for inputs of (batch, height, width, channels), with `affine`."""
         if self._affine:
             shape = (input_shape[-1],)
             self.gamma = self.add_weight(shape, "ones", name="gamma", autocast=False)
             self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
 
     def call(self, x):
-        """(batch, height, width, channels) to the same."""
+        """(batch, height, width, channels) -> the same shape."""
         values = ops.cast(x, "float32")  # 16 bits would round the sums
         centred = values - _mean(values)
         variance = _mean(ops.square(centred))
@@ -67,10 +71,12 @@ class PaddedConv(Block):
 
     Args:
       filters: output channels.
-      kernel_size, strides: in pixels.
+      kernel_size: side of the kernel in pixels.
+      strides: in pixels.
       padding: pixels of zeros at each side; None for half the kernel.
       ends: "all" pads every side alike, as PyTorch's `padding` does; "late" is Keras' "same".
-      kwargs: Conv2D's.
+      name: of the layer.
+      **kw: Conv2D's.
     """
 
     def __init__(self, filters, kernel_size, strides=1, padding=None, ends="all", name=None, **kw):
@@ -82,20 +88,35 @@ class PaddedConv(Block):
         self.conv = layers.Conv2D(filters, kernel_size, strides, how, name="conv", **kw)
 
     def call(self, x):
-        """(batch, height, width, channels) to (batch, height', width', filters)."""
+        """(batch, height, width, channels) -> (batch, height', width', filters)."""
         return self.conv(pad_zeros(x, self._padding) if self._ours else x)
 
 
 def pad_zeros(images, pixels):
-    """Zeros around images: (b, h, w, c) -> (b, h + 2 pixels, w + 2 pixels, c)."""
+    """Pads images with zeros at all four sides.
+
+    Args:
+      images: (b, h, w, c).
+      pixels: at each side.
+
+    Returns:
+      (b, h + 2 pixels, w + 2 pixels, c).
+    """
     return ops.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
 
 
 def reflect(images, pixels):
-    """Mirrors images at their outermost pixels: (b, h, w, c) -> (b, h + 2 pixels, …, c).
+    """Mirrors images at their outermost pixels.
 
-    As `numpy.pad` has it, so that an axis of one pixel repeats it; TensorFlow's own padding refuses
-    such an axis.
+    As `numpy.pad` does: an axis of one pixel repeats it. TensorFlow's own padding refuses such an
+    axis.
+
+    Args:
+      images: (b, h, w, c).
+      pixels: at each side; more than 1 only where the images are larger.
+
+    Returns:
+      (b, h + 2 pixels, w + 2 pixels, c).
     """
     if pixels > 1:  # where pictures are known to be large enough
         sides = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
@@ -106,7 +127,15 @@ def reflect(images, pixels):
 
 
 def nearest(images, factor):
-    """Enlarges by repeating pixels: (b, h, w, c) -> (b, factor h, factor w, c)."""
+    """Enlarges images by repeating pixels.
+
+    Args:
+      images: (b, h, w, c).
+      factor: a whole number.
+
+    Returns:
+      (b, factor h, factor w, c).
+    """
     _, height, width, channels = ops.shape(images)
     # `ops.repeat` would leave the channels unknown where sizes are, and TFLite needs them.
     images = ops.reshape(
@@ -131,11 +160,14 @@ class ResBlock(Block):
         self.norm2 = PictureNorm(name="norm2")
 
     def call(self, x, dropout=None):
-        """(batch, height, width, filters) to the same.
+        """Two convolutions, plus the input.
 
         Args:
-          x: the features.
-          dropout: function of features that drops some, or None.
+          x: (batch, height, width, filters).
+          dropout: function of features that drops some; None for none.
+
+        Returns:
+          Of x's shape.
         """
         inner = ops.relu(self.norm1(self.conv1(reflect(x, 1))))
         if dropout is not None:
@@ -157,7 +189,7 @@ class ConvNormReLU(Block):
         self.norm = PictureNorm(name="norm")
 
     def call(self, x):
-        """(batch, height, width, channels) to (batch, height / strides, …, filters)."""
+        """(batch, h, w, channels) -> (batch, h / strides, w / strides, filters)."""
         return ops.relu(self.norm(self.conv(x)))
 
 
@@ -176,5 +208,5 @@ class UpNormReLU(Block):
         self.norm = PictureNorm(name="norm")
 
     def call(self, x):
-        """(batch, height, width, channels) to (batch, 2 height, 2 width, filters)."""
+        """(batch, height, width, channels) -> (batch, 2 height, 2 width, filters)."""
         return ops.relu(self.norm(self.conv(x)[:, 1:, 1:]))

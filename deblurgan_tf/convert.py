@@ -29,6 +29,9 @@ _UNUSED_PARTS = ("16.", "17.", "18.")  # of MobileNetV2; no level reaches them
 def name_map(model) -> dict[str, keras.Variable]:
     """Returns {name in the authors' checkpoint: the model's variable}.
 
+    Args:
+      model: a built generator.
+
     Raises:
       UserError: nothing of that model was published.
     """
@@ -220,9 +223,17 @@ def _keras_names(backbone):
 
 
 def files(path: str) -> list[Path]:
-    """Returns the checkpoint's files that exist, for their checksums."""
+    """Returns the checkpoint's files that exist, for their checksums.
+
+    Args:
+      path: the checkpoint's path.
+    """
     return [Path(path)] if Path(path).is_file() else []
 
 
 def identify(model) -> None:
-    """Nothing is known of the published files' contents that could name them."""
+    """Returns None: no checksum of the published files is known.
+
+    Args:
+      model: with loaded weights.
+    """

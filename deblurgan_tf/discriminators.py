@@ -1,4 +1,4 @@
-"""Networks that judge pictures, patch by patch, while a generator trains.
+"""Discriminators: networks that judge pictures patch by patch while a generator trains.
 
 Kupyn et al. 2018, section 3 (PatchGAN of Isola et al., "Image-to-Image Translation with Conditional
 Adversarial Networks", 2017), and Kupyn et al. 2019, section 3.3 (two of them at two scales).
@@ -20,7 +20,7 @@ _DEVIATION = 0.02  # of the weights at first; code of 2018
 
 
 class Discriminator(keras.Model):
-    """What discriminators share: pictures in, logits of patches out."""
+    """The base class of discriminators: pictures in, logits of patches out."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -33,7 +33,12 @@ class Discriminator(keras.Model):
             self(ops.zeros((1, 32, 32, 3)))
 
     def export(self, filepath, *args, **kwargs):
-        """Refuses: nothing can be restored by it.
+        """Refuses to export: a discriminator restores nothing.
+
+        Args:
+          filepath: where to.
+          *args: of Keras.
+          **kwargs: of Keras.
 
         Raises:
           UserError: always.
@@ -64,7 +69,15 @@ class PatchDiscriminator(Discriminator):
         self.logits = _judging(1, 1, "logits", dtype="float32")
 
     def call(self, images, training=False):
-        """Judges (batch, height, width, 3) in [0, 1]; returns logits (batch, h, w, 1)."""
+        """Judges pictures.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1].
+          training: changes nothing.
+
+        Returns:
+          Logits (batch, h, w, 1).
+        """
         first, *others = self.convolutions
         x = ops.leaky_relu(first(2.0 * images - 1.0), SLOPE)
         for convolution, norm in zip(others, self.norms, strict=True):
@@ -99,7 +112,15 @@ class SeedDiscriminator(Discriminator):
         self.logits = PaddedConv(1, 3, name="logits", dtype="float32")
 
     def call(self, images, training=False):
-        """Judges (batch, height, width, 3) in [0, 1]; returns logits (batch, h / 16, w / 16, 1)."""
+        """Judges pictures.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1].
+          training: changes nothing.
+
+        Returns:
+          Logits (batch, height / 16, width / 16, 1).
+        """
         first, *others = self.convolutions
         x = ops.leaky_relu(first(images), SLOPE)
         for convolution, norm in zip(others, self.norms, strict=True):

@@ -30,9 +30,10 @@ class InvertedResidual(Block):
     """Expand by 1x1, 3x3 channel by channel, project by 1x1; plus the input where shapes agree.
 
     Args:
-      inputs, filters: channels in and out.
+      inputs: channels in.
+      filters: channels out.
       strides: of the middle convolution.
-      expansion: how many times as many channels it has; with 1 there is no expanding convolution.
+      expansion: its channels are so many times `inputs`; with 1 there is no expanding convolution.
       kind: of `KINDS`.
     """
 
@@ -52,7 +53,7 @@ class InvertedResidual(Block):
         self.project_norm = PictureNorm(True, epsilon, name="project_norm")
 
     def call(self, x):
-        """(batch, height, width, inputs) to (batch, height / strides, …, filters)."""
+        """(batch, height, width, inputs) -> (batch, height / strides, width / strides, filters)."""
         inner = x
         if self.expand is not None:
             inner = ops.relu6(self.expand_norm(self.expand(inner)))
@@ -99,7 +100,7 @@ class MobileNetV2(Block):
                 inputs = filters
 
     def call(self, x):
-        """Returns the features at 1/2, 1/4, 1/8, 1/16 and 1/32 of (batch, height, width, 3)."""
+        """(batch, height, width, 3) -> features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size."""
         x = ops.relu6(self.stem_norm(self.stem(x)))
         levels = []
         for number, part in enumerate(self.parts, 1):

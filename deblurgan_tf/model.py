@@ -50,12 +50,16 @@ VARIANTS = {
 
 
 def dropout(x, rate, seeds, draw):
-    """Drops features, each with the probability `rate`, and enlarges the others by as much.
+    """Drops features, each with the probability `rate`, and scales the others up to keep the mean.
 
     Args:
       x: (batch, h, w, channels).
       rate: from 0 to below 1.
-      seeds: int32 (batch, 2); with `draw`, a number, they decide which.
+      seeds: int32 (batch, 2), of each image.
+      draw: number of the draw, such as the block's.
+
+    Returns:
+      Of x's shape.
     """
     kept = uniform(ops.shape(x), seeds, draw=draw) >= rate
     return x * ops.cast(kept, x.dtype) / (1 - rate)
@@ -67,7 +71,7 @@ def _restored(images, correction):
 
 
 class Head(Block):
-    """What each level of the pyramid contributes: two 3x3 convolutions with ReLUs, no biases.
+    """A level's head in the pyramid: two 3x3 convolutions with ReLUs, no biases.
 
     Args:
       filters: output channels.
@@ -80,7 +84,7 @@ class Head(Block):
         self.conv2 = layers.Conv2D(filters, 3, name="conv2", **keep)
 
     def call(self, x):
-        """(batch, height, width, channels) to (batch, height, width, filters)."""
+        """(batch, height, width, channels) -> (batch, height, width, filters)."""
         return self.conv2(self.conv1(x))
 
 
@@ -89,9 +93,10 @@ class DeblurGANv2(Restorer):
     """DeblurGAN-v2's feature pyramid on MobileNetV2 (2019, figure 1).
 
     Args:
-      stem, channels: the backbone's channels, see `mobilenet.MobileNetV2`.
+      stem: channels of the backbone's first convolution, see `mobilenet.MobileNetV2`.
+      channels: of the backbone's blocks.
       pyramid: channels of the pyramid's levels.
-      heads: of what each level contributes.
+      heads: channels that each level contributes.
       backbone: "pytorch" pads and normalises as the published weights want it, "keras" as Keras'
         own ImageNet weights of MobileNetV2.
     """
@@ -139,7 +144,16 @@ class DeblurGANv2(Restorer):
         return 400.0 * max(self._config["heads"], 16) / 64
 
     def call(self, images, training=False, seeds=None):
-        """Restores images (batch, height, width, 3); both sides multiples of 32."""
+        """Restores images.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1]; both sides are multiples of 32.
+          training: changes nothing.
+          seeds: not used.
+
+        Returns:
+          A list of one tensor of the same shape.
+        """
         self.check_size(images)
         features = self.backbone(2.0 * images - 1.0)
         finest, *laterals = [
@@ -204,12 +218,15 @@ class DeblurGAN(Restorer):
         return 650.0 * max(self._config["width"], 16) / 64
 
     def call(self, images, training=False, seeds=None):
-        """Restores images (batch, height, width, 3); both sides multiples of 4.
+        """Restores images.
 
         Args:
-          images: see the module.
+          images: (batch, height, width, 3) in [0, 1]; both sides are multiples of 4.
           training: whether features are dropped.
-          seeds: int32 (batch, 2), what decides which.
+          seeds: int32 (batch, 2), of the dropout; None for no dropout.
+
+        Returns:
+          A list of one tensor of the same shape.
         """
         self.check_size(images)
         x = ops.relu(self.first_norm(self.first(reflect(2.0 * images - 1.0, 3))))

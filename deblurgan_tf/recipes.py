@@ -3,7 +3,7 @@
 Every number has its source beside it: "v2" is Kupyn et al. 2019, "v1" Kupyn et al. 2018, "code" the
 authors' published training of the same, "project" the student's notebook, "ours" a choice of ours.
 
-Both papers compare features of VGG19, which are no part of this package. Without them Charbonnier
+Both papers compare features of VGG19, which this package does not contain. Without them Charbonnier
 and edge loss carry the content; README.md says how to add features.
 
 The best weights are those of the lowest LPIPS where its weights are installed, else the last: PSNR
@@ -31,6 +31,9 @@ _BATCH = 4  # ours; code: 1, with means over its last 50 batches, which we do no
 def build(experiment: Experiment):
     """Returns the experiment's generator.
 
+    Args:
+      experiment: its `network` holds the generator's arguments, its `training` an `Adversary`'s.
+
     Raises:
       UserError: `experiment.training` does not describe an adversary.
     """
@@ -39,7 +42,11 @@ def build(experiment: Experiment):
 
 
 def make_parts(experiment: Experiment) -> dict:
-    """Returns {name: built discriminator}; see `restore_tf.training.state.State`."""
+    """Returns {name: built discriminator}; see `restore_tf.training.state.State`.
+
+    Args:
+      experiment: its `training` holds an `Adversary`'s fields.
+    """
     adversary = Adversary.of(experiment)
     return discriminators.make(adversary.discriminators, adversary.width)
 
@@ -48,8 +55,14 @@ def make_step(experiment: Experiment, strategy, state, accumulate: int = 1):
     """Returns a step that updates the discriminators, then the generator, once each.
 
     Its losses: "loss", the generator's, and for each discriminator NAME its own, NAME, and its mean
-    logits of sharp and of restored pictures, NAME_real and NAME_fake. The steps of the warm-up have
-    the first alone.
+    logits of sharp and of restored pictures, NAME_real and NAME_fake. Steps of the warm-up have
+    "loss" alone.
+
+    Args:
+      experiment: its `training` holds an `Adversary`'s fields.
+      strategy: the tf.distribute strategy that `state` was made under.
+      state: the `State`, with the parts of `make_parts`.
+      accumulate: micro-batches that each replica's images are cut into.
     """
     from deblurgan_tf import step  # TensorFlow's; the networks run on every Keras backend
 
@@ -65,7 +78,11 @@ def make_step(experiment: Experiment, strategy, state, accumulate: int = 1):
 
 
 def gopro(model: str = "deblurgan") -> Experiment:
-    """The papers' trainings on GoPro. Published on its test set: v2 28.17 dB, v1 28.70 dB."""
+    """The papers' trainings on GoPro. Published on its test set: v2 28.17 dB, v1 28.70 dB.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     if model == "deblurgan_resnet":
         return _gopro_2018(model)
     if model == "deblurgan_seed":
@@ -156,7 +173,11 @@ _LIGHT = {
 
 
 def quick(model: str = "deblurgan") -> Experiment:
-    """A light generator on out-of-focus blur, for minutes on two CPU cores. Not the papers'."""
+    """A light generator on out-of-focus blur, for minutes on two CPU cores. Not the papers'.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     light = _LIGHT.get(model, _LIGHT["deblurgan"])
     return quick_training(
         model,

@@ -33,7 +33,7 @@ class SeedBlock(Block):
         self.convolutions = [_convolution(filters, f"conv{n}") for n in (1, 2, 3)]
 
     def call(self, x):
-        """(batch, height, width, filters) to the same."""
+        """(batch, height, width, filters) -> the same shape."""
         first, second, third = self.convolutions
         inner = ops.leaky_relu(first(x), SLOPE)
         return x + third(ops.leaky_relu(second(inner), SLOPE))
@@ -63,7 +63,16 @@ class SeedGAN(Restorer):
         return 900.0 * max(self._config["width"], 16) / 64
 
     def call(self, images, training=False, seeds=None):
-        """Restores images (batch, height, width, 3) of any size."""
+        """Restores images of any size.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1].
+          training: changes nothing.
+          seeds: not used.
+
+        Returns:
+          A list of one tensor of the same shape.
+        """
         self.check_size(images)
         x = self.first(images)
         for block in self.blocks:

@@ -19,7 +19,12 @@ def make_step(adversary, strategy, state, accumulate: int):
 
     Args:
       adversary: the `Adversary`.
-      strategy, state, accumulate: as in `restore_tf.training.step.make_step`.
+      strategy: the tf.distribute strategy that `state` was made under.
+      state: the `State`: the generator and its discriminators.
+      accumulate: micro-batches that each replica's images are cut into.
+
+    Returns:
+      A function of a (distributed) batch of (degraded, sharp, seeds) that returns {name: loss}.
     """
     sides = _Sides(adversary, state, accumulate)
     # Two graphs rather than a condition inside of one: the warm-up computes no discriminator.
@@ -34,14 +39,19 @@ def make_step(adversary, strategy, state, accumulate: int):
 
 @dataclasses.dataclass
 class _Judge:
-    """A discriminator within a replica's step, and the global means of what it says."""
+    """A discriminator within a replica's step, and the global means of its logits."""
 
     part: object
     accumulate: int
     means: Means | None = None
 
     def look_ahead(self, sharp, restored) -> None:
-        """Finds the means where the batch is judged in micro-batches: before the first of them."""
+        """Computes the means before the first micro-batch; a whole batch needs no such pass.
+
+        Args:
+          sharp: this replica's pictures, (batch, height, width, 3) in [0, 1].
+          restored: of the same shape.
+        """
         if self.accumulate == 1:
             return
         found = _by_micro_batch(
@@ -80,7 +90,7 @@ def _over_replicas(real, fake) -> Means:
 
 
 class _Sides:
-    """What one replica does in a step."""
+    """One replica's part of a step."""
 
     def __init__(self, adversary, state, accumulate):
         self._weight, self._kind = adversary.weight, KINDS[adversary.kind]
@@ -93,11 +103,19 @@ class _Sides:
         }
 
     def generator_alone(self, batch):
-        """A step of the warm-up."""
+        """Trains the generator alone, in the warm-up; returns {"loss": share}.
+
+        Args:
+          batch: this replica's (degraded, sharp, seeds).
+        """
         return {"loss": self._generator.minimize(self._content_loss, batch, self._accumulate)}
 
     def both(self, batch):
-        """A step of the discriminators, then one of the generator."""
+        """Trains the discriminators, then the generator; returns {name: share of a loss}.
+
+        Args:
+          batch: this replica's (degraded, sharp, seeds).
+        """
         restored = self._restored(batch)
         losses = {}
         for name, judge in self._judges.items():

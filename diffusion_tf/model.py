@@ -41,7 +41,9 @@ class Predictor(Restorer):
     """The deterministic first pass: the U-Net's output added to its input.
 
     Args:
-      width, multipliers, blocks: see `unet.UNet`.
+      width: see `unet.UNet`.
+      multipliers: see `unet.UNet`.
+      blocks: see `unet.UNet`.
     """
 
     def __init__(self, width, multipliers, blocks, **kwargs):
@@ -50,7 +52,15 @@ class Predictor(Restorer):
         self.unet = UNet(3, 3, width, multipliers, blocks, name="unet")
 
     def call(self, images, training=False):
-        """(batch, h, w, 3) in [0, 1] -> [the restored images]."""
+        """Restores images.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1]; sides are multiples of `size_multiple`.
+          training: changes nothing.
+
+        Returns:
+          A list of one tensor of the same shape.
+        """
         return [images + self.unet(images)]
 
     def tiler(self):
@@ -67,11 +77,11 @@ class Diffusion(Restorer):
     Args:
       predictor: arguments of `Predictor`; or a built `Restorer` of any paper, which is then frozen.
       denoiser: arguments of `unet.UNet`.
-      residual_std: what sharp - g(y) is divided by, about its standard deviation, so that the
-        schedule's levels mean what they say. Of the training; never changed after it.
+      residual_std: divisor of sharp - g(y), about its standard deviation, so that the schedule's
+        levels hold. Fixed by the training; never changed after it.
       stages: 1 for the predictor alone, 2 for both.
       steps: evaluations of the denoiser per sample. 1 gives the conditional mean: the highest PSNR.
-      samples: how many samples are drawn and averaged.
+      samples: number of samples that are drawn and averaged.
       eta: 0 draws noise at the start alone (DDIM), 1 at every step (DDPM).
     """
 
@@ -123,8 +133,12 @@ class Diffusion(Restorer):
 
         Args:
           images: (batch, h, w, 3) float in [0, 1].
-          training: has no effect: nothing here behaves otherwise in training.
-          seed, origin: see `Restorer.restore_batch`.
+          training: changes nothing.
+          seed: int32 tensor (2,); None for zeros.
+          origin: see `Restorer.restore_batch`.
+
+        Returns:
+          [g(y), the refined images]; with one stage the first alone.
         """
         self.check_size(images)
         predicted = self.predict_first(images)
@@ -135,24 +149,47 @@ class Diffusion(Restorer):
         return [predicted, self.refined(predicted, total)]
 
     def restore_batch(self, images, seed=None, origin=None):
-        """See `Restorer`: the noise is one field over the whole picture."""
+        """Restores (batch, height, width, 3); the noise is one field over the whole picture."""
         return self(images, seed=seed, origin=origin)[-1]
 
     def predict_first(self, images):
-        """g(y): (batch, h, w, 3) float32."""
+        """Returns g(y), (batch, h, w, 3) float32.
+
+        Args:
+          images: y, (batch, h, w, 3) in [0, 1].
+        """
         restored = self.predictor(images, training=False)[-1]
         return ops.cast(restored, "float32")
 
     def refined(self, predicted, total):
-        """The restored images: g(y) plus the mean of the samples, whose sum is `total`."""
+        """Returns the restored images: g(y) plus the mean of the samples.
+
+        Args:
+          predicted: g(y), (batch, h, w, 3).
+          total: sum of the samples, of the same shape.
+        """
         return predicted + (self.residual_std / self.samples) * total
 
     def velocity(self, images, predicted, noisy, level):
-        """The denoiser's v of noisy residuals at a level each, (batch,)."""
+        """Returns the denoiser's v, (batch, h, w, 3).
+
+        Args:
+          images: y, (batch, h, w, 3).
+          predicted: g(y), of the same shape.
+          noisy: the noisy residual, of the same shape.
+          level: its noise level for each image, (batch,).
+        """
         return self.denoiser(ops.concatenate([noisy, images, predicted], axis=-1), level)
 
     def start(self, shape, seed, origin, sample):
-        """The noise that sample number `sample`, an int or a tensor, starts from."""
+        """Returns the noise that a sample starts from.
+
+        Args:
+          shape: (batch, h, w, 3).
+          seed: int32 tensor (2,).
+          origin: see `Restorer.restore_batch`.
+          sample: number of the sample, an int or a tensor.
+        """
         return noise.normal(shape, seed, origin, draw=sample * (self.steps + 1))
 
     def levels(self) -> list[float]:
@@ -160,13 +197,19 @@ class Diffusion(Restorer):
         return [*schedule.sampling_levels(self.steps)[:-1], 1.0]
 
     def advance(self, images, predicted, noisy, levels, seed, origin, draw):
-        """One step of the sampling; the last one, to level 1, gives the residual itself.
+        """Performs one step of the sampling; the last one, to level 1, gives the residual itself.
 
         Args:
-          images, predicted, noisy: (batch, h, w, 3): y, g(y) and the residual so far.
+          images: y, (batch, h, w, 3).
+          predicted: g(y), of the same shape.
+          noisy: the residual so far, of the same shape.
           levels: (2,) float32, the step's noise level and the following one.
-          seed, origin: see `Restorer.restore_batch`.
+          seed: int32 tensor (2,).
+          origin: see `Restorer.restore_batch`.
           draw: number of the noise field that is used where `eta` is not 0.
+
+        Returns:
+          The residual at the following level.
         """
         level, following = levels[0], levels[1]
         each = ops.broadcast_to(level, (ops.shape(images)[0],))
@@ -203,7 +246,12 @@ class Diffusion(Restorer):
     def training_loss(self, degraded, sharp, seeds=None):
         """L1 of the predictor plus squared error of v at a level drawn per image; (batch,).
 
-        The denoiser's gradient stops before the predictor: its quality does not hang on it.
+        The denoiser's gradient does not reach the predictor, whose quality does not depend on it.
+
+        Args:
+          degraded: (batch, height, width, 3) in [0, 1].
+          sharp: of the same shape.
+          seeds: int32 (batch, 2): the run's seed and the number of each sample.
         """
         degraded, sharp = (ops.cast(each, "float32") for each in (degraded, sharp))
         predicted = self.predict_first(degraded)

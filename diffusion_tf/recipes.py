@@ -1,6 +1,6 @@
 """Trainings of the predict-and-refine diffusion model.
 
-After Whang et al. 2022, whose numbers could not be checked: these are ours, for one machine.
+After Whang et al. 2022. We could not check the paper's numbers: these are ours, for one machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from restore_tf.experiments.quick import quick_training
 def build(experiment: Experiment) -> Diffusion:
     """Returns the experiment's network.
 
-    A predictor that is another paper's stands in `network` as {"model": …, "network": …}.
+    A predictor of another paper is given in `network` as {"model": …, "network": …}.
+
+    Args:
+      experiment: its `network` holds the arguments of `Diffusion`.
     """
     arguments = dict(experiment.network)
     predictor = arguments["predictor"]
@@ -29,14 +32,23 @@ def build(experiment: Experiment) -> Diffusion:
 
 
 def with_predictor(experiment: Experiment, predictor: Experiment) -> Experiment:
-    """Returns the experiment with another run's network, frozen, as its first pass."""
+    """Returns the experiment with another run's network, frozen, as its first pass.
+
+    Args:
+      experiment: of a `Diffusion`.
+      predictor: the other run's.
+    """
     named = {"model": predictor.model, "network": dict(predictor.network)}
     network = {**experiment.network, "predictor": named}
     return dataclasses.replace(experiment, network=network)
 
 
 def gopro(model: str = "diffusion") -> Experiment:
-    """GoPro, for one machine with a large accelerator."""
+    """GoPro, for one machine with a large accelerator.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return Experiment(
         model=model,
         recipe="gopro",
@@ -57,7 +69,11 @@ def gopro(model: str = "diffusion") -> Experiment:
 
 
 def quick(model: str = "diffusion") -> Experiment:
-    """Small networks on out-of-focus blur, for ten minutes on two CPU cores. Not the paper's."""
+    """Small networks on out-of-focus blur, for ten minutes on two CPU cores. Not the paper's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return quick_training(model, TOY, "l1", 64, batch=8, ema_momentum=0.99)
 
 

@@ -1,4 +1,4 @@
-"""Diffusion tile by tile with the numbers of the whole picture, so that memory is bounded.
+"""Diffusion tile by tile with the numbers of the whole picture, in bounded memory.
 
 The predictor runs over all tiles first, then every step of every sample: a tile that went through
 all steps by itself would see its neighbours' noise undenoised. One noise field covers the picture.
@@ -34,15 +34,23 @@ class StepTiler(Tiler):
         self._compiled = None
 
     def bytes_kept(self, pixels):
-        """The prediction, a residual before and after a step, and the samples' sum."""
+        """Returns the bytes of the prediction, of residuals around a step, and of the samples' sum.
+
+        Args:
+          pixels: of the degraded batch, all images together.
+        """
         return 4 * _CHANNELS * _FLOAT * pixels + self._predictor.bytes_kept(pixels)
 
     def work(self, pixels):
-        """The predictor's pixels and every step's."""
+        """Returns the number of pixels of the predictor and of every step.
+
+        Args:
+          pixels: of the degraded batch, all images together.
+        """
         return self._predictor.work(pixels) + self._model.steps * self._model.samples * pixels
 
     def restore(self, shape, read, write, tile, progress, seed=0):
-        """See `Tiler`."""
+        """Restores a padded batch step by step; see `Tiler`."""
         model, seed = self._model, np.array([seed, 0], np.int32)
         predicted = np.empty(shape, np.float32)
 

@@ -18,7 +18,7 @@ _FREQUENCIES = 1.0, 1e4  # of the noise embedding, first and last
 
 
 class NoiseEmbedding(Block):
-    """Tells the network its noise level: sines and cosines of log(a / (1 - a)) / 4, two layers.
+    """Embeds the noise level a: sines and cosines of log(a / (1 - a)) / 4, then two layers.
 
     Args:
       width: of the U-Net; the embedding has four times as many values.
@@ -47,7 +47,7 @@ class ResidualBlock(Block):
 
     Args:
       width: output channels.
-      enters: input channels; a 1x1 convolution takes the input along where they differ.
+      enters: input channels; where they differ from `width`, a 1x1 convolution adapts the input.
       embedded: whether there is a noise embedding.
     """
 
@@ -59,7 +59,15 @@ class ResidualBlock(Block):
         self.shortcut = None if enters == width else layers.Conv2D(width, 1, name="shortcut")
 
     def call(self, x, embedding=None):
-        """(batch, h, w, enters) and (batch, values) -> (batch, h, w, width)."""
+        """Convolves features.
+
+        Args:
+          x: (batch, h, w, enters).
+          embedding: of the noise level, (batch, values); None without one.
+
+        Returns:
+          (batch, h, w, width).
+        """
         features = self.conv1(ops.silu(x))
         if self.modulation is not None:
             scale, shift = ops.split(self.modulation(embedding)[:, None, None], 2, axis=-1)
@@ -68,7 +76,7 @@ class ResidualBlock(Block):
 
 
 class UNet(Block):
-    """Encoder, two blocks in the middle, and a decoder that joins every skip in turn.
+    """Encoder, two blocks in the middle, and a decoder that concatenates every skip in turn.
 
     Args:
       enters: channels of its input.
@@ -76,7 +84,7 @@ class UNet(Block):
       width: channels of the first level.
       multipliers: of `width`, one per level; each level has half the side of the one before.
       blocks: residual blocks per level on the way down; one more on the way up.
-      embedded: whether it is told a noise level.
+      embedded: whether it takes a noise level.
     """
 
     def __init__(self, enters, leaves, width, multipliers, blocks, embedded=False, **kwargs):
@@ -114,7 +122,15 @@ class UNet(Block):
         self.last = _conv(leaves, kernel_initializer="zeros", dtype="float32", name="last")
 
     def call(self, x, level=None):
-        """(batch, h, w, enters) and (batch,) -> (batch, h, w, leaves) float32."""
+        """Computes the output.
+
+        Args:
+          x: (batch, h, w, enters); sides are multiples of 2^(levels - 1).
+          level: (batch,) float32; None without an embedding.
+
+        Returns:
+          (batch, h, w, leaves) float32.
+        """
         embedding = self.embedding(level) if self.embedding else None
         x = self.first(x)
         skips = [x]
@@ -131,7 +147,7 @@ class UNet(Block):
         return self.last(ops.silu(x))
 
     def reach(self) -> Reach:
-        """How far an output pixel sees, derived from the layers of the longest way."""
+        """Returns how far an output pixel sees, derived from the layers of the longest way."""
         path = [self.first]
         for layer in [
             *(layer for row in self.down for layer in row),
@@ -148,5 +164,11 @@ def _conv(filters, **kwargs):
 
 
 def arguments(width: int, multipliers: Sequence[int], blocks: int) -> dict:
-    """Returns the arguments of a `UNet`'s size, as recipes and `experiment.json` hold them."""
+    """Returns the arguments of a `UNet`'s size, as in recipes and `experiment.json`.
+
+    Args:
+      width: channels of the first level.
+      multipliers: of `width`, one per level.
+      blocks: residual blocks per level.
+    """
     return {"width": width, "multipliers": list(multipliers), "blocks": blocks}

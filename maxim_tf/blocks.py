@@ -19,7 +19,7 @@ _REDUCTION = 4  # of the channel attentions, everywhere
 
 
 class ChannelAttention(Block):
-    """Scales each channel by a gate that the channels' means decide (squeeze and excitation)."""
+    """Scales each channel by a gate computed from the channels' means (squeeze and excitation)."""
 
     def __init__(self, channels, **kwargs):
         super().__init__(**kwargs)
@@ -28,7 +28,7 @@ class ChannelAttention(Block):
             self.excite = Conv(channels // _REDUCTION, channels, name="Conv_1")
 
     def call(self, x):
-        """Features -> features."""
+        """Features -> features, (batch, h, w, channels) both."""
         gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(global_mean(x)))))
         return x * gate
 
@@ -45,7 +45,7 @@ class RCAB(Block):
             self.attention = ChannelAttention(channels, name="channel_attention")
 
     def call(self, x):
-        """Features -> features."""
+        """Features -> features, (batch, h, w, channels) both."""
         return x + self.attention(self.conv2(leaky_relu(self.conv1(self.norm(x)))))
 
 
@@ -62,7 +62,7 @@ class RDCAB(Block):
             self.attention = ChannelAttention(channels, name="channel_attention")
 
     def call(self, x):
-        """Features -> features."""
+        """Features -> features, (batch, h, w, channels) both."""
         y = gelu_pointwise(normalize(x), *self.norm.dense(self.dense1))
         return x + self.attention(self.dense2(y))
 
@@ -75,7 +75,7 @@ class SAM(Block):
     Args:
       features: width of the features.
       channels: image channels.
-      image_only: build what makes the image alone: all that an early exit needs.
+      image_only: build only the convolution of the image, which an early exit needs.
     """
 
     def __init__(self, features, channels, image_only=False, **kwargs):
@@ -88,13 +88,26 @@ class SAM(Block):
                 self.conv_gate = Conv(channels, features, 3, name="Conv_2")
 
     def call(self, features, images):
-        """Takes features and the stage's input; returns gated features and the restored image."""
+        """Restores the image and gates the features by it.
+
+        Args:
+          features: (batch, h, w, features).
+          images: the stage's input, (batch, h, w, channels).
+
+        Returns:
+          Gated features and the restored image, of the same shapes.
+        """
         restored = self.restore(features, images)
         gate = ops.sigmoid(self.conv_gate(restored))
         return self.conv_features(features) * gate + features, restored
 
     def restore(self, features, images):
-        """The restored image alone."""
+        """Returns the restored image alone, (batch, h, w, channels).
+
+        Args:
+          features: (batch, h, w, features).
+          images: the stage's input, (batch, h, w, channels).
+        """
         return self.conv_image(features) + images
 
 
@@ -104,9 +117,9 @@ class UNetBlock(Block):
     Args:
       channels: width of what comes out.
       size: see the module's head.
-      inputs: widths of the features that lie side by side in what goes in.
+      inputs: widths of the features that lie side by side in the input.
       num_groups: pairs of MAB and RCAB.
-      cross_gating: whether features of the stage before are taken in.
+      cross_gating: whether it takes features of the previous stage.
     """
 
     def __init__(self, channels, size, inputs, num_groups, cross_gating=False, **kwargs):
@@ -123,7 +136,16 @@ class UNetBlock(Block):
                 self.cross_gating = CrossGatingBlock(channels, size, name="cross_gating_block")
 
     def call(self, shortcut, layout, previous=None):
-        """Takes features after the 1x1 convolution, and those of the stage before."""
+        """Mixes features after the block's 1x1 convolution.
+
+        Args:
+          shortcut: (batch, h, w, channels), from `shortcut`.
+          layout: the level's `Layout`.
+          previous: the previous stage's features, of the same shape; None without cross gating.
+
+        Returns:
+          (batch, h, w, channels).
+        """
         x = shortcut
         for multi_axis, attention in self.groups:
             x = attention(multi_axis(x, layout=layout))
@@ -133,7 +155,15 @@ class UNetBlock(Block):
         return self.cross_gating(self.cross_gating.conv_x(x), previous, layout=layout)[0]
 
     def shortcut(self, first, second=None):
-        """The 1x1 convolution of one or two features, side by side."""
+        """Applies the block's 1x1 convolution to one or two features, side by side.
+
+        Args:
+          first: (batch, h, w, inputs[0]).
+          second: (batch, h, w, inputs[1]); None for none.
+
+        Returns:
+          (batch, h, w, channels).
+        """
         kernel, bias = self.conv.matrix()
         if second is None:
             return pointwise(first, kernel, bias)
@@ -157,7 +187,12 @@ class BottleneckBlock(Block):
                 self.groups.append([multi_axis, attention])
 
     def call(self, x, layout):
-        """Features -> features."""
+        """Features -> features, (batch, h, w, channels) both.
+
+        Args:
+          x: the features.
+          layout: the level's `Layout`.
+        """
         x = shortcut = self.conv(x)
         for multi_axis, attention in self.groups:
             x = attention(multi_axis(x, layout=layout))
@@ -165,7 +200,7 @@ class BottleneckBlock(Block):
 
 
 class Skips(layers.Layer):
-    """Features of all three levels brought to one level, side by side, never held as such.
+    """Features of all three levels brought to one level, side by side, without concatenating them.
 
     Args:
       resizes: `Resize` layers, in the order in which the features lie side by side.
@@ -181,7 +216,16 @@ class Skips(layers.Layer):
         self.built = True
 
     def then(self, features, kernel, bias=None):
-        """Their 1x1 convolution with `kernel` (3 C, out) and `bias`; features finest first."""
+        """Applies a 1x1 convolution to the features side by side.
+
+        Args:
+          features: of the three levels, finest first.
+          kernel: (3 C, out).
+          bias: (out,); None for none.
+
+        Returns:
+          (batch, h, w, out) at the level `own`.
+        """
         total = None
         parts = ops.split(kernel, len(self.levels), axis=-2)
         for resize, level, part in zip(self.resizes, self.levels, parts, strict=True):

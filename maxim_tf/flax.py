@@ -25,6 +25,9 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Names may have the prefix "opt/target/"; where any has, those without are the optimizer's state
     and are left out.
 
+    Args:
+      path: of the file.
+
     Raises:
       UserError: not a readable .npz, or a very large one.
     """
@@ -43,7 +46,11 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def to_keras(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the same arrays in our layout."""
+    """Returns the same arrays in our layout.
+
+    Args:
+      arrays: {Flax path: array in Flax's layout}.
+    """
     return {
         name: from_flax_transposed(array) if _is_transposed(name, array) else array
         for name, array in arrays.items()

@@ -30,13 +30,31 @@ GATE_OFFSET = 1.0  # v + 1: an untrained gating unit, whose v is near 0, lets u 
 
 
 def halves(x, kernel, bias):
-    """GELU of a product over channels, first and second half of its outcome."""
+    """Returns GELU of a product over channels, as the first and second half of its channels.
+
+    Args:
+      x: (batch, h, w, in).
+      kernel: (in, 2 out).
+      bias: (2 out,).
+
+    Returns:
+      Two tensors (batch, h, w, out).
+    """
     pairs = zip(ops.split(kernel, 2, axis=-1), ops.split(bias, 2), strict=True)
     return [gelu_pointwise(x, *pair) for pair in pairs]
 
 
 def joined(first, second, dense):
-    """`dense` of two features side by side, without putting them there."""
+    """Returns `dense` of two features side by side, without concatenating them.
+
+    Args:
+      first: (batch, h, w, channels).
+      second: of the same shape.
+      dense: a `Dense` of twice as many inputs.
+
+    Returns:
+      (batch, h, w, filters).
+    """
     kernels = ops.split(dense.kernel, 2)
     return pointwise(first, kernels[0], dense.bias) + pointwise(second, kernels[1])
 
@@ -51,7 +69,16 @@ class GatingUnit(Block):
             self.tokens = TokenDense(size, axis, name="Dense_0")
 
     def call(self, u, v, layout):
-        """Two features -> features."""
+        """Returns u gated by v.
+
+        Args:
+          u: (batch, h, w, channels).
+          v: of the same shape.
+          layout: the level's `Layout`.
+
+        Returns:
+          Of the same shape.
+        """
         return u * self.tokens(self.norm(v), layout=layout, offset=GATE_OFFSET)
 
 
@@ -74,7 +101,12 @@ class GMLP(Block):
             self.project = Dense(channels, channels, name="out_project")
 
     def call(self, x, layout):
-        """Features -> features."""
+        """Features -> features, (batch, h, w, channels) both.
+
+        Args:
+          x: the features.
+          layout: the level's `Layout`.
+        """
         u, v = halves(normalize(x), *self.norm.dense(self.expand))
         return x + self.project(self.gate(u, v, layout=layout))
 
@@ -95,7 +127,12 @@ class MAB(Block):
             self.project = Dense(2 * channels, channels, name="out_project")
 
     def call(self, x, layout):
-        """Features -> features."""
+        """Features -> features, (batch, h, w, channels) both.
+
+        Args:
+          x: the features.
+          layout: the level's `Layout`.
+        """
         u, v = halves(normalize(x), *self.norm.dense(self.expand))
         return x + joined(self.grid(u, layout=layout), self.block(v, layout=layout), self.project)
 
@@ -113,7 +150,12 @@ class Gate(Block):
             self.project = Dense(2 * channels, channels, "lecun_normal", name="out_project")
 
     def call(self, x, layout):
-        """Features -> features."""
+        """Features -> features, (batch, h, w, channels) both.
+
+        Args:
+          x: the features.
+          layout: the level's `Layout`.
+        """
         u, v = halves(normalize(x), *self.norm.dense(self.expand))
         return joined(self.grid(u, layout=layout), self.block(v, layout=layout), self.project)
 
@@ -124,7 +166,8 @@ class CrossGatingBlock(Block):
     Args:
       channels: width of what comes out.
       size: see the module's head.
-      x_channels, y_channels: of what goes in; `channels` by default.
+      x_channels: of x; None for `channels`.
+      y_channels: of y, needed with `up`.
       up: whether y comes at half the size and is brought up by a transposed convolution.
     """
 
@@ -146,9 +189,17 @@ class CrossGatingBlock(Block):
             self.out_y = Dense(channels, channels, "lecun_normal", name="out_project_y")
 
     def call(self, x, y, layout):
-        """Takes x after `conv_x`, and y; returns two features, the first of which holds the other.
+        """Lets two features gate each other; the first result contains the second.
 
-        The caller does the first convolution, since x may be features that lie side by side.
+        The caller applies `conv_x`, since x may be several features side by side.
+
+        Args:
+          x: (batch, h, w, channels), after `conv_x`.
+          y: (batch, h, w, channels); with `up`, (batch, h / 2, w / 2, y_channels).
+          layout: the level's `Layout`.
+
+        Returns:
+          Two features (batch, h, w, channels).
         """
         x0, y0 = x, self.conv_y(y) if self.up is None else self.up.then(y, *self.conv_y.matrix())
         x1 = gelu_pointwise(normalize(x0), *self.norm_x.dense(self.in_x))

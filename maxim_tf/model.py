@@ -45,9 +45,16 @@ VARIANTS = {
 }
 
 
-# Named as in the authors' code: S or M for the width, then the number of stages.
 def subsample(images, level):
-    """Nearest-neighbour resize to 1 / 2^level with half-pixel centres: pixels 1, 3, … or 2, 6, …"""
+    """Nearest-neighbour resize to 1 / 2^level with half-pixel centres: pixels 1, 3, … or 2, 6, …
+
+    Args:
+      images: (batch, height, width, channels).
+      level: 0, 1 or 2; sides are multiples of 2^level.
+
+    Returns:
+      (batch, height / 2^level, width / 2^level, channels).
+    """
     step = 2**level
     return images[:, step // 2 :: step, step // 2 :: step] if level else images
 
@@ -61,7 +68,7 @@ class MAXIM(Restorer):
       num_stages: how many stages the network was trained with.
       num_groups: pairs of multi-axis block and channel attention block at each level.
       num_bottleneck_blocks: bottleneck blocks.
-      num_supervision_scales: at how many scales each stage takes and gives pictures, 1 to 3.
+      num_supervision_scales: number of scales at which each stage takes and gives pictures, 1 to 3.
       block_size_hr: block and grid size of the two finest levels.
       block_size_lr: of the coarsest level and the bottleneck.
       stages: builds and runs only the first so many stages (early exits), with the same weights;
@@ -128,7 +135,16 @@ class MAXIM(Restorer):
         return measured * self._config["features"] / 32
 
     def call(self, images, training=False):
-        """Restores images (batch, height, width, 3); returns one per stage and scale."""
+        """Restores images stage by stage.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1]; sides are multiples of `size_multiple`.
+          training: changes nothing.
+
+        Returns:
+          One image per stage and scale, in each stage coarse to fine; the last is the restored
+          image.
+        """
         self.check_size(images)
         inputs = [subsample(images, i) for i in range(self._config["num_supervision_scales"])]
         layouts = self._layouts(images)

@@ -1,4 +1,4 @@
-"""What the blocks of MAXIM are made of: weights under the published names, and the products.
+"""The parts of MAXIM's blocks: weights under the published names, and products.
 
 Every layer creates its weights when it is made, inside `keras.name_scope`s named as in the authors'
 Flax code. The path of a variable without the model's name is therefore its name in the published
@@ -30,17 +30,31 @@ def gelu(x):
 
     0.5 (1 + tanh(z)) is sigmoid(2 z), which leaves six passes over the features where TensorFlow's
     own takes nine.
+
+    Args:
+      x: of any shape.
     """
     return x * ops.sigmoid(x * (_GELU_3 * ops.square(x) + _GELU_1))
 
 
 def leaky_relu(x):
-    """LeakyReLU of any shape."""
+    """LeakyReLU of any shape.
+
+    Args:
+      x: of any shape.
+    """
     return ops.leaky_relu(x, LEAKY_SLOPE)
 
 
 def normalize(x):
-    """Layer normalisation over channels without scale and bias: (batch, h, w, channels)."""
+    """Layer normalisation over channels without scale and bias.
+
+    Args:
+      x: (batch, h, w, channels).
+
+    Returns:
+      Of x's shape and type.
+    """
     return bfloat16.normalize(x, EPSILON)
 
 
@@ -50,7 +64,10 @@ def pointwise(x, kernel, bias=None):
     Args:
       x: (batch, h, w, in).
       kernel: (in, out) or (1, 1, in, out).
-      bias: (out,) or None.
+      bias: (out,); None for none.
+
+    Returns:
+      (batch, h, w, out).
     """
     kernel = ops.reshape(kernel, (1, 1, *kernel.shape[-2:]))
     y = ops.conv(x, kernel, 1, "valid")
@@ -58,14 +75,31 @@ def pointwise(x, kernel, bias=None):
 
 
 def gelu_pointwise(x, kernel, bias):
-    """GELU of `pointwise`, with kernel (in, out)."""
+    """GELU of `pointwise`.
+
+    Args:
+      x: (batch, h, w, in).
+      kernel: (in, out).
+      bias: (out,).
+
+    Returns:
+      (batch, h, w, out).
+    """
     if bfloat16.is_bfloat16(x):
         return bfloat16.gelu_product(x, kernel, bias)
     return gelu(pointwise(x, kernel, bias))
 
 
 def product(vector, kernel):
-    """(in,) times (in, out): what becomes of a bias that a product over channels follows."""
+    """Returns a vector times a matrix, such as a bias moved behind a product over channels.
+
+    Args:
+      vector: (in,).
+      kernel: (in, out).
+
+    Returns:
+      (out,).
+    """
     return ops.reshape(ops.matmul(ops.reshape(vector, (1, -1)), kernel), (-1,))
 
 
@@ -78,7 +112,8 @@ class Layout:
 
     Args:
       size: cells along each side of the grid, and side of a block in pixels.
-      height, width: of the features, multiples of `size`; may be symbolic.
+      height: of the features, a multiple of `size`; may be symbolic.
+      width: likewise.
       channels: of the features.
     """
 
@@ -97,7 +132,7 @@ class Layout:
         }
 
     def tokens(self, x, axis):
-        """Brings what is mixed with each other side by side.
+        """Brings the pixels that a token matrix mixes side by side.
 
         Args:
           x: (batch, height, width, channels).
@@ -111,7 +146,15 @@ class Layout:
         return ops.reshape(x, self._tokens)
 
     def picture(self, tokens, axis):
-        """Undoes `tokens`."""
+        """Undoes `tokens`.
+
+        Args:
+          tokens: as `tokens` returns them.
+          axis: "grid" or "block".
+
+        Returns:
+          (batch, height, width, channels).
+        """
         x = ops.swapaxes(ops.reshape(tokens, self._tokens_by_axis[axis]), 1, 2)
         return ops.reshape(x, self._picture)
 
@@ -181,9 +224,15 @@ class ConvTranspose(Weights):
         super().__init__((2, 2, filters, inputs), filters, _lecun_transposed, **kwargs)
 
     def then(self, x, kernel, bias):
-        """This, then a 1x1 convolution with `kernel` (filters, out) and `bias` (out,), in one.
+        """Applies this and then a 1x1 convolution, in one product.
 
-        (batch, h, w, inputs) -> (batch, 2 h, 2 w, out).
+        Args:
+          x: (batch, h, w, inputs).
+          kernel: (filters, out).
+          bias: (out,).
+
+        Returns:
+          (batch, 2 h, 2 w, out).
         """
         out = kernel.shape[-1]
         bias = product(self.bias, kernel) + bias
@@ -216,7 +265,11 @@ class LayerNorm(layers.Layer):
         return bfloat16.scale_shift(normalize(x), self.scale, self.bias)
 
     def dense(self, dense):
-        """The kernel and bias that give `dense(self(x))` from `normalize(x)`: two passes less."""
+        """Returns the kernel and bias that compute `dense(self(x))` from `normalize(x)`.
+
+        Args:
+          dense: the `Dense` that follows.
+        """
         bias = dense.bias + product(self.bias, dense.kernel)
         return ops.reshape(self.scale, (-1, 1)) * dense.kernel, bias
 
@@ -237,7 +290,16 @@ class TokenDense(Weights):
         self.axis = axis
 
     def call(self, x, layout, offset=0.0):
-        """(batch, h, w, channels) -> the same shape; `offset` is added to the outcome."""
+        """Multiplies tokens by the kernel.
+
+        Args:
+          x: (batch, h, w, channels).
+          layout: the level's `Layout`.
+          offset: added to the result.
+
+        Returns:
+          Of x's shape.
+        """
         kernel = ops.transpose(self.kernel)
         bias = ops.reshape(self.bias + offset, (-1, 1))
         y = ops.matmul(kernel, layout.tokens(x, self.axis)) + bias
@@ -248,7 +310,8 @@ class Resize(layers.Layer):
     """Bilinear resize from level to level, then a 1x1 convolution ("UpSampleRatio").
 
     Args:
-      inputs, filters: widths at the source and the target level.
+      inputs: width at the source level.
+      filters: width at the target level.
       exponent: the target is 2**exponent times as large; from -2 to 2.
     """
 
@@ -260,10 +323,17 @@ class Resize(layers.Layer):
         self.built = True
 
     def then(self, x, kernel, bias=None):
-        """This, then a 1x1 convolution with `kernel` (filters, out) and `bias`, in one.
+        """Applies this and then a 1x1 convolution, in one convolution.
 
-        Both convolutions are one, and are done where there are fewer pixels: they commute with
-        the resize.
+        The convolution is done at the smaller size: it commutes with the resize.
+
+        Args:
+          x: (batch, h, w, inputs).
+          kernel: (filters, out).
+          bias: (out,); None for none.
+
+        Returns:
+          (batch, 2^exponent h, 2^exponent w, out).
         """
         both = ops.matmul(self.conv.matrix()[0], kernel)
         shift = product(self.conv.bias, kernel)

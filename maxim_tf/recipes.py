@@ -19,7 +19,11 @@ __all__ = ["PUBLISHED", "RECIPES", "VARIANTS", "build"]
 
 
 def build(experiment: Experiment) -> MAXIM:
-    """Returns the experiment's network."""
+    """Returns the experiment's network.
+
+    Args:
+      experiment: its `network` holds the arguments of `MAXIM`.
+    """
     return MAXIM(**experiment.network)
 
 
@@ -46,7 +50,11 @@ def _recipe(model, recipe, stages, dataset, config):
 
 
 def gopro(model: str = "maxim") -> Experiment:
-    """The paper's deblurring. Published: 32.86 dB / 0.961 on GoPro's test set."""
+    """The paper's deblurring. Published: 32.86 dB / 0.961 on GoPro's test set.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     # The linear average is what the papers use.
     return _recipe(model, "gopro", stages=3, dataset="gopro", config="blur")
 
@@ -56,57 +64,100 @@ def reds(model: str = "maxim") -> Experiment:
 
     As far as we know on the frames with JPEG damage of NTIRE 2021 (`train_blur_jpeg`), which the
     data set `reds` does not hold: pass their folders.
+
+    Args:
+      model: a key of `VARIANTS`.
     """
     return _recipe(model, "reds", stages=3, dataset="folder", config="pairs")
 
 
 def realblur_r(model: str = "maxim") -> Experiment:
-    """The paper's deblurring on RealBlur-R. Published: 39.45 dB / 0.962."""
+    """The paper's deblurring on RealBlur-R. Published: 39.45 dB / 0.962.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "realblur_r", stages=3, dataset="realblur", config="r")
 
 
 def realblur_j(model: str = "maxim") -> Experiment:
-    """The paper's deblurring on RealBlur-J. Published: 32.84 dB / 0.935."""
+    """The paper's deblurring on RealBlur-J. Published: 32.84 dB / 0.935.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "realblur_j", stages=3, dataset="realblur", config="j")
 
 
 def sidd(model: str = "maxim") -> Experiment:
-    """The paper's denoising, on 320 pictures of SIDD. Published: 39.96 dB / 0.960."""
+    """The paper's denoising, on 320 pictures of SIDD. Published: 39.96 dB / 0.960.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "sidd", stages=3, dataset="folder", config="pairs")
 
 
 def rain13k(model: str = "maxim") -> Experiment:
-    """The paper's deraining, on 13,712 pictures. Published: 33.24 dB / 0.933, mean of five sets."""
+    """The paper's deraining, on 13,712 pictures. Published: 33.24 dB / 0.933, mean of five sets.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "rain13k", stages=2, dataset="folder", config="pairs")
 
 
 def raindrop(model: str = "maxim") -> Experiment:
-    """The paper's removal of raindrops. Published: 31.87 dB / 0.935."""
+    """The paper's removal of raindrops. Published: 31.87 dB / 0.935.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "raindrop", stages=2, dataset="folder", config="pairs")
 
 
 def reside_indoor(model: str = "maxim") -> Experiment:
-    """The paper's dehazing, on RESIDE's rooms. Published: 38.11 dB / 0.991 on SOTS indoor."""
+    """The paper's dehazing, on RESIDE's rooms. Published: 38.11 dB / 0.991 on SOTS indoor.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "reside_indoor", stages=2, dataset="folder", config="pairs")
 
 
 def reside_outdoor(model: str = "maxim") -> Experiment:
-    """The paper's dehazing, outdoors. Published: 34.19 dB / 0.985 on SOTS outdoor."""
+    """The paper's dehazing, outdoors. Published: 34.19 dB / 0.985 on SOTS outdoor.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "reside_outdoor", stages=2, dataset="folder", config="pairs")
 
 
 def lol(model: str = "maxim") -> Experiment:
-    """The paper's enhancement of dark pictures, on 485 of LOL. Published: 23.43 dB / 0.863."""
+    """The paper's enhancement of dark pictures, on 485 of LOL. Published: 23.43 dB / 0.863.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "lol", stages=2, dataset="folder", config="pairs")
 
 
 def fivek(model: str = "maxim") -> Experiment:
-    """The paper's retouching, on 4,500 pictures of FiveK. Published: 26.15 dB / 0.945."""
+    """The paper's retouching, on 4,500 pictures of FiveK. Published: 26.15 dB / 0.945.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _recipe(model, "fivek", stages=2, dataset="folder", config="pairs")
 
 
 def quick(model: str = "maxim") -> Experiment:
-    """A light MAXIM on out-of-focus blur, for some minutes on two CPU cores. Not the paper's."""
+    """A light MAXIM on out-of-focus blur, for some minutes on two CPU cores. Not the paper's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     network = {
         "features": 8,
         "num_stages": 1,

@@ -26,7 +26,16 @@ class Decoder(Block):
             self.block = UNetBlock(channels, size, widths, num_groups, name="UNetEncoderBlock_0")
 
     def call(self, x, features, layout):
-        """Takes features at half the size, and the skips of all levels, finest first."""
+        """Decodes one level.
+
+        Args:
+          x: features at half the size.
+          features: the skips of all levels, finest first.
+          layout: the level's `Layout`.
+
+        Returns:
+          (batch, h, w, channels).
+        """
         kernel, bias = self.block.conv.matrix()
         above, beside = ops.split(kernel, [kernel.shape[-1]])
         shortcut = self.up.then(x, above, bias) + self.skips.then(features, beside)
@@ -37,7 +46,7 @@ class Stage(Block):
     """One stage: an encoder-decoder with cross gating on its skips (figure 2a).
 
     Args:
-      number: which stage, from 0.
+      number: of the stage, from 0.
       last: whether the network was trained to end here.
       runs_on: whether another stage follows that is run.
       config: the network's, see `MAXIM`.
@@ -152,13 +161,17 @@ class Stage(Block):
         return encoded, decoded
 
     def restore(self, images, decoded):
-        """The restored images, and the features that the SAMs gated where another stage follows.
+        """Makes the stage's pictures.
 
         Not a part of `call`, which under mixed precision would round the images.
 
         Args:
           images: as `call`'s.
-          decoded: the decoder's features.
+          decoded: the decoder's features, finest first.
+
+        Returns:
+          The restored images, finest first, and the features that the SAMs gated; None in their
+          place where no other stage follows.
         """
         if self.outputs:
             ends = zip(self.outputs, decoded, images, strict=False)
@@ -180,6 +193,10 @@ def _skips(widths, own, levels, first):
 
 
 def block_sizes(config):
-    """Block and grid sizes of the levels, finest first, then of the bottleneck."""
+    """Returns the block and grid sizes of the levels, finest first, then of the bottleneck.
+
+    Args:
+      config: the network's, with "block_size_hr" and "block_size_lr".
+    """
     high, low = config["block_size_hr"], config["block_size_lr"]
     return [high if level < _HIGH_LEVELS else low for level in range(LEVELS)] + [low]

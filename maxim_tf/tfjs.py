@@ -34,7 +34,7 @@ _MAX_MEMBERS = 10_000  # files in an archive
 
 @dataclasses.dataclass(frozen=True)
 class GraphModel:
-    """What a graph model holds.
+    """The weights and edges of a graph model.
 
     Attributes:
       arrays: {name: array}, float32 and int32, read-only.
@@ -66,7 +66,11 @@ def read(path: str | os.PathLike) -> GraphModel:
 
 
 def files(path: str | os.PathLike) -> list[Path]:
-    """Returns the files of a graph model that exist, for their checksums."""
+    """Returns the files of a graph model that exist, for their checksums.
+
+    Args:
+      path: as for `read`.
+    """
     path = Path(path)
     if path.is_file() and path.name != _MODEL:
         return [path]

@@ -1,6 +1,6 @@
-"""MPRNet's channel attention blocks (figure 3b), and the layers that every block is made of.
+"""MPRNet's channel attention blocks (figure 3b), and the layers that all blocks share.
 
-See `blocks` for what holds of all of them: no bias, one PReLU, the sliding mean's `window`.
+See `blocks` for their conventions: no bias, one PReLU, the sliding mean's `window`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ _INITIALIZER = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribu
 
 
 def convolution(filters, name, kernel_size=3, dtype=None):
-    """A convolution as all of MPRNet's are: SAME, stride 1, linear, without bias."""
+    """Returns a convolution as all of MPRNet's are: SAME, stride 1, linear, without bias.
+
+    Args:
+      filters: output channels.
+      name: of the layer.
+      kernel_size: side of the kernel in pixels.
+      dtype: it computes in; None for the dtype policy's.
+    """
     return layers.Conv2D(
         filters,
         kernel_size,
@@ -47,12 +54,16 @@ class SharedPReLU(layers.PReLU):
 
 
 def halved(window):
-    """The window one level down."""
+    """Returns the window one level down.
+
+    Args:
+      window: (height, width) in pixels, or None.
+    """
     return window and (window[0] // 2, window[1] // 2)
 
 
 class ChannelAttention(Block):
-    """Channel attention (figure 3b): scales each channel by a gate that its mean decides.
+    """Channel attention (figure 3b): scales each channel by a gate computed from its mean.
 
     Args:
       filters: width of the input.
@@ -79,7 +90,15 @@ class ChannelAttention(Block):
 
 
 def sliding_mean(x, window):
-    """Means over all windows that lie inside x; a window is cut to x's size."""
+    """Returns the means over all windows that lie inside x; a window is cut to x's size.
+
+    Args:
+      x: (batch, h, w, channels).
+      window: (height, width) in pixels.
+
+    Returns:
+      (batch, h - height + 1, w - width + 1, channels) of x's type.
+    """
     dtype, x = x.dtype, ops.cast(x, "float32")  # sums over a picture's side overwhelm 16 bits
     for axis, length in zip((1, 2), window, strict=True):
         length = _minimum(length, ops.shape(x)[axis])

@@ -16,7 +16,7 @@ from restore_tf.networks.layers import Block, upsample2
 
 
 class ShallowFeatures(Block):
-    """What every stage starts with: conv from image to features, then a CAB."""
+    """The start of every stage: a convolution from image to features, then a CAB."""
 
     def __init__(self, filters, reduction, prelu, window=None, **kwargs):
         super().__init__(**kwargs)
@@ -52,7 +52,15 @@ class Up(Block):
         self.conv = convolution(filters, "conv", 1)
 
     def call(self, x, resize=True):
-        """(batch, h, w, any) -> (batch, 2 h, 2 w, filters), or without `resize` the same size."""
+        """Convolves and enlarges.
+
+        Args:
+          x: (batch, h, w, any).
+          resize: enlarge; without it the size stays.
+
+        Returns:
+          (batch, 2 h, 2 w, filters), or (batch, h, w, filters) without `resize`.
+        """
         x = self.conv(x)
         return upsample2(x) if resize else x
 
@@ -85,9 +93,15 @@ class Encoder(Block):
             window = halved(window)
 
     def call(self, x, encoded=None, decoded=None):
-        """Takes (batch, h, w, widths[0]) and, with fusion, both feature lists of the stage before.
+        """Encodes features at three levels.
 
-        Returns three levels, finest first: (batch, h / 2^i, w / 2^i, widths[i]).
+        Args:
+          x: (batch, h, w, widths[0]).
+          encoded: the previous stage's encoder features, finest first; None without fusion.
+          decoded: the previous stage's decoder features, finest first; None without fusion.
+
+        Returns:
+          Three levels, finest first: (batch, h / 2^i, w / 2^i, widths[i]).
         """
         features = []
         for level, cabs in enumerate(self.levels):
@@ -105,7 +119,7 @@ class Encoder(Block):
 class Decoder(Block):
     """Decoder of an encoder-decoder subnetwork (figure 3a), with a CAB on every skip connection.
 
-    Args: as `Encoder`'s.
+    Its arguments are those of `Encoder`.
     """
 
     def __init__(self, widths, reduction, prelu, window=None, **kwargs):
@@ -121,7 +135,7 @@ class Decoder(Block):
             window = halved(window)
 
     def call(self, encoded):
-        """Takes and returns three levels, finest first, of the encoder's shapes."""
+        """Three levels, finest first, (batch, h / 2^i, w / 2^i, widths[i]) -> the same shapes."""
         decoded = []
         for level in reversed(range(len(self.levels))):
             if decoded:
@@ -142,7 +156,7 @@ class SAM(Block):
     Args:
       filters: width of the features.
       channels: image channels.
-      image_only: build what makes the image alone: all that an early exit needs.
+      image_only: build only the convolution of the image, which an early exit needs.
     """
 
     def __init__(self, filters, channels, image_only=False, **kwargs):
@@ -154,16 +168,26 @@ class SAM(Block):
             self.conv_gate = convolution(filters, "conv_gate", 1)
 
     def call(self, features, images):
-        """Takes (batch, h, w, filters) and the stage's input (batch, h, w, channels).
+        """Restores the image and gates the features by it.
 
-        Returns features and the stage's restored image, of the same shapes.
+        Args:
+          features: (batch, h, w, filters).
+          images: the stage's input, (batch, h, w, channels).
+
+        Returns:
+          Gated features and the stage's restored image, of the same shapes.
         """
         restored = self.restore(features, images)
         gate = ops.sigmoid(self.conv_gate(restored))
         return self.conv_features(features) * gate + features, restored
 
     def restore(self, features, images):
-        """The restored image alone: what an early exit needs."""
+        """Returns the restored image alone, for an early exit: (batch, h, w, channels).
+
+        Args:
+          features: (batch, h, w, filters).
+          images: the stage's input, (batch, h, w, channels).
+        """
         return self.conv_image(features) + images
 
 
@@ -189,7 +213,9 @@ class ORSNet(Block):
     Args:
       widths: the encoder-decoder's three levels, finest first.
       filters: width of this subnetwork.
-      reduction, prelu, window: as `Encoder`'s.
+      reduction: as `Encoder`'s.
+      prelu: as `Encoder`'s.
+      window: as `Encoder`'s.
       num_cab: CABs in each ORB.
     """
 
@@ -206,7 +232,16 @@ class ORSNet(Block):
         self.fuse_decoder = [convolution(filters, f"fuse_decoder{i}", 1) for i in range(3)]
 
     def call(self, x, encoded, decoded):
-        """(batch, h, w, filters) -> the same shape; takes the features of the stage before."""
+        """Refines features at full resolution.
+
+        Args:
+          x: (batch, h, w, filters).
+          encoded: the previous stage's encoder features, finest first.
+          decoded: the previous stage's decoder features, finest first.
+
+        Returns:
+          Of x's shape.
+        """
         for level, orb in enumerate(self.orbs):
             # Resizing and 1x1 convolutions are linear: features are convolved, fused and summed at
             # their own size and brought up once, at a fraction of the time and memory.

@@ -1,7 +1,6 @@
-"""The authors' PyTorch checkpoints: which of their tensors is which of our weights.
+"""The authors' PyTorch checkpoints, mapped to our weights by name.
 
-Tensors are matched by name, never by position. PyTorch keeps convolutions as (out, in, height,
-width), Keras as (height, width, in, out).
+PyTorch keeps convolutions as (out, in, height, width), Keras as (height, width, in, out).
 """
 
 from __future__ import annotations
@@ -31,6 +30,9 @@ def name_map(model: MPRNet) -> dict[str, keras.Variable]:
     """Returns {name in the authors' checkpoint: the model's variable}.
 
     The shared PReLU has as many names as there are channel attention blocks.
+
+    Args:
+      model: a built MPRNet.
     """
     return dict(_names(model))
 
@@ -137,6 +139,10 @@ def load_state_dict(model: MPRNet, tensors: Mapping[str, np.ndarray], source: st
 def load_checkpoint(model: MPRNet, path: str) -> None:
     """Reads a PyTorch checkpoint into a built model of all three stages, without running it.
 
+    Args:
+      model: an MPRNet of the task that the checkpoint was trained for.
+      path: of the checkpoint.
+
     Raises:
       UserError: from `restore_tf.weights.pytorch_files.read_state_dict` and `load_state_dict`.
     """
@@ -144,12 +150,20 @@ def load_checkpoint(model: MPRNet, path: str) -> None:
 
 
 def files(path: str) -> list[Path]:
-    """Returns the checkpoint's files that exist, for their checksums."""
+    """Returns the checkpoint's files that exist, for their checksums.
+
+    Args:
+      path: the checkpoint's path.
+    """
     return [Path(path)] if Path(path).is_file() else []
 
 
 def identify(model: MPRNet) -> None:
-    """Nothing is known of the published files' contents that could name them."""
+    """Returns None: no checksum of the published files is known.
+
+    Args:
+      model: with loaded weights.
+    """
 
 
 def _to_keras(tensor):

@@ -119,7 +119,15 @@ class MPRNet(Restorer):
         return {1: 2500.0, 2: 4300.0, 3: 5500.0}[self.stages] * self._config["n_feat"] / 96
 
     def call(self, images, training=False):
-        """Restores images (batch, height, width, 3); returns one image per stage."""
+        """Restores images stage by stage.
+
+        Args:
+          images: (batch, height, width, 3) in [0, 1]; sides are multiples of 8.
+          training: changes nothing.
+
+        Returns:
+          One image per stage, of the same shape.
+        """
         self.check_size(images)
         halves = _split(images, axis=1)  # (2 batch, height / 2, width, 3): top, bottom
         quarters = _split(halves, axis=2)  # (4 batch, height / 2, width / 2, 3)
@@ -145,11 +153,15 @@ class MPRNet(Restorer):
         return [*outputs, restored2, self.tail(x) + images]
 
     def folded_weights(self):
-        """The PReLU's alpha."""
+        """Returns the PReLU's alpha."""
         return (float(ops.convert_to_numpy(self.prelu.alpha).item()),)
 
     def use_folded_weights(self, values):
-        """See `Restorer`; a PReLU of known alpha is a leaky ReLU."""
+        """Computes with the PReLU's alpha as a number (a leaky ReLU); see `Restorer`.
+
+        Args:
+          values: (alpha,); () for the weight again.
+        """
         self.prelu.slope = values[0] if values else None
 
     def get_config(self):

@@ -24,12 +24,21 @@ _SIDD_PATCHES = 30608
 
 
 def build(experiment: Experiment) -> MPRNet:
-    """Returns the experiment's network."""
+    """Returns the experiment's network.
+
+    Args:
+      experiment: its `network` holds the arguments of `MPRNet`.
+    """
     return MPRNet(**experiment.network)
 
 
 def inference_options(experiment: Experiment, options: dict) -> dict:
-    """`local_attention=True` takes the windows of the recipe's training crop."""
+    """Returns the constructor arguments of a user's options.
+
+    Args:
+      experiment: the run's.
+      options: {name: value}; changed in place.
+    """
     if options.get("local_attention") is True:
         options["local_attention"] = experiment.crop
     return options
@@ -40,7 +49,11 @@ def _steps(epochs, pairs):
 
 
 def gopro(model: str = "mprnet") -> Experiment:
-    """The paper's deblurring. Published: 32.66 dB / 0.959 on GoPro's test set."""
+    """The paper's deblurring. Published: 32.66 dB / 0.959 on GoPro's test set.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return Experiment(
         model=model,
         recipe="gopro",
@@ -63,6 +76,9 @@ def sidd(model: str = "mprnet") -> Experiment:
     """The paper's denoising, on SIDD. Published: 39.71 dB / 0.958 on SIDD's validation set.
 
     Without SIDD: `--dataset synthetic --config noise25`, Gaussian noise on the embedded pictures.
+
+    Args:
+      model: a key of `VARIANTS`.
     """
     return Experiment(
         model=model,
@@ -85,7 +101,11 @@ def sidd(model: str = "mprnet") -> Experiment:
 
 
 def rain13k(model: str = "mprnet") -> Experiment:
-    """The paper's deraining, on Rain13K."""
+    """The paper's deraining, on Rain13K.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return Experiment(
         model=model,
         recipe="rain13k",
@@ -105,7 +125,11 @@ def rain13k(model: str = "mprnet") -> Experiment:
 
 
 def quick(model: str = "mprnet") -> Experiment:
-    """A light MPRNet on out-of-focus blur, for some minutes on two CPU cores. Not the paper's."""
+    """A light MPRNet on out-of-focus blur, for some minutes on two CPU cores. Not the paper's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     network = {"n_feat": 16, "scale_unetfeats": 8, "scale_orsnetfeats": 8, "num_cab": 2}
     return quick_training(model, network, "charbonnier_edge", crop=64, warmup_steps=50)
 

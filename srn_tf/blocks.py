@@ -1,4 +1,4 @@
-"""What SRN-DeblurNet is made of (section 3.2 and figure 3 of the paper; see `model`)."""
+"""The blocks of SRN-DeblurNet (section 3.2 and figure 3 of the paper; see `model`)."""
 
 from __future__ import annotations
 
@@ -51,12 +51,16 @@ class ResBlock(Block):
         return x + self.conv2(self.conv1(x))
 
     def path(self):
-        """Its layers in the order that the longest way through it takes."""
+        """Returns its layers in the order of the longest way through it."""
         return [self.conv1, self.conv2]
 
 
 def paths(blocks):
-    """The layers on the longest way through blocks one after another."""
+    """Returns the layers on the longest way through blocks one after another.
+
+    Args:
+      blocks: each with a `path`.
+    """
     return [layer for block in blocks for layer in block.path()]
 
 
@@ -161,7 +165,15 @@ class ConvLSTMCell(Block):
         )
 
     def call(self, features, state):
-        """Takes features and (c, h), all (batch, h, w, filters); returns h' and (c', h')."""
+        """Updates the state by one scale's features.
+
+        Args:
+          features: (batch, h, w, filters).
+          state: (c, h), each (batch, h, w, filters).
+
+        Returns:
+          h' and the new state (c', h'), of the same shapes.
+        """
         c, h = state
         gates = self.conv(ops.concatenate([features, h], axis=-1))
         i, j, f, o = ops.split(gates, 4, axis=-1)

@@ -1,4 +1,4 @@
-"""The authors' TensorFlow 1 checkpoints: which of their variables is which of our weights.
+"""The authors' TensorFlow 1 checkpoints, mapped to our weights by name.
 
 Weights are matched by name, never by position. Kernels need no transposing: TF1 and Keras both keep
 (height, width, in, out) for convolutions and (height, width, out, in) for transposed ones.
@@ -26,7 +26,11 @@ _TRAINING_STATE = ("/Adam", "/Adam_1", "beta1_power", "beta2_power")
 
 
 def name_map(model: SRN) -> dict[str, keras.Variable]:
-    """Returns {name in the authors' checkpoint: the model's variable} for every weight."""
+    """Returns {name in the authors' checkpoint: the model's variable} for every weight.
+
+    Args:
+      model: a built SRN.
+    """
     convolutions = {
         "enc1_1": model.in_block.conv,
         "enc2_1": model.e_block1.conv,
@@ -119,7 +123,11 @@ def _first_line(error):
 
 
 def files(prefix: str) -> list[Path]:
-    """Returns the checkpoint's files that exist, for their checksums."""
+    """Returns the checkpoint's files that exist, for their checksums.
+
+    Args:
+      prefix: the checkpoint's path without `.index` and `.data-…`.
+    """
     path = Path(prefix)
     return sorted(path.parent.glob(f"{path.name}.index")) + sorted(
         path.parent.glob(f"{path.name}.data-*")
@@ -127,10 +135,16 @@ def files(prefix: str) -> list[Path]:
 
 
 def identify(model: SRN) -> str:
-    """Says which of the authors' published models a loaded network holds the weights of, if any.
+    """Returns which of the authors' published models a network holds the weights of, if any.
 
     `published.json` has the CRC-32C (masked, as TensorFlow stores it) of every weight of the three
     checkpoints of step 523,000, read from their public indexes; it holds no weights.
+
+    Args:
+      model: with loaded weights.
+
+    Returns:
+      A sentence.
     """
     table = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
     names = name_map(model)
@@ -150,7 +164,11 @@ def identify(model: SRN) -> str:
 
 
 def checksum(array) -> str:
-    """TensorFlow's masked CRC-32C, which it also puts behind every record of a TFRecord file."""
+    """Returns TensorFlow's masked CRC-32C of an array's bytes, in eight hexadecimal digits.
+
+    Args:
+      array: of any type and shape.
+    """
     from tensorflow.io import TFRecordWriter
 
     with tempfile.TemporaryDirectory() as folder:

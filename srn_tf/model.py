@@ -82,7 +82,16 @@ class SRN(Restorer):
         self.out_block = OutBlock(width, channels, res_blocks, last, name="out_block")
 
     def call(self, images, training=False):
-        """Restores images (batch, height, width, channels); returns one image per scale."""
+        """Restores images coarse to fine.
+
+        Args:
+          images: (batch, height, width, channels) in [0, 1]; sides are multiples of
+            `size_multiple`.
+          training: changes nothing.
+
+        Returns:
+          One image per scale, (batch, height / 2^i, width / 2^i, channels), coarse to fine.
+        """
         self.check_size(images)
         stages, state = [], None
         for exponent in reversed(range(self.scales)):
@@ -122,7 +131,15 @@ class SRN(Restorer):
         return (restored + blurry if self.global_skip else restored), state
 
     def downsample(self, images, factor):
-        """The sharp picture at a coarser scale, as the blurry one is brought there."""
+        """Brings the sharp picture to a coarser scale, as the network does with the blurry one.
+
+        Args:
+          images: (batch, height, width, channels).
+          factor: 2, 4, …; sides are multiples of it.
+
+        Returns:
+          (batch, height / factor, width / factor, channels).
+        """
         return legacy_downsample(images, factor)
 
     @property

@@ -17,12 +17,20 @@ _GOPRO_TRAINING_PAIRS = 2103
 
 
 def build(experiment: Experiment) -> SRN:
-    """Returns the experiment's network."""
+    """Returns the experiment's network.
+
+    Args:
+      experiment: its `network` holds the arguments of `SRN`.
+    """
     return SRN(**experiment.network)
 
 
 def gopro(model: str = "srn") -> Experiment:
-    """The paper's training on GoPro. Published: 30.26 dB / 0.9342 on the test set."""
+    """The paper's training on GoPro. Published: 30.26 dB / 0.9342 on the test set.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return Experiment(
         model=model,
         recipe="gopro",
@@ -47,7 +55,11 @@ def gopro(model: str = "srn") -> Experiment:
 
 
 def quick(model: str = "srn") -> Experiment:
-    """A light SRN on out-of-focus blur, for ten minutes on two CPU cores. Not the paper's."""
+    """A light SRN on out-of-focus blur, for ten minutes on two CPU cores. Not the paper's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     network = {**VARIANTS[model], "width": 8, "res_blocks": 2, "global_skip": True}
     loss = "multi_scale_squared_error"
     return quick_training(model, network, loss, crop=96, recurrent_clip_norm=3.0)

@@ -1,4 +1,4 @@
-"""SRN restored tile by tile with the numbers of the whole picture, so that memory is bounded.
+"""SRN restored tile by tile with the numbers of the whole picture, in bounded memory.
 
 Each scale is cut up in its own coordinates, every tile sees as far around itself as one pass of the
 network does, and the assembled image and ConvLSTM state go on to the next scale. Cutting up the
@@ -31,23 +31,40 @@ class ScaleTiler(Tiler):
         self._functions = {}
 
     def bytes_kept(self, pixels):
-        """The restored image of the scale before in float32, and the states of two scales."""
+        """Returns the bytes of the previous scale's float32 image and of two scales' states.
+
+        Args:
+          pixels: of the degraded batch, all images together.
+        """
         channels = self.model.channels
         return pixels * (1.25 * channels + 5 * self.model.state_bytes_per_pixel / 4)
 
     def work(self, pixels):
-        """Every scale's pixels."""
+        """Returns the number of pixels of all scales.
+
+        Args:
+          pixels: of the degraded batch, all images together.
+        """
         return sum(pixels // 4**exponent for exponent in range(self.model.scales))
 
     def restore(self, shape, read, write, tile, progress, seed=0):
-        """See `Tiler`."""
+        """Restores a padded batch scale by scale; see `Tiler`."""
         image, state = None, ()
         for exponent in reversed(range(self.model.scales)):
             scale = _Scale(self, exponent, shape)
             image, state = scale.run(read, write, image, state, tile, progress)
 
     def function(self, exponent):
-        """The compiled pass of one scale: blurry, and for all but the coarsest what came before."""
+        """Returns the compiled pass of one scale.
+
+        Args:
+          exponent: the scale is 1 / 2^exponent of the picture.
+
+        Returns:
+          A function of the blurry image and, for all but the coarsest scale, of pieces of the
+          previous scale's image and state and their places. It returns the restored image and, for
+          all but the last scale, the state.
+        """
         first, last = exponent == self.model.scales - 1, exponent == 0
         if (first, last) not in self._functions:
             self._functions[first, last] = _compiled(self.model, first, last)
@@ -66,7 +83,19 @@ class _Scale:
         self.shape = (count, height // self.factor, width // self.factor, channels)
 
     def run(self, read, write, previous, state, tile, progress):
-        """Writes the last scale's image; returns the image and state of one that others follow."""
+        """Restores the scale tile by tile, and writes the image of the last scale.
+
+        Args:
+          read: gives pieces of the degraded images.
+          write: takes pieces of the restored images, at the last scale.
+          previous: the coarser scale's image, float32; None at the coarsest scale.
+          state: the coarser scale's (c, h); () at the coarsest scale.
+          tile: side of a tile with its surroundings, in pixels of this scale.
+          progress: takes the pixels done, after each tile.
+
+        Returns:
+          The scale's image (None at the last scale) and state.
+        """
         count, height, width, _ = self.shape
         last = self.factor == 1
         image = None if last else np.empty(self.shape, np.float32)

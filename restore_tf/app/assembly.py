@@ -1,4 +1,4 @@
-"""Puts the application together: HTTP routes, the page and its own routes, guards around all."""
+"""Assembles the application: HTTP routes, the page and its routes, checks around all."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ def assemble(
     root_path: str = "",
     web: str | os.PathLike | None = None,
 ):
-    """Returns the whole application, to be served by an ASGI server.
+    """Returns the whole application, for an ASGI server.
 
     Args:
-      service: the parts.
-      hosts, passwords: as for `Guard`.
+      service: the application's parts.
+      hosts: names that it may be asked by, see `Guard`; None for any.
+      passwords: {user: password}; None for no password.
       root_path: the path that a proxy in front strips.
-      web: a folder of export.py --format web, served at /web.
+      web: a folder of export.py --format web, served at /web; None for none.
     """
     app = routes.create(service)
     _add_own_routes(app, service)

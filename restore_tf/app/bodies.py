@@ -22,10 +22,10 @@ _DRAINED_SECONDS = 5.0
 async def read_picture(
     request: Request, store: Store, most: int, seconds: float, ending: str = ""
 ) -> Path:
-    """Returns a new file with the picture of a request: its body, or the first file of a form.
+    """Stores the picture of a request in a new file: its body, or the first file of a form.
 
     Args:
-      request: its body was not read.
+      request: with an unread body.
       store: where to.
       most: the largest picture, in bytes.
       seconds: for the whole body.
@@ -53,17 +53,28 @@ async def read_picture(
 
 
 def is_form(request: Request) -> bool:
-    """Whether a request's body is a form with files."""
+    """Returns whether a request's body is a form with files.
+
+    Args:
+      request: any.
+    """
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
 async def read_form(
     request: Request, most: int, seconds: float, most_files: int
 ) -> list[UploadFile]:
-    """Returns the files of a form. They have no names on disk, and go when they are closed.
+    """Returns the files of a form. They have no names on disk and vanish when closed.
+
+    Args:
+      request: with an unread body.
+      most: bytes of all files together.
+      seconds: for the whole body.
+      most_files: at least one file, at most so many.
 
     Raises:
-      Refusal, Cancelled: as `read_picture`.
+      Refusal: too large, too slow, no form, or another number of files.
+      Cancelled: the client went away.
     """
     parser = MultiPartParser(request.headers, _limited(request, most + _AROUND), max_files=100)
     try:
@@ -84,7 +95,9 @@ async def save(upload: UploadFile, store: Store, ending: str = "") -> Path:
     """Copies an upload into a new file of the store.
 
     Args:
-      ending: of its name; see `Store.new`.
+      upload: the file of a form.
+      store: where to.
+      ending: of the file's name; see `Store.new`.
     """
     path = store.new(ending)
     with _deleting_unless_done(path), path.open("wb") as file:
@@ -94,12 +107,13 @@ async def save(upload: UploadFile, store: Store, ending: str = "") -> Path:
 
 
 async def drain(request: Request, most: int) -> None:
-    """Reads what a refused client still sends, so that it gets to read the answer.
+    """Reads the rest of a refused request, so that the client gets to read the answer.
 
-    A connection that is closed on a client that sends loses the answer.
+    Closing the connection of a client that still sends would lose the answer.
 
     Args:
-      most: bytes after which it is left to itself.
+      request: the refused one.
+      most: bytes to read at most.
     """
     if request.headers.get("expect", "").lower() == "100-continue":
         return  # it waits for leave to send

@@ -1,4 +1,4 @@
-"""Short clips: restored as `restore.py` restores them, within limits."""
+"""Short clips, restored as by `restore.py`, within limits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def restore(
     """Restores a clip into a new file of the store.
 
     Args:
-      service: the parts.
+      service: the application's parts.
       source: the clip.
-      options: what the request decides.
-      place: is told of the frames done, and asked whether to go on.
+      options: the request's.
+      place: gets the progress in frames, and can cancel the work.
 
     Returns:
-      The file, how many frames it has, and warnings.
+      The file, its number of frames, and warnings.
 
     Raises:
       Refusal: no video, or more frames than are taken.

@@ -1,4 +1,4 @@
-"""Photos of scikit-image's own, in the public domain, out of focus: something to try at once."""
+"""Example photos for a first try: scikit-image's own (public domain), blurred out of focus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(store: Store) -> dict[str, tuple[Path, Path]]:
     """Writes the examples; returns {title: (degraded, sharp)}.
 
     Args:
-      store: where to; they are kept, however old they get.
+      store: where to; they are never deleted for their age.
     """
     found = {}
     for title, name in PHOTOS.items():

@@ -1,4 +1,4 @@
-"""What every request passes: its host and origin, a password where one is asked for, headers."""
+"""Checks of every request: host, origin, password; and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -29,15 +29,22 @@ POLICY = (
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
+    """Returns whether only this machine reaches an address.
+
+    Args:
+      host: address or name that a server listens on.
+    """
     return host in _LOOPBACK
 
 
 def read_passwords(path: str | os.PathLike) -> dict[str, str]:
-    """Returns {user: password} of a file with `user:password` lines.
+    """Returns {user: password} from a file with `user:password` lines.
+
+    Args:
+      path: of the file; empty lines and lines with # are skipped.
 
     Raises:
-      UserError: it cannot be read, or a line is none of these.
+      UserError: it cannot be read, a line has another form, or there is no user.
     """
     path = Path(path)
     try:
@@ -64,8 +71,8 @@ def read_passwords(path: str | os.PathLike) -> dict[str, str]:
 class Guard:
     """The outermost layer of the application.
 
-    A page elsewhere can make a visitor's browser ask this server: by a name that leads to this
-    machine, or by a form. So names that are not expected, and changes that other pages ask for, are
+    Another site's page can make a visitor's browser send requests here: by a name that resolves to
+    this machine, or by a form. So unexpected host names, and changes that other pages ask for, are
     refused.
     """
 
@@ -138,7 +145,7 @@ class Guard:
 
 
 def hosts(host: str, allowed: Sequence[str]) -> list[str] | None:
-    """Returns the names that a server may be asked by.
+    """Returns the host names that requests may use.
 
     Args:
       host: the address that it listens on.

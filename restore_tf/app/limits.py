@@ -1,4 +1,4 @@
-"""What the application takes on, and for how long it keeps what it was given."""
+"""The application's limits: size of requests, length of the queue, lifetime of files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Bounds on requests. What goes beyond is refused with a line that says so.
+    """Bounds on requests. A request beyond one is refused with a one-line message.
 
     Attributes:
       bytes: of a picture's file; more is answered by 413.
@@ -20,7 +20,7 @@ class Limits:
       seconds_to_send: for a request's body; a slower one is answered by 408.
       keep_seconds: after which uploads and results are deleted.
       disk_bytes: of the page's uploads and results together; an upload beyond is answered by 507.
-      memory: bytes that the process may take in all; None for four fifths of what is free.
+      memory: bytes that the process may take in all; None for four fifths of the free memory.
     """
 
     bytes: int = 64 * 2**20

@@ -1,4 +1,4 @@
-"""Who is computed when: a bounded queue in front of a few threads that compute."""
+"""The queue: a bounded number of requests in front of a few computing threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from restore_tf.app.refusals import Busy, Cancelled, Stopping
 
 
 class Line:
-    """The queue. Places are taken before a request's body is read, so that few bodies are held."""
+    """The queue. A place is taken before a request's body is read: few bodies are in memory."""
 
     def __init__(self, queue: int, concurrency: int):
         """Makes an empty queue.
@@ -44,7 +44,11 @@ class Line:
             return place
 
     def ahead(self, place: Place) -> int:
-        """Returns how many places were taken before this one."""
+        """Returns how many places were taken before a place.
+
+        Args:
+          place: of this line.
+        """
         with self._changed:
             return self._places.index(place) if place in self._places else 0
 
@@ -71,7 +75,7 @@ class Line:
         return self._closed
 
     def close(self) -> None:
-        """Lets nobody in any more, refuses who waits, and returns when what runs has ended."""
+        """Refuses new and waiting requests, and returns when running ones have ended."""
         with self._changed:
             self._closed = True
             for place in self._places:
@@ -85,10 +89,11 @@ class Place:
     """One request's place in the line.
 
     Attributes:
-      running: whether it is computed now.
-      done, total: pixels, or frames of a clip; total is 0 where nothing is known yet.
+      running: whether its work is computed now.
+      done: pixels, or frames of a clip.
+      total: likewise, of the whole work; 0 where it is not known yet.
       started: `time.monotonic()` when the computation began, None before.
-      expected: seconds that it should take in all, by what earlier ones took; None where unknown.
+      expected: estimated seconds of the whole work, from earlier ones; None where unknown.
     """
 
     def __init__(self, line: Line, pool: ThreadPoolExecutor):
@@ -99,7 +104,10 @@ class Place:
         self.expected: float | None = None
 
     def submit(self, work: Callable[[Place], Any]) -> Future:
-        """Has `work(self)` computed when it is this place's turn.
+        """Queues work; it is computed when it is this place's turn.
+
+        Args:
+          work: gets this place.
 
         Returns:
           The result's future. It ends with `Cancelled` where the place was cancelled.
@@ -121,10 +129,14 @@ class Place:
             self.running = False
 
     def progress(self, done: int, total: int) -> None:
-        """Notes how far the work is.
+        """Records the progress of the work.
+
+        Args:
+          done: pixels, or frames of a clip.
+          total: likewise, of the whole work.
 
         Raises:
-          Cancelled: nobody waits for it any more.
+          Cancelled: the place was cancelled.
         """
         self.done, self.total = done, total
         self.check()
@@ -161,7 +173,7 @@ class Place:
             self._future.cancel()
 
     def leave(self) -> None:
-        """Gives the place back; where it is computed, as soon as that ends."""
+        """Gives the place back; running work is cancelled first."""
         if self._future is None or self._future.done():
             self._release()
         else:

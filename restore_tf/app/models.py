@@ -1,4 +1,4 @@
-"""The networks that the application offers, by name; loaded when first asked for."""
+"""The networks that the application offers, by name, loaded on first use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Entry:
     """One network.
 
     Attributes:
-      name: what requests call it.
+      name: its name in requests.
       kind: "weights", "run" or "tflite".
       summary: what it does, in a phrase.
       load: takes the number of stages (None: all) and returns the network; a UserError where it
@@ -44,7 +44,7 @@ class Loaded:
     Attributes:
       model: a `Restorer` or a `tflite_model.LiteModel`.
       lock: to be held while it computes, where two threads may not use it at once; or None.
-      seconds_per_pixel: what the latest picture took; None before the first.
+      seconds_per_pixel: of the latest picture; None before the first.
     """
 
     model: Any
@@ -53,7 +53,7 @@ class Loaded:
 
 
 class Catalogue:
-    """The networks there are, the default first. May be used by many threads."""
+    """The available networks, the default first. Thread-safe."""
 
     def __init__(self, entries: Iterable[Entry], precision: str = "float32"):
         """Loads nothing yet.
@@ -84,6 +84,9 @@ class Catalogue:
     def find(self, name: str | None) -> Entry:
         """Returns a network's entry.
 
+        Args:
+          name: of the network; None for the default.
+
         Raises:
           NotFound: there is none; lists those there are.
         """
@@ -94,11 +97,11 @@ class Catalogue:
         return self.entries[name]
 
     def load(self, name: str | None, stages: int | None = None) -> Loaded:
-        """Returns a network ready to run; what was not used for longest gives way to it.
+        """Returns a network ready to run; the least recently used one makes room for it.
 
         Args:
-          name: see `find`.
-          stages: of a network of several, the early exit; None for all.
+          name: of the network; None for the default.
+          stages: of a network of several: stop after so many; None for all.
 
         Raises:
           UserError: it cannot be loaded, or has no stages.
@@ -121,14 +124,14 @@ def entries(
     tflite: Sequence[str],
     precision: str = "float32",
 ) -> list[Entry]:
-    """Returns what the command's flags name.
+    """Returns the networks that the command's flags name.
 
     Args:
-      weights: published weights by name. Where nothing is named, all that come with the package or
-        were fetched, those that are the default first.
+      weights: published weights by name. Where no network is named, all that come with the package
+        or were fetched, the default ones first.
       workdirs: run directories, of chains too.
       tflite: files of export.py.
-      precision: "float32" or "bfloat16", of what is no file.
+      precision: "float32" or "bfloat16", of networks that are not files.
 
     Raises:
       UserError: something that is not there.

@@ -1,4 +1,4 @@
-"""The page: what is on it and what goes where. `page_work` does the work, `static/` moves it."""
+"""The layout of the page. `page_work` does the work; `static/` holds script and style."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from restore_tf.app.service import Service
 _ANY = "as the picture"
 _FORMATS = [(_ANY, ""), "png", "jpg", "webp", "tiff"]
 _CROPS = [128, 256, 384, 512]
+# Names of files are not put into this template: what looks like code in them would be run.
 _AREA = """<p class="rtf-area-label">${label}</p>
 <label class="rtf-area"><input type="file" accept="${accept}" ${many > 1 ? "multiple" : ""}
 aria-label="${label}"><span><b>Pick</b>${pasted ? ", drop or paste" : " or drop"}
 ${what}</span></label>
-<ul class="rtf-files">{{#each value}}<li><span>{{name}}</span><button type="button"
-data-remove="{{id}}" aria-label="remove {{name}}">&times;</button></li>{{/each}}</ul>
+<ul class="rtf-files"></ul>
 <p class="rtf-area-note" role="status" aria-live="polite"></p>"""
 _HTTP = """Programs use the HTTP interface: <a href="{root}/docs">{root}/docs</a>.
 
@@ -39,7 +39,7 @@ def build(
     """Returns the page.
 
     Args:
-      service: the parts.
+      service: the application's parts.
       root: the path that a proxy in front strips.
       examples: {title: (degraded, sharp)} files.
       web: whether there is a page at /web.
@@ -62,7 +62,11 @@ def build(
 
 
 def static(name: str) -> str:
-    """Returns one of the page's own files."""
+    """Returns the text of one of the page's own files.
+
+    Args:
+      name: of the file, such as "page.css".
+    """
     folder = importlib.resources.files("restore_tf.app").joinpath("static")
     return folder.joinpath(name).read_text(encoding="utf-8")
 
@@ -71,7 +75,7 @@ def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=Fa
     return gr.HTML(
         [],
         html_template=_AREA,
-        js_on_load="restorePage.area(element, props, trigger)",
+        js_on_load="restorePage.area(element, props, trigger, watch)",
         label=label,
         what=what,
         kind=kind,
@@ -84,9 +88,10 @@ def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=Fa
     )
 
 
-def _models(service, label="Model"):
+def _models(service, label="Model", chosen=0):
     names = list(service.catalogue.entries)
-    return gr.Dropdown(names, value=names[0], label=label, interactive=True)
+    value = names[min(chosen, len(names) - 1)]
+    return gr.Dropdown(names, value=value, label=label, interactive=True)
 
 
 def _buttons():
@@ -143,7 +148,7 @@ def _compare(work, service, root):
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             photo = _area("Photo", "a photo", root, pasted=True, name="compared")
-            first, second = _models(service, "Model 1"), _models(service, "Model 2")
+            first, second = _models(service, "Model 1"), _models(service, "Model 2", 1)
             side = gr.Dropdown(_CROPS, value=256, label="Side of the crop, in pixels")
             across = gr.Slider(0, 100, 50, step=1, label="Across, in %")
             down = gr.Slider(0, 100, 50, step=1, label="Down, in %")

@@ -1,4 +1,4 @@
-"""What happens when somebody presses a button of the page: a line of progress, then results."""
+"""The work behind the page's buttons: a progress line, then results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Shown:
 
 
 class PageWork:
-    """The page's buttons. A tab of a browser does one thing at a time."""
+    """The page's buttons. Each browser tab does one thing at a time."""
 
     def __init__(self, service: Service, root: str):
         """Keeps both.
@@ -52,7 +52,11 @@ class PageWork:
         self._places: dict[str, Place] = {}
 
     def cancel(self, request: gr.Request) -> None:
-        """Ends what this tab has under way: the button, or the tab was closed."""
+        """Cancels this tab's work: by the button, or because the tab was closed.
+
+        Args:
+          request: of the tab.
+        """
         place = self._places.get(request.session_hash)
         if place is not None:
             place.cancel()
@@ -60,7 +64,18 @@ class PageWork:
     def restore(
         self, uploads, model, strength, stages, ensemble, format, sharp, request: gr.Request
     ) -> Iterator[Outputs]:
-        """Restores the pictures one after the other; yields the status and the results so far."""
+        """Restores pictures one after the other; yields the status and the results so far.
+
+        Args:
+          uploads: [{"id": the store's name, "name": the browser's}].
+          model: a name in the catalogue.
+          strength: 1 for the restored picture, 0 for the picture itself.
+          stages: of a network of several; 0 for all.
+          ensemble: mean over eight flips and rotations.
+          format: an ending without its dot; "" for the picture's own format.
+          sharp: an upload to compare with, as `uploads`; used for a single picture only.
+          request: of the tab.
+        """
         uploads = _checked(uploads, self._service.limits.pictures)
         if not uploads:
             yield _status("Choose a picture first.", "error"), _keep()
@@ -89,7 +104,17 @@ class PageWork:
     def compare(
         self, uploads, first, second, side, across, down, request: gr.Request
     ) -> Iterator[Outputs]:
-        """Restores the same crop by two networks and shows both."""
+        """Restores the same crop by two networks and shows both; yields the status and the viewer.
+
+        Args:
+          uploads: one, as for `restore`.
+          first: a name in the catalogue.
+          second: likewise.
+          side: of the crop in pixels.
+          across: place of the crop, 0 (left) to 100 (right).
+          down: place of the crop, 0 (top) to 100 (bottom).
+          request: of the tab.
+        """
         uploads = _checked(uploads, 1)
         if not uploads:
             yield _status("Choose a picture first.", "error"), _keep()
@@ -117,7 +142,14 @@ class PageWork:
             yield _status("Done.", "done"), viewer
 
     def clip(self, uploads, model, strength, request: gr.Request) -> Iterator[tuple]:
-        """Restores a clip; yields the status, the link and the clip's address."""
+        """Restores a clip; yields the status and a link to the result.
+
+        Args:
+          uploads: one, as for `restore`.
+          model: a name in the catalogue.
+          strength: 1 for the restored clip, 0 for the clip itself.
+          request: of the tab.
+        """
         uploads = _checked(uploads, 1)
         if not uploads:
             yield _status("Choose a video first.", "error"), _keep()

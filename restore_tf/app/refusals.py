@@ -1,4 +1,4 @@
-"""Errors that a request is answered with, each with its HTTP status."""
+"""Errors that end a request, each with its HTTP status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Refusal(UserError):
 
     Attributes:
       status: the HTTP status of the answer.
-      retry_after: seconds after which it may go well; None where asking again does not help.
+      retry_after: seconds after which to try again; None where that does not help.
     """
 
     status = 400
@@ -60,4 +60,4 @@ class BadPicture(Refusal):
 
 
 class Cancelled(Exception):
-    """Nobody waits for the answer any more."""
+    """The client no longer waits for the answer."""

@@ -1,4 +1,4 @@
-"""From a picture's file to the restored one's file: as `restore.py` does it, for one request."""
+"""From a picture's file to the restored file, as by `restore.py`, for one request."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NAME = "the picture"  # in messages: what a request calls its file is not repeat
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a request decides; see `restore.py --help`.
+    """Options of a request; see `restore.py --help`.
 
     Attributes:
-      model: a name of the catalogue; None for its default.
+      model: a name in the catalogue; None for its default.
       strength: 1 for the restored picture, 0 for the picture itself.
       stages: of a network of several; None for all.
       ensemble: mean over eight flips and rotations.
-      seed: of what a network draws.
+      seed: of a network that draws noise.
       format: an ending without its dot; None for the picture's own format.
       jpeg_quality: of JPEG and WebP, 1 to 100.
     """
@@ -52,11 +52,11 @@ class Result:
 
     Attributes:
       before: the degraded picture.
-      pixels: the restored ones, of its type.
+      pixels: the restored pixels, of the same type.
       file: the restored picture's file.
       ending: of the file's name, with its dot.
-      warnings: what was converted or could not be kept, a line each.
-      seconds: the network took.
+      warnings: conversions and losses, a line each.
+      seconds: the network's time.
     """
 
     before: Picture
@@ -68,22 +68,22 @@ class Result:
 
 
 class Restoring:
-    """Restores pictures within the limits. May be used by many threads."""
+    """Restores pictures within the limits. Thread-safe."""
 
     def __init__(self, catalogue: Catalogue, limits: Limits):
         """Keeps both."""
         self.catalogue, self.limits = catalogue, limits
 
     def file(self, source: Path | bytes, options: Options, place: Place) -> Result:
-        """Restores a file. Called where it is the place's turn.
+        """Restores a file, when it is the place's turn.
 
         Args:
-          source: its path, or what is in it.
-          options: what the request decides.
-          place: is told of progress, and asked whether to go on.
+          source: its path or its content.
+          options: the request's.
+          place: gets the progress, and can cancel the work.
 
         Raises:
-          Refusal: no such network, no picture, too large a one, options that do not fit it.
+          Refusal: no such network, no picture, too large a picture, options that do not fit.
           Cancelled: the place was cancelled.
         """
         with log.collected() as warnings, refusing(NAME):
@@ -96,6 +96,9 @@ class Restoring:
 
     def read(self, source: Path | bytes) -> Picture:
         """Reads a picture within the limits.
+
+        Args:
+          source: the file's path or its content.
 
         Raises:
           TooLarge: more pixels than are taken.
@@ -110,7 +113,20 @@ class Restoring:
             ) from None
 
     def pixels(self, picture: Picture, options: Options, place: Place) -> tuple[np.ndarray, float]:
-        """Returns a picture's restored pixels, and the seconds that the network took."""
+        """Restores a picture's pixels.
+
+        Args:
+          picture: within the limits.
+          options: the request's.
+          place: gets the progress, and can cancel the work.
+
+        Returns:
+          The restored pixels, of the picture's type, and the network's seconds.
+
+        Raises:
+          UserError: no such network, or options that do not fit it.
+          Cancelled: the place was cancelled.
+        """
         function, loaded = self.function(options, place)
         area = picture.pixels.shape[0] * picture.pixels.shape[1]
         if loaded.seconds_per_pixel is not None:
@@ -123,10 +139,12 @@ class Restoring:
         return restored, seconds
 
     def function(self, options: Options, place: Place, progress: bool = True):
-        """Returns what turns pixels into restored ones, and the network's `Loaded`.
+        """Returns a function that restores pixels, and the network's `Loaded`.
 
         Args:
-          progress: tell the place how far each picture is; without it only ask whether to go on.
+          options: the request's.
+          place: gets the progress, and can cancel the work.
+          progress: report each picture's progress; otherwise only check for cancellation.
         """
         loaded = self.catalogue.load(options.model, options.stages)
         report = place.progress if progress else lambda done, total: place.check()
@@ -157,7 +175,11 @@ class Restoring:
 
 @contextlib.contextmanager
 def refusing(name: str):
-    """Turns a file's errors into refusals that name it."""
+    """Turns a file's errors into refusals that name it.
+
+    Args:
+      name: of the file, as messages call it.
+    """
     try:
         yield
     except Refusal:

@@ -1,4 +1,4 @@
-"""The HTTP interface: pictures in, pictures out. `docs/app.md` shows it by curl and Python."""
+"""The HTTP interface. `docs/app.md` shows it with curl and Python."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _CONTENT = {
     },
 }
 _REFUSALS = {
+    400: "an empty body, or a form that cannot be read",
     404: "no such model",
     408: "the body came too slowly",
     413: "too many bytes or pixels",
@@ -45,7 +46,7 @@ def create(service: Service) -> FastAPI:
     """Returns the application with its HTTP routes.
 
     Args:
-      service: the parts.
+      service: the application's parts.
     """
     app = FastAPI(
         title="restore_tf",
@@ -63,7 +64,11 @@ def create(service: Service) -> FastAPI:
 
 
 def media_type(ending: str) -> str:
-    """Returns the media type of a picture by its file's ending."""
+    """Returns the media type of a picture's file.
+
+    Args:
+      ending: of its name, with or without a dot.
+    """
     kind = ending.removeprefix(".")
     return f"image/{MEDIA.get(kind, kind)}"
 
@@ -87,7 +92,9 @@ def _add_restore(app, service):
         ensemble: Annotated[bool, Query(description="8 flips and turns, 8 times as slow")] = False,
         seed: Annotated[int, Query(ge=0, lt=2**31, description="of what is drawn")] = 0,
         format: Annotated[_FORMATS | None, Query(description="the picture's by default")] = None,
-        jpeg_quality: Annotated[int, Query(ge=1, le=100)] = files.JPEG_QUALITY,
+        jpeg_quality: Annotated[
+            int, Query(ge=1, le=100, description="of JPEG and WebP")
+        ] = files.JPEG_QUALITY,
     ) -> Response:
         """Takes the picture as the request's body, or as the one file of a form.
 

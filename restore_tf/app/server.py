@@ -1,4 +1,4 @@
-"""The application on a port, from its first request to an end that finishes what runs."""
+"""The application on a port, with an orderly end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _BACKLOG = 512
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens.
+    """Returns a listening socket.
 
     Args:
       host: an address or a name.
       port: 0 takes a free one.
 
     Raises:
-      UserError: the address cannot be had.
+      UserError: the address is not available.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -44,7 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
 def running(app, service: Service, bound: socket.socket, root_path: str = "") -> Iterator[None]:
     """Serves an application while the context lasts.
 
-    At its end nobody is let in any more, what runs is finished and answered, what waits is
+    At its end new requests are refused, running ones are finished and answered, waiting ones are
     answered by 503.
 
     Args:
@@ -52,6 +52,9 @@ def running(app, service: Service, bound: socket.socket, root_path: str = "") ->
       service: its parts; closed at the end.
       bound: where to listen.
       root_path: the path that a proxy in front strips.
+
+    Raises:
+      UserError: the server could not start.
     """
     config = uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
-"""What the HTTP interface and the page share."""
+"""The parts that the HTTP interface and the page share."""
 
 from __future__ import annotations
 
@@ -36,13 +36,18 @@ class Service:
     restoring: Restoring
 
     def close(self) -> None:
-        """Finishes what runs, refuses what waits, and deletes the temporary folder."""
+        """Finishes running work, refuses waiting requests, and deletes the temporary folder."""
         self.line.close()
         self.store.close()
 
 
 def make(catalogue: Catalogue, limits: Limits) -> Service:
-    """Returns a service; its temporary folder is made."""
+    """Returns a service with a new temporary folder.
+
+    Args:
+      catalogue: the networks.
+      limits: on requests.
+    """
     return Service(
         limits,
         catalogue,
@@ -53,12 +58,12 @@ def make(catalogue: Catalogue, limits: Limits) -> Service:
 
 
 async def answer(request, place: Place, work: Callable[[Place], Any]) -> Any:
-    """Returns what `work(place)` computes, in its turn, while somebody waits for it.
+    """Returns what `work(place)` computes in its turn, as long as the client waits.
 
     Args:
       request: of Starlette, its body read.
-      place: in the line.
-      work: computes.
+      place: the request's place in the line.
+      work: the computation.
 
     Raises:
       Cancelled: the client went away.

@@ -1,4 +1,4 @@
-"""What browsers are shown: pictures that they can display, the viewer around them, scores."""
+"""What browsers show: displayable pictures, the viewer around them, scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESULTS = "page/results"
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """How close a picture is to the sharp one.
+    """The scores of a picture against the sharp one.
 
     Attributes:
       name: "degraded" or "restored".
@@ -42,7 +42,7 @@ class Score:
 
 @functools.cache
 def templates() -> jinja2.Environment:
-    """Returns the page's templates; what is put into them is escaped."""
+    """Returns the page's templates; values are escaped."""
     folder = importlib.resources.files("restore_tf.app").joinpath("templates")
     names = ("status.html", "viewer.html", "results.html", "clip.html")
     sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in names}
@@ -52,7 +52,12 @@ def templates() -> jinja2.Environment:
 
 
 def render(template: str, /, **values) -> str:
-    """Returns a template, filled."""
+    """Returns a filled template.
+
+    Args:
+      template: its file's name.
+      **values: for the template.
+    """
     return templates().get_template(template).render(**values)
 
 
@@ -88,9 +93,10 @@ def viewer(
 
     Args:
       pictures: {name: pixels}; smaller ones are enlarged by whole numbers, pixel by pixel.
-      store: where what is displayed goes.
+      store: for the displayed files.
       root: the page's path.
-      left, right: the names that are shown first.
+      left: name of the picture that is shown first, on the left.
+      right: likewise, on the right.
       alpha: of the largest, or None.
     """
     height, width = max(pixels.shape[:2] for pixels in pictures.values())
@@ -105,6 +111,10 @@ def viewer(
 
 def scores(sharp: Picture, pictures: Mapping[str, np.ndarray]) -> list[Score]:
     """Compares pictures with the sharp one; those of another size are left out.
+
+    Args:
+      sharp: the sharp picture.
+      pictures: {name: (height, width, 3) or (height, width), uint8 or uint16}.
 
     Raises:
       Refusal: none has the sharp one's size.
@@ -132,9 +142,9 @@ def _colours(pixels):
 
 
 def names_for_downloads(names: Sequence[str], endings: Sequence[str]) -> list[str]:
-    """Returns a name for each result: the upload's own with `_restored`, told apart by numbers.
+    """Returns a name for each result: the upload's with `_restored`, numbered where that is taken.
 
-    They go into pages and ZIP files, never to this machine's file system.
+    For pages and ZIP files; none of these names reaches this machine's file system.
 
     Args:
       names: of the uploads, as browsers sent them.

@@ -22,10 +22,10 @@ _LEAST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between looks for what is to
 
 
 class Store:
-    """Files under names that nobody chooses.
+    """Files under random names.
 
     Attributes:
-      folder: the temporary folder, for the owner's eyes only.
+      folder: the temporary folder; only its owner can read it.
     """
 
     def __init__(self, keep_seconds: float, most: int):
@@ -44,15 +44,18 @@ class Store:
         self._sweeper.start()
 
     def new(self, ending: str = "") -> Path:
-        """Returns the path of a new file, which is not made.
+        """Returns the path of a new file, which is not created.
 
         Args:
-          ending: with its dot; one that we chose from a list, never a request's own.
+          ending: with its dot; from a list of ours, never a request's own.
         """
         return self.folder / f"{secrets.token_hex(16)}{ending}"
 
     def find(self, name: str) -> Path:
-        """Returns the file of that name.
+        """Returns the path of a file.
+
+        Args:
+          name: of the file, as `new` gave it.
 
         Raises:
           NotFound: there is none, it is too old, or the name is none that `new` gives.
@@ -63,14 +66,21 @@ class Store:
         return path
 
     def keep(self, path: Path) -> None:
-        """Keeps a file, however old it gets."""
+        """Exempts a file from deletion by age.
+
+        Args:
+          path: of the file.
+        """
         self._kept.add(path)
 
     def check_room(self, size: int) -> None:
-        """Checks that a file of `size` bytes may come.
+        """Checks that there is room for another file.
+
+        Args:
+          size: of the file in bytes.
 
         Raises:
-          Full: there is no room until something is old enough.
+          Full: there is no room until older files are deleted.
         """
         taken = 0
         for path in self.folder.rglob("*"):
@@ -80,7 +90,7 @@ class Store:
             raise Full("the server keeps too many files already; try later.")
 
     def sweep(self) -> None:
-        """Deletes what is too old, in sub-folders as well."""
+        """Deletes files that are too old, in sub-folders as well."""
         oldest = time.time() - self._keep
         for path in self.folder.rglob("*"):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What metrics compare: two pictures of one shape, checked, and the SSIM window they share."""
+"""The pictures that metrics compare: two of one shape, checked, and the SSIM window they share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ _FLOAT_LIMIT = 2.0
 
 
 def checked_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both as arrays, uint8 or float, of one shape, or raises a UserError."""
+    """Returns both pictures as arrays, uint8 or float.
+
+    Args:
+      sharp: (height, width, 3), (height, width, 1) or (height, width); uint8, or float in [0, 1].
+      restored: of the same shape; uint8 or float, which may leave [0, 1].
+
+    Raises:
+      UserError: the shapes differ, or a picture is not one.
+    """
     sharp, restored = np.asarray(sharp), np.asarray(restored)
     if sharp.shape != restored.shape:
         raise UserError(
@@ -41,7 +49,11 @@ def checked_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.
 
 
 def eight_bit_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the checked pair as uint8: floats clipped to [0, 1] and rounded.
+    """Returns the checked pair as uint8: floats are clipped to [0, 1] and rounded.
+
+    Args:
+      sharp: as for `checked_pair`.
+      restored: as for `checked_pair`.
 
     Raises:
       UserError: as `checked_pair`.
@@ -74,7 +86,16 @@ def _check_float(name: str, picture: np.ndarray) -> None:
 
 
 def check_window(picture: np.ndarray, metric: str, side: int = WINDOW) -> None:
-    """Raises a UserError if a window, by default SSIM's, does not fit into `picture`."""
+    """Checks that a metric's window fits into a picture.
+
+    Args:
+      picture: (height, width, …).
+      metric: its name, for the message.
+      side: of the window in pixels; SSIM's by default.
+
+    Raises:
+      UserError: it does not.
+    """
     height, width = picture.shape[:2]
     if min(height, width) < side:
         raise UserError(
@@ -84,7 +105,14 @@ def check_window(picture: np.ndarray, metric: str, side: int = WINDOW) -> None:
 
 
 def gaussian_ssim(sharp, restored, data_range, full=False):
-    """scikit-image's SSIM with Wang et al.'s window; with `full`, (mean, map)."""
+    """Returns scikit-image's SSIM with Wang et al.'s window.
+
+    Args:
+      sharp: (height, width, channels) or (height, width).
+      restored: of the same shape.
+      data_range: of the values: 255 for uint8, 1 for floats.
+      full: return (mean, map) instead of the mean.
+    """
     return skimage_metrics.structural_similarity(
         sharp,
         restored,

@@ -22,8 +22,9 @@ def gmsd(sharp: ArrayLike, restored: ArrayLike) -> float:
     Zeros outside of the picture, as in the authors' code.
 
     Args:
-      sharp, restored: uint8 or float pictures of at least 6x6 pixels, see the head of
+      sharp: uint8 or float picture of at least 6x6 pixels, see the head of
         `restore_tf.evaluation.metrics`.
+      restored: of the same shape.
 
     Raises:
       UserError: the shapes differ, or a picture is not one or is too small.

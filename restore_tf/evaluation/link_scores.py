@@ -1,4 +1,4 @@
-"""What each link of a chain adds or costs: its pictures scored after every link."""
+"""What each link of a chain adds or costs: pictures are scored after every link."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ _COLUMNS = ("link", "psnr", "psnr_added", "low", "high", "ssim_matlab", "ssim_ad
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """The pictures after a link, on average over all of them.
+    """Mean scores of all pictures after a link.
 
     Attributes:
       link: its name; "degraded input" for the first row.
       psnr: in dB. A picture that is smaller than the sharp one is enlarged by bicubics.
       psnr_added: to the row before, in dB; None in the first row.
-      low, high: bounds of `psnr_added`'s 95 % bootstrap interval over the pictures; None for one.
-      ssim_matlab, ssim_added: likewise, of the MATLAB window's SSIM.
+      low: lower bound of `psnr_added`'s 95 % bootstrap interval over the pictures; None for one.
+      high: its upper bound.
+      ssim_matlab: SSIM with MATLAB's window.
+      ssim_added: to the row before; None in the first row.
       n: how many pictures.
     """
 
@@ -50,7 +52,7 @@ def score_links(chain, names: Sequence[str], source, limit: int | None = None) -
       chain: a `networks.chain.Chain` with its weights.
       names: of its links.
       source: pairs read by index, see `restore_tf.datasets.sources`, in the chain's sizes.
-      limit: only the first so many pairs.
+      limit: only the first so many pairs; None for all.
 
     Raises:
       UserError: no pair that could be scored.
@@ -99,7 +101,11 @@ def _row(name, values, at):
 
 
 def format_rows(rows: Sequence[Row]) -> str:
-    """Returns the rows as a table for the terminal."""
+    """Returns the rows as a table for the terminal.
+
+    Args:
+      rows: of `score_links`.
+    """
     cells = [["", "PSNR (dB)", "added (dB)", "95 % interval", "SSIM (MATLAB)", "added"]]
     for row in rows:
         first = row.psnr_added is None
@@ -124,7 +130,12 @@ def format_rows(rows: Sequence[Row]) -> str:
 
 
 def write_csv(path: str | os.PathLike, rows: Sequence[Row]) -> None:
-    """Writes the rows; an empty field where there is no value."""
+    """Writes the rows as CSV; a missing value is an empty field.
+
+    Args:
+      path: the file, replaced where it exists.
+      rows: of `score_links`.
+    """
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)

@@ -1,4 +1,4 @@
-"""What metrics are called in tables, and which end of their scale is good."""
+"""Names of metrics in tables, and which end of their scale is good."""
 
 from __future__ import annotations
 
@@ -30,10 +30,19 @@ METRICS = {
 
 
 def describe(name: str) -> Metric:
-    """Returns how to print a metric; an unknown one under its own name with 4 decimals."""
+    """Returns how a metric is printed; an unknown one under its own name with 4 decimals.
+
+    Args:
+      name: of the metric, such as "psnr".
+    """
     return METRICS.get(name, Metric(name, 4, True))
 
 
 def format_number(value: float | None, metric: str) -> str:
-    """A score as printed: the metric's decimals, `inf` and `nan` by name, nothing for None."""
+    """Returns a score as printed: with the metric's decimals, `inf` and `nan` by name.
+
+    Args:
+      value: the score; None gives an empty string.
+      metric: its name.
+    """
     return "" if value is None else f"{value:.{describe(metric).decimals}f}"

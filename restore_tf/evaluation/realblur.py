@@ -20,11 +20,12 @@ _ECC_ITERATIONS = 100
 
 
 class RealBlurScore(NamedTuple):
-    """What `realblur` returns.
+    """Scores by RealBlur's protocol.
 
-    psnr: dB, over the pixels that both pictures cover.
-    ssim: in [-1, 1], per channel over the same pixels.
-    aligned: False where no homography was found and the pictures were compared as they lie.
+    Attributes:
+      psnr: dB, over the pixels that both pictures cover.
+      ssim: in [-1, 1], per channel over the same pixels.
+      aligned: False where no homography was found and the pictures were compared unaligned.
     """
 
     psnr: float
@@ -41,8 +42,8 @@ def realblur(sharp: ArrayLike, restored: ArrayLike) -> RealBlurScore:
     are compared unwarped and `aligned` is False: count these.
 
     Args:
-      sharp, restored: uint8 or float pictures of at least 11x11 pixels, see `metrics`.
-        Floats are not clipped.
+      sharp: uint8 or float picture of at least 11x11 pixels, see `metrics`. Floats are not clipped.
+      restored: of the same shape.
 
     Raises:
       UserError: OpenCV is missing, the shapes differ, or a picture is not one or is too small.

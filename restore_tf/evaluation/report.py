@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: a table for the terminal, CSV, JSON and one HTML page.
+"""The results of an evaluation: a table for the terminal, CSV, JSON and one HTML page.
 
     evaluation = Evaluation("SRN on GoPro", provenance, ("psnr", "ssim_matlab"), rows)
     print(format_table(evaluation))
@@ -52,12 +52,13 @@ class Summary(NamedTuple):
 class ImageResult:
     """One evaluated image.
 
-    name: unique within the evaluation, e.g. "GOPR0396_11_00/000001".
-    size: (height, width) in pixels.
-    scores: {method: {metric: value}}; methods as in METHODS, a missing value is simply absent.
-    pictures: {"degraded" | "restored" | "sharp": path relative to the HTML page, with `/`}; may be
-      empty.
-    notes: {method: what a reader must know about its scores}, e.g. {"restored": "not aligned"}.
+    Attributes:
+      name: unique within the evaluation, e.g. "GOPR0396_11_00/000001".
+      size: (height, width) in pixels.
+      scores: {method: {metric: value}}; methods as in METHODS, a missing value is absent.
+      pictures: {"degraded" | "restored" | "sharp": path relative to the HTML page, with `/`}; may
+        be empty.
+      notes: {method: note on its scores}, e.g. {"restored": "not aligned"}.
     """
 
     name: str
@@ -71,13 +72,14 @@ class ImageResult:
 class Evaluation:
     """All results of one evaluation.
 
-    title: the page's head, e.g. "SRN on GoPro".
-    provenance: what the numbers belong to: run, weights, dataset, config, split, protocol,
-      versions, hardware, command. Values are strings or mappings of strings.
-    metrics: names of the metrics, in the order of the columns; the first decides which image is
-      worst. Names that METRICS lacks are printed as they are, higher taken as better.
-    rows: one ImageResult per image.
-    missing: {metric: why} of those that could not be measured; they keep their column.
+    Attributes:
+      title: the page's head, e.g. "SRN on GoPro".
+      provenance: origin of the numbers: run, weights, dataset, config, split, protocol, versions,
+        hardware, command. Values are strings or mappings of strings.
+      metrics: names of the metrics, in the order of the columns; the first decides which image is
+        worst. Names that METRICS lacks are printed as they are, higher taken as better.
+      rows: one ImageResult per image.
+      missing: {metric: why} of those that could not be measured; they keep their column.
     """
 
     title: str
@@ -92,6 +94,9 @@ def summarise(evaluation: Evaluation) -> dict[str, dict[str, Summary]]:
 
     `low` and `high` bound the 95 % bootstrap interval of the mean. Methods and metrics without
     any score are absent.
+
+    Args:
+      evaluation: see `Evaluation`.
 
     Raises:
       UserError: no images or no metrics.
@@ -114,6 +119,10 @@ def write_csv(path: str | os.PathLike, evaluation: Evaluation) -> None:
     """Writes one line per image per method: name, height, width, method, metrics…, note.
 
     Values keep full precision; infinity is `inf`, a missing value an empty field.
+
+    Args:
+      path: the file, replaced where it exists.
+      evaluation: see `Evaluation`.
     """
     with atomic_path(path) as temporary, open_text(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -130,6 +139,13 @@ def write_json(path: str | os.PathLike, evaluation: Evaluation) -> None:
 
     The file is strict JSON, which knows no infinity: such numbers are the strings "inf", "-inf"
     and "nan", which Python's float() reads back.
+
+    Args:
+      path: the file, replaced where it exists.
+      evaluation: see `Evaluation`.
+
+    Raises:
+      UserError: no images or no metrics.
     """
     summary = {
         method: {metric: cell._asdict() for metric, cell in cells.items()}
@@ -162,6 +178,9 @@ def write_json(path: str | os.PathLike, evaluation: Evaluation) -> None:
 def format_table(evaluation: Evaluation) -> str:
     """Returns the summary as text: methods down, metrics across, each with its interval.
 
+    Args:
+      evaluation: see `Evaluation`.
+
     Raises:
       UserError: no images or no metrics.
     """
@@ -186,7 +205,11 @@ def format_table(evaluation: Evaluation) -> str:
 
 
 def footnotes(evaluation: Evaluation) -> list[str]:
-    """Returns the sentences that belong below the summary table, one per line."""
+    """Returns the sentences that belong below the summary table, one per line.
+
+    Args:
+      evaluation: see `Evaluation`.
+    """
     lines = [
         f"[low, high]: {CONFIDENCE:.0%} bootstrap interval of the mean over the images "
         "(not over training runs)."
@@ -212,6 +235,9 @@ def worst_first(evaluation: Evaluation) -> list[ImageResult]:
     """Returns the images by restored PSNR (else by the first metric), the worst one first.
 
     NaN comes before everything, a missing score after everything.
+
+    Args:
+      evaluation: see `Evaluation`.
     """
     metric = ranking_metric(evaluation)
     sign = 1 if describe(metric).higher_is_better else -1
@@ -226,7 +252,11 @@ def worst_first(evaluation: Evaluation) -> list[ImageResult]:
 
 
 def ranking_metric(evaluation: Evaluation) -> str:
-    """Returns the name of the metric that decides which image is worst."""
+    """Returns the name of the metric that decides which image is worst.
+
+    Args:
+      evaluation: see `Evaluation`; has at least one metric.
+    """
     return "psnr" if "psnr" in evaluation.metrics else evaluation.metrics[0]
 
 
@@ -237,14 +267,24 @@ def _values(evaluation, method, metric):
 
 
 def format_interval(cell: Summary, metric: str) -> str:
-    """`[low, high]`, or an empty string for a single image, whose interval says nothing."""
+    """Returns `[low, high]`; an empty string for a single image, whose interval says nothing.
+
+    Args:
+      cell: of `summarise`.
+      metric: its name, for the number of decimals.
+    """
     if cell.n < 2:
         return ""
     return f"[{format_number(cell.low, metric)}, {format_number(cell.high, metric)}]"
 
 
 def absent(evaluation: Evaluation, metric: str) -> str:
-    """What stands in place of a metric's scores: "not installed", or "-"."""
+    """Returns the text in place of a metric's scores: "not installed", or "-".
+
+    Args:
+      evaluation: see `Evaluation`.
+      metric: its name.
+    """
     return evaluation.missing.get(metric, "-").partition(" (")[0]
 
 
@@ -257,7 +297,11 @@ def _cell(cell, metric, count, otherwise):
 
 
 def one_line(value: Any) -> str:
-    """A provenance value on one line."""
+    """Returns a value of the provenance on one line.
+
+    Args:
+      value: a string, or a mapping or list of such.
+    """
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {one_line(entry)}" for key, entry in value.items())
     if isinstance(value, (list, tuple)):
@@ -266,7 +310,11 @@ def one_line(value: Any) -> str:
 
 
 def strict_json(value: Any) -> Any:
-    """Returns `value` in plain JSON types: non-finite numbers and unknown objects become text."""
+    """Returns a value in plain JSON types: non-finite numbers and unknown objects become text.
+
+    Args:
+      value: of any type; mappings and lists are converted in depth.
+    """
     if isinstance(value, Mapping):
         return {str(key): strict_json(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -283,6 +331,10 @@ def strict_json(value: Any) -> Any:
 
 
 def open_text(path: str | os.PathLike) -> TextIO:
-    """Opens a file for writing text."""
+    """Opens a file for writing UTF-8 text.
+
+    Args:
+      path: the file, replaced where it exists.
+    """
     # File names need not be valid UTF-8; such bytes are shown as escapes instead of failing.
     return open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")

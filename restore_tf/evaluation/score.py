@@ -62,11 +62,11 @@ _PERCEPTUAL = ("lpips", "lpips_vgg")  # need weights, and pictures of some size
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What an evaluation found.
+    """The scores of an evaluation.
 
     Attributes:
       rows: one per picture that was scored.
-      left_out: {name: reason} of the pictures that could not be.
+      left_out: {name: reason} of the pictures that could not be scored.
     """
 
     rows: list[ImageResult]
@@ -74,7 +74,14 @@ class Scores:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises a UserError for an unknown metric, or none at all."""
+    """Checks the names of metrics.
+
+    Args:
+      names: of metrics.
+
+    Raises:
+      UserError: one is unknown, or there are none.
+    """
     known = (*MEASURES, *ENLARGED, *ALIGNED)
     for name in names:
         if name not in known:
@@ -84,13 +91,22 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def missing(names: Sequence[str]) -> dict[str, str]:
-    """Returns {metric: why} of those that cannot be measured on this machine."""
+    """Returns {metric: why} of the metrics that cannot be measured on this machine.
+
+    Args:
+      names: of metrics.
+    """
     lacking = () if pretrained.is_installed() else _PERCEPTUAL
     return {name: f"not installed ({pretrained.INSTALL})" for name in names if name in lacking}
 
 
 def too_small(name: str, size: tuple[int, int]) -> str | None:
-    """Returns why a metric does not take pictures of that (height, width); None where it does."""
+    """Returns why a metric does not take pictures of a size; None where it does.
+
+    Args:
+      name: of the metric.
+      size: (height, width) in pixels.
+    """
     if name in _PERCEPTUAL and min(size) < pretrained.LPIPS_SIDE:
         return f"smaller than the {pretrained.LPIPS_SIDE} pixels that LPIPS takes"
     return None
@@ -113,9 +129,9 @@ def evaluate(
       restore: takes and returns a (height, width, 3) uint8 picture.
       source: pairs read by index, see `restore_tf.datasets.sources`.
       names: metrics, from `MEASURES` and `ALIGNED`; those that are `missing` are left out.
-      limit: only the first so many pairs.
-      pictures: folder for the PNG files that the report's sliders show, or None. Gets
-        degraded/NAME.png, restored/NAME.png and sharp/NAME.png.
+      limit: only the first so many pairs; None for all.
+      pictures: folder for the PNG files that the report's sliders show, degraded/NAME.png,
+        restored/NAME.png and sharp/NAME.png; None for none.
       keep: at most so many images keep their files, the ones restored worst.
 
     Raises:
@@ -167,7 +183,11 @@ def _score_pair(restore, name, degraded, sharp, names):
 
 
 def unsharp(picture: np.ndarray) -> np.ndarray:
-    """Unsharp masking of a (height, width, 3) uint8 picture (radius 2 pixels, amount 1)."""
+    """Returns a picture after unsharp masking with radius 2 pixels and amount 1.
+
+    Args:
+      picture: (height, width, 3) uint8.
+    """
     # channel_axis=-1 returns an almost black picture in scikit-image 0.26; 2 is right.
     sharpened = unsharp_mask(to_float(picture), UNSHARP_RADIUS, UNSHARP_AMOUNT, channel_axis=2)
     return from_float(sharpened, np.uint8)
@@ -176,12 +196,19 @@ def unsharp(picture: np.ndarray) -> np.ndarray:
 def score(
     sharp, picture, names: Sequence[str], shave: int = 0
 ) -> tuple[Mapping[str, float], str | None]:
-    """Returns {metric: value} of one picture, and what a reader must know about it, if anything.
+    """Scores one picture.
 
     Args:
-      sharp, picture: see the head of `metrics`.
-      names: metrics.
+      sharp: (height, width, 3) uint8 or float, see the head of `metrics`.
+      picture: to be scored, of the same shape.
+      names: of metrics.
       shave: pixels that those of `ENLARGED` cut at each border.
+
+    Returns:
+      {metric: value}, and a note on the scores for a reader, or None.
+
+    Raises:
+      UserError: the shapes differ, or a picture is not one.
     """
     size = np.shape(sharp)[:2]
     notes = {name: why for name in names if (why := too_small(name, size))}

@@ -1,4 +1,4 @@
-"""Pairs of a data set to look at: a contact sheet, and a page with every picture as it is."""
+"""Pairs of a data set to look at: a contact sheet, and a page with every picture as stored."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ _PAPER, _INK, _SOFT = (250, 250, 250), (28, 32, 36), (96, 101, 108)
 class ShownPair(NamedTuple):
     """One pair.
 
-    name: what it is called.
-    degraded, sharp: (height, width, 3) uint8; the degraded one may be smaller.
-    psnr: of the degraded one, in dB, enlarged by bicubics where it is smaller; inf for equal ones.
+    Attributes:
+      name: of the pair.
+      degraded: (height, width, 3) uint8; may be smaller than the sharp one.
+      sharp: (height, width, 3) uint8.
+      psnr: of the degraded one, in dB, enlarged by bicubics where it is smaller; inf for equal
+        ones.
     """
 
     name: str
@@ -38,9 +41,14 @@ class ShownPair(NamedTuple):
 
 
 def shown_pair(name: str, degraded: np.ndarray, sharp: np.ndarray) -> ShownPair:
-    """Returns a pair of pictures, (height, width, 3 or 1) uint8 or float in [0, 1], to look at.
+    """Returns a pair of pictures to look at, with its PSNR.
 
     Floats are clipped and rounded to 8 bits, for the PSNR too.
+
+    Args:
+      name: of the pair.
+      degraded: (height, width, 3 or 1) uint8 or float in [0, 1]; may be smaller than the sharp one.
+      sharp: (height, width, 3 or 1) uint8 or float in [0, 1].
     """
     degraded, sharp = (
         np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
@@ -51,7 +59,11 @@ def shown_pair(name: str, degraded: np.ndarray, sharp: np.ndarray) -> ShownPair:
 
 
 def psnr_text(psnr: float) -> str:
-    """A PSNR as captions say it."""
+    """Returns a PSNR as in captions: "28.31 dB", or "equal".
+
+    Args:
+      psnr: in dB; inf for equal pictures.
+    """
     return "equal" if np.isinf(psnr) else f"{psnr:.2f} dB"
 
 
@@ -61,7 +73,8 @@ def contact_sheet(title: str, subtitle: str, pairs: Sequence[ShownPair]) -> np.n
     Pictures of more than 320 pixels show their middle at full scale, so that blur is seen as it is.
 
     Args:
-      title, subtitle: the two lines above them.
+      title: the first line above them.
+      subtitle: the second line.
       pairs: at least one.
 
     Returns:
@@ -128,12 +141,12 @@ def write_page(
     facts: Mapping[str, str],
     pairs: Sequence[tuple[ShownPair, str, str]],
 ) -> None:
-    """Writes the page.
+    """Writes the page with every picture.
 
     Args:
       path: of the HTML file.
       title: its heading.
-      facts: what to know of the pairs, {"split": "train", …}.
+      facts: facts about the pairs, {"split": "train", …}.
       pairs: each with the addresses of its two pictures, relative to the page.
     """
     styles = (SHARED / name for name in ("style.css", "samples.css"))

@@ -35,7 +35,8 @@ def psnr_y(sharp: ArrayLike, restored: ArrayLike, shave: int = 0) -> float:
     """PSNR of `luma` in dB, the border cut.
 
     Args:
-      sharp, restored: pictures, see the head of `restore_tf.evaluation.metrics`.
+      sharp: a picture, see the head of `restore_tf.evaluation.metrics`.
+      restored: of the same shape.
       shave: pixels cut at each side; papers cut as many as the picture was enlarged.
 
     Raises:
@@ -45,12 +46,31 @@ def psnr_y(sharp: ArrayLike, restored: ArrayLike, shave: int = 0) -> float:
 
 
 def ssim_y(sharp: ArrayLike, restored: ArrayLike, shave: int = 0) -> float:
-    """SSIM of `luma` (Gaussian window of 11 pixels, where it fits), border cut; see `psnr_y`."""
+    """SSIM of `luma` (Gaussian window of 11 pixels, where it fits), the border cut.
+
+    Args:
+      sharp: a picture, see the head of `restore_tf.evaluation.metrics`.
+      restored: of the same shape.
+      shave: pixels cut at each side.
+
+    Raises:
+      UserError: the shapes differ, a picture is not one, or nothing or less than the window is
+        left.
+    """
     return metrics.ssim(*map(luma, _cut(sharp, restored, shave)))
 
 
 def psnr_shaved(sharp: ArrayLike, restored: ArrayLike, shave: int = 0) -> float:
-    """PSNR of RGB in dB, the border cut; see `psnr_y`."""
+    """PSNR of RGB in dB, the border cut.
+
+    Args:
+      sharp: a picture, see the head of `restore_tf.evaluation.metrics`.
+      restored: of the same shape.
+      shave: pixels cut at each side.
+
+    Raises:
+      UserError: the shapes differ, a picture is not one, or nothing is left of it.
+    """
     return metrics.psnr(*_cut(sharp, restored, shave))
 
 

@@ -42,9 +42,9 @@ def restore(
     A picture that does not fit into memory is restored in tiles: with the numbers of the whole
     picture where the network can be cut up exactly (`exact_tiles`), otherwise in blended tiles,
     which come close (`blended_tiles`); a chain link by link. Some networks do better in tiles of
-    their training crops' size and always get them, unless `whole` is set. A TFLite file of a fixed
-    size always gets blended tiles of that size. A warning is logged where tiles that were not asked
-    for change the numbers.
+    their training crops' size and always get them, unless `whole` is set. A TFLite file of one
+    fixed size always gets blended tiles of that size. A warning is logged where tiles that were not
+    asked for change the numbers.
 
     Args:
       model: a `Restorer` or a `tflite_model.LiteModel`.

@@ -57,8 +57,10 @@ class Span:
     """One tile along one axis: rows (or columns) `begin` … `end`, seen with its surroundings.
 
     Attributes:
-      begin, end: what the tile is to give.
-      outer_begin, outer_end: what it has to see for that.
+      begin: first row that the tile gives.
+      end: the row after its last.
+      outer_begin: first row that the tile has to see.
+      outer_end: the row after the last.
     """
 
     begin: int

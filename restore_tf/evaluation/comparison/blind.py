@@ -1,4 +1,4 @@
-"""A page to vote on without knowing which network made what.
+"""A page for voting without knowing which network made which picture.
 
 write_blind(comparison, seed)            blind.html, blind_key.json
 tally(comparison, "votes.json")          of the file that the page saved
@@ -30,8 +30,8 @@ def write_blind(
 ) -> None:
     """Writes blind.html, one page to vote on, and blind_key.json into the comparison's folder.
 
-    A question shows the degraded picture and what each network made of it, the columns shuffled
-    anew. Pictures are those of the grid, then others that the seed draws.
+    A question shows the degraded picture and each network's restored one, in shuffled columns.
+    Pictures are those of the grid, then others that the seed draws.
 
     Args:
       comparison: its folder holds the pictures.

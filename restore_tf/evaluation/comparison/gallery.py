@@ -1,4 +1,4 @@
-"""Which pictures the page shows with sliders: where metrics disagree first, then the grid's."""
+"""The pictures that the page shows with sliders: where metrics disagree, then the grid's."""
 
 from __future__ import annotations
 
@@ -43,9 +43,11 @@ class Entry:
 
     Attributes:
       choice: see `Choice`.
-      caption: what the metrics pick, of the whole picture; "" where they agree.
+      caption: the row that each metric picks, with its scores of the whole picture; "" where they
+        agree.
       columns: the input, the networks, sharp.
-      left, right: rows that the slider begins with.
+      left: row that the slider begins with.
+      right: likewise.
     """
 
     choice: Choice

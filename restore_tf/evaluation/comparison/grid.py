@@ -1,4 +1,4 @@
-"""The same crops of every row beside each other: which ones, and the picture of them.
+"""Crops of every row side by side: which pictures, which places, and the drawing.
 
 Nothing is chosen by hand. A block shows the picture on which networks differ most, the median
 picture, the one on which PSNR and LPIPS disagree most, and each network's worst. A crop lies where
@@ -36,7 +36,8 @@ class Choice:
     """A picture of the grid.
 
     Attributes:
-      block, picture: names.
+      block: its name.
+      picture: its name.
       reasons: the rules that chose it.
       corner: (top, left) of the crop in the picture.
       crops: {row: (height, width, 3) uint8}: all that are scored, in the table's order, and sharp.
@@ -86,17 +87,33 @@ def select(
 
 
 def progress(items: Sequence, what: str):
-    """Yields items under a bar of progress, which only a terminal shows."""
+    """Yields items under a progress bar, which only a terminal shows.
+
+    Args:
+      items: to go through.
+      what: label of the bar.
+    """
     return tqdm(items, what, unit="picture", disable=None, leave=False)
 
 
 def networks(comparison: Comparison, found: BlockStatistics) -> list[str]:
-    """Returns the rows that networks make."""
+    """Returns the names of the rows that networks make.
+
+    Args:
+      comparison: see `Comparison`.
+      found: statistics of one block.
+    """
     return [row for row in found.rows if comparison.row(row).kind != "baseline"]
 
 
 def rules(comparison: Comparison, found: BlockStatistics, seed: int = 0) -> dict[str, list[str]]:
-    """Returns {picture: why it is chosen}; see the head of the module."""
+    """Returns {picture: why it is chosen}; see the head of the module.
+
+    Args:
+      comparison: see `Comparison`.
+      found: statistics of one block.
+      seed: decides between pictures that a rule finds equal.
+    """
     block = next(block for block in comparison.blocks if block.name == found.block)
     names = [picture.name for picture in block.pictures]
     order = np.random.default_rng(seed).permutation(len(names))
@@ -129,7 +146,12 @@ def rules(comparison: Comparison, found: BlockStatistics, seed: int = 0) -> dict
 
 
 def shown(comparison: Comparison, choice: Choice) -> list[str]:
-    """Returns the rows that the grid shows: the input, the networks, sharp."""
+    """Returns the rows that the grid shows: the input, the networks, sharp.
+
+    Args:
+      comparison: see `Comparison`.
+      choice: a picture of the grid.
+    """
     return [
         row
         for row in choice.crops
@@ -140,7 +162,18 @@ def shown(comparison: Comparison, choice: Choice) -> list[str]:
 def cut(
     comparison: Comparison, block: str, picture: str, reasons: Sequence[str], crop: int = CROP
 ) -> Choice:
-    """Returns the crops of one picture, where the networks' outputs differ most."""
+    """Returns the crops of one picture, where the networks' outputs differ most.
+
+    Args:
+      comparison: its folder holds the pictures.
+      block: its name.
+      picture: its name.
+      reasons: the rules that chose it.
+      crop: side in pixels; smaller pictures are not cut.
+
+    Raises:
+      UserError: a picture is missing, or not as large as the sharp one.
+    """
     sharp = _read(comparison, block, SHARP, picture)
     rows = {row.name: row for row in comparison.rows if row.missing is None}
     pictures = {}
@@ -196,17 +229,26 @@ def place(pictures: Sequence[np.ndarray], crop: int) -> tuple[int, int]:
 
 
 def score_name(metric: str) -> str:
-    """Returns a metric's short name, as captions have it."""
+    """Returns a metric's short name, as in captions.
+
+    Args:
+      metric: its name.
+    """
     return score_text(0, metric).rpartition(" ")[0]
 
 
 def column_label(comparison: Comparison, row: str) -> str:
-    """Returns the head of a column of crops."""
+    """Returns the head of a column of crops.
+
+    Args:
+      comparison: see `Comparison`.
+      row: its name.
+    """
     return "sharp" if row == SHARP else label_of(comparison, row)
 
 
 def draw(comparison: Comparison, chosen: Sequence[Choice], scale: int = 1) -> np.ndarray:
-    """Draws the grid: a line a picture; degraded, the networks, sharp beside each other.
+    """Draws the grid, one picture per line: degraded, the networks, sharp.
 
     Args:
       comparison: for the labels.
@@ -215,6 +257,9 @@ def draw(comparison: Comparison, chosen: Sequence[Choice], scale: int = 1) -> np
 
     Returns:
       (height, width, 3) uint8.
+
+    Raises:
+      UserError: a scale that is not 1, 2 or 3, or a grid too large to draw.
     """
     if scale not in _SCALES:
         raise UserError(f"scale: expected 1, 2 or 3, got {scale}.")

@@ -1,4 +1,4 @@
-"""Where labels of a drawing stand: near their points, and never on one another."""
+"""Places the labels of a drawing: near their points, and never on one another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BAR = 30  # pixels that a label rather goes than stand on a bar
 
 
 class Box(NamedTuple):
-    """Where a label stands, in the drawing's pixels."""
+    """A rectangle in the drawing's pixels."""
 
     left: float
     top: float
@@ -22,7 +22,11 @@ class Box(NamedTuple):
     bottom: float
 
     def overlaps(self, other: Box) -> bool:
-        """Whether two boxes share more than an edge."""
+        """Returns whether two boxes share more than an edge.
+
+        Args:
+          other: the other box.
+        """
         return (
             self.left < other.right
             and other.left < self.right

@@ -1,4 +1,4 @@
-"""What a comparison leaves behind: a table for the terminal, CSV, JSON, a page and a grid.
+"""The results of a comparison: a table for the terminal, CSV, JSON, a page and a grid.
 
 write(comparison)            scores.csv, scores.json, index.html, grid.png, crops/
 print(format_table(comparison))
@@ -72,6 +72,9 @@ def write(
 
 def format_table(comparison: Comparison) -> str:
     """Returns the tables and sentences as text.
+
+    Args:
+      comparison: see `Comparison`.
 
     Raises:
       UserError: scores are missing.

@@ -20,12 +20,13 @@ FEWEST = 5  # units, pictures or sequences, that an interval needs
 
 
 class Estimate(NamedTuple):
-    """A mean over pictures and how sure it is.
+    """A mean over pictures and its uncertainty.
 
     Attributes:
       mean: over the pictures.
-      low, high: of the 95 % bootstrap interval; of a "spread" the smallest and the largest mean of
-        a unit; None where there is only one unit.
+      low: of the 95 % bootstrap interval; of a "spread" the smallest mean of a unit; None where
+        there is only one unit.
+      high: likewise, or the largest mean of a unit.
       n: pictures.
       units: sequences, or pictures where none belongs to one.
       kind: "interval", "spread" or "single".
@@ -47,10 +48,10 @@ class Estimate(NamedTuple):
 
 
 class Resampling:
-    """The same draws for whatever is estimated.
+    """Bootstrap draws that all estimates share.
 
     Args:
-      units: what each picture belongs to: its sequence, or itself.
+      units: of each picture: its sequence, or itself.
       resamples: how many times the units are drawn anew with replacement.
       seed: of NumPy's generator.
 

@@ -1,4 +1,4 @@
-"""What a comparison holds: pictures, rows of the table, every score, and what each row costs.
+"""The contents of a comparison: pictures, rows of the table, every score, and each row's cost.
 
 A comparison is a table of rows (networks, chains, baselines) by blocks (kinds of degradation).
 Every row has scores of the same pictures; only so can differences be paired. The folder of a
@@ -41,7 +41,9 @@ class Block:
 
     Attributes:
       name: as in the table's head and in paths, e.g. "synthetic_defocus".
-      dataset, config, split: where they come from, see `restore_tf.datasets.sources`.
+      dataset: where they come from, see `restore_tf.datasets.sources`.
+      config: of the data set.
+      split: of the data set.
       pictures: in the order of their names.
     """
 
@@ -54,7 +56,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a row costs; None where it was not measured.
+    """The cost of a row; None where it was not measured.
 
     Attributes:
       parameters: of what restores.
@@ -128,7 +130,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a comparison found.
+    """All results of a comparison.
 
     Attributes:
       title: the page's head.
@@ -158,18 +160,34 @@ class Comparison:
     folder: Path = Path()
 
     def picture_path(self, block: str, row: str, picture: str) -> Path:
-        """Returns the path of a restored picture's PNG file."""
+        """Returns the path of a restored picture's PNG file.
+
+        Args:
+          block: its name.
+          row: its name; "input" and "sharp" too.
+          picture: its name.
+        """
         return self.folder / "pictures" / block / row / f"{picture}.png"
 
     def row(self, name: str) -> Row:
-        """Returns the row of a name."""
+        """Returns a row by its name.
+
+        Args:
+          name: of the row.
+        """
         return next(row for row in self.rows if row.name == name)
 
 
 def check_complete(comparison: Comparison) -> None:
-    """Raises a UserError that names a picture which a row has no scores of.
+    """Checks that every row has scores of every picture.
 
     Differences are paired: a row that lacks a picture cannot be compared.
+
+    Args:
+      comparison: see `Comparison`.
+
+    Raises:
+      UserError: one lacks a picture (named).
     """
     for row in comparison.rows:
         for block in comparison.blocks if row.missing is None else ():

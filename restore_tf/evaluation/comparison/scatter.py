@@ -29,9 +29,10 @@ class Mark(NamedTuple):
     """A point of the drawing.
 
     Attributes:
-      label: beside it.
+      label: text beside it.
       kind: of its row, or "curve".
-      x, y: (value, low, high); low and high are None without an interval.
+      x: (value, low, high); low and high are None without an interval.
+      y: likewise.
       title: shown where a mouse rests on it.
     """
 
@@ -106,7 +107,12 @@ def scatter(comparison: Comparison, found: BlockStatistics) -> Markup | None:
 
 
 def marks_of(comparison: Comparison, found: BlockStatistics) -> list[Mark]:
-    """Returns the points of the rows; one with an infinite mean has no place and is left out."""
+    """Returns the points of the rows, without those that have an infinite mean.
+
+    Args:
+      comparison: see `Comparison`.
+      found: statistics of its block.
+    """
     marks = []
     metrics = found.opposed or ()
     for row in found.rows:
@@ -128,7 +134,15 @@ def marks_of(comparison: Comparison, found: BlockStatistics) -> list[Mark]:
 
 
 def curves_of(comparison: Comparison, found: BlockStatistics) -> list[tuple[str, list[Mark]]]:
-    """Returns (name, points in order) of what has a knob."""
+    """Returns the curves of networks with a knob.
+
+    Args:
+      comparison: see `Comparison`.
+      found: statistics of its block.
+
+    Returns:
+      (name, points in order) of each.
+    """
     names = {row.name for row in comparison.rows}
     metrics = found.opposed or ()
     curves = []

@@ -1,9 +1,10 @@
-"""Scores of a row's pictures, kept on disk: what is scored is not scored again.
+"""Scores of a row's pictures, kept on disk: nothing is scored twice.
 
     OUTPUT/pictures/BLOCK/ROW/PICTURE.png    what the row's networks gave, 8-bit
     OUTPUT/scores/BLOCK/ROW.json             {"of": digest, "scores": {picture: {metric: value}}}
 
-The digest says what made the pictures: weights that changed make all of a row's pictures anew.
+The digest identifies what made the pictures: when weights change, all of a row's pictures are made
+again.
 """
 
 from __future__ import annotations
@@ -34,15 +35,17 @@ class TestPairs:
 
     Args:
       name: the block's.
-      dataset, config, split: where the source comes from.
+      dataset: that the source comes from.
+      config: of the data set.
+      split: of the data set.
       source: pairs read by index, see `restore_tf.datasets.sources`.
       limit: at most so many, spread evenly over the source; None for all.
 
-    Attributes:
-      block: what a `Comparison` holds of it.
-
     Raises:
       UserError: no pairs.
+
+    Attributes:
+      block: its `Block` in a `Comparison`.
     """
 
     __test__ = False  # pytest
@@ -60,6 +63,9 @@ class TestPairs:
 
     def read(self, picture: str) -> tuple[np.ndarray, np.ndarray]:
         """Returns (degraded, sharp), each (height, width, 3) uint8.
+
+        Args:
+          picture: its name.
 
         Raises:
           UserError: names a picture that cannot be read.
@@ -82,7 +88,7 @@ def _sequence(name):
 
 
 def baselines(scale: int) -> dict[str, Restore]:
-    """Returns {row: function} of what needs no network, the sharp picture aside.
+    """Returns {row: function} of the rows that need no network, without the sharp one.
 
     Args:
       scale: how many times larger networks make the pictures; where they do, the input is enlarged
@@ -102,11 +108,11 @@ def baselines(scale: int) -> dict[str, Restore]:
 
 
 class Scorer:
-    """Restores and scores pictures, or reads what was done before.
+    """Restores and scores pictures, or reads stored scores.
 
     Args:
       folder: the comparison's.
-      metrics: names; those that are missing here are left out.
+      metrics: names; those that cannot be measured on this machine are left out.
       advance: called once for each picture that is done.
     """
 
@@ -121,18 +127,33 @@ class Scorer:
         self._folder, self._advance = Path(folder), advance
 
     def write_sharp(self, pairs: TestPairs) -> None:
-        """Keeps the sharp pictures, which have no scores."""
+        """Stores the sharp pictures, which have no scores.
+
+        Args:
+          pairs: the block's pictures.
+        """
         for picture in pairs.block.pictures:
             path = self.path(pairs, SHARP, picture.name)
             if not path.is_file():
                 _write(path, pairs.read(picture.name)[1])
 
     def path(self, pairs: TestPairs, row: str, picture: str) -> Path:
-        """Returns where a picture of a row lies."""
+        """Returns the path of a row's picture.
+
+        Args:
+          pairs: the block's pictures.
+          row: its name.
+          picture: its name.
+        """
         return self._folder / PICTURES / pairs.block.name / row / f"{picture}.png"
 
     def digest(self, pairs: TestPairs, row: str) -> str:
-        """Returns what a row's pictures were made by, as `score` was told."""
+        """Returns the digest that `score` stored with a row's pictures.
+
+        Args:
+          pairs: the block's pictures.
+          row: its name.
+        """
         path = self._folder / SCORES / pairs.block.name / f"{row}.json"
         return json.loads(path.read_text(encoding="utf-8"))["of"]
 
@@ -148,11 +169,11 @@ class Scorer:
         """Returns {picture: {metric: value}} of all pictures of a block.
 
         Args:
-          row: whose they are; also the name of its files.
+          row: name of the row and of its files.
           pairs: the block's pictures.
           restore: takes a picture's name and the degraded picture, returns the restored one.
-          digest: of what decides the pictures.
-          names: metrics in place of the scorer's.
+          digest: of whatever the pictures depend on, such as the weights.
+          names: metrics in place of the scorer's; None for the scorer's.
           keep: whether the pictures are kept as files.
 
         Raises:
@@ -227,7 +248,8 @@ def blends(
     """Yields (share, function) that mixes two pictures of a name, in 8 bits as files hold them.
 
     Args:
-      first, second: functions of a picture's name, uint8.
+      first: function of a picture's name that returns it as uint8.
+      second: likewise.
       shares: of the second, from 0 to 1.
     """
     for share in shares:

@@ -1,4 +1,4 @@
-"""What a comparison says, in plain sentences; and what it does not."""
+"""The findings of a comparison in plain sentences, and their limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGER = re.compile(r"\b(hours?|days?|weeks?)\b")
 
 
 def sentences(comparison: Comparison, found: Mapping[str, BlockStatistics]) -> list[str]:
-    """Returns sentences: the best of each block, what is not told apart, what was not measured.
+    """Returns sentences: the best of each block, ties, and what was not measured.
 
     Args:
       comparison: see `Comparison`.

@@ -1,4 +1,4 @@
-"""What the scores of a comparison say: means, differences, winners, and what cannot be told apart.
+"""Statistics of a comparison's scores: means, differences, winners and ties.
 
 All rows of a block are scored on the same pictures and resampled alike, so differences are paired.
 A value is called the best of its column only where its paired interval against the second leaves
@@ -68,13 +68,13 @@ class Disagreement(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockStatistics:
-    """What the scores of one block say.
+    """Statistics of the scores of one block.
 
     Attributes:
       block: its name.
       rows: names of those that are scored, in the table's order.
-      pictures: how many there are.
-      sequences: how many videos they come from; 0 where none is known.
+      pictures: number of pictures.
+      sequences: number of videos they come from; 0 where none is known.
       values: {metric: (rows, pictures)}, NaN where a picture is too small for the metric.
       means: {row: {metric: estimate}}.
       gains: {row: {metric: gain}} of all rows but the input; empty without an input.
@@ -102,11 +102,12 @@ class BlockStatistics:
 def analyse(
     comparison: Comparison, resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, BlockStatistics]:
-    """Returns {block: what its scores say}.
+    """Returns {block: statistics of its scores}.
 
     Args:
       comparison: see `Comparison`.
-      resamples, seed: of the bootstrap.
+      resamples: number of the bootstrap's resamples.
+      seed: of the bootstrap.
 
     Raises:
       UserError: nothing to compare, or a score is missing or is NaN; names row and picture.
@@ -116,7 +117,14 @@ def analyse(
 
 
 def check(comparison: Comparison) -> None:
-    """Raises a UserError where the rows are not all scored on the same pictures."""
+    """Checks that all rows are scored on the same test pictures.
+
+    Args:
+      comparison: see `Comparison`.
+
+    Raises:
+      UserError: nothing to compare, training pictures, or a missing or NaN score (named).
+    """
     if not comparison.blocks or not scored_rows(comparison) or not comparison.metrics:
         raise UserError(f"{comparison.title}: nothing to compare; no rows, pictures or metrics.")
     for block in comparison.blocks:
@@ -131,12 +139,20 @@ def check(comparison: Comparison) -> None:
 
 
 def scored_rows(comparison: Comparison) -> list[str]:
-    """Returns the names of the rows that are not missing."""
+    """Returns the names of the rows that are not missing.
+
+    Args:
+      comparison: see `Comparison`.
+    """
     return [row.name for row in comparison.rows if row.missing is None]
 
 
 def units_of(block: Block) -> list[tuple[str, str]]:
-    """Returns what each picture is resampled with: its sequence, or itself."""
+    """Returns the unit that each picture is resampled with: its sequence, or itself.
+
+    Args:
+      block: of the comparison.
+    """
     return [
         ("picture", picture.name) if picture.sequence is None else ("sequence", picture.sequence)
         for picture in block.pictures
@@ -144,12 +160,20 @@ def units_of(block: Block) -> list[tuple[str, str]]:
 
 
 def sign(metric: str) -> int:
-    """Returns 1 where higher is better, else -1."""
+    """Returns 1 where higher is better, else -1.
+
+    Args:
+      metric: its name.
+    """
     return 1 if describe(metric).higher_is_better else -1
 
 
 def opposed(metrics: Sequence[str]) -> tuple[str, str] | None:
-    """Returns the metrics of distortion and of perception that stand for the others, or None."""
+    """Returns the first metric of distortion and the first of perception; None without both.
+
+    Args:
+      metrics: names of those that are measured.
+    """
     distortion, perception = (
         next((name for name in names if name in metrics), None)
         for names in (_DISTORTION, _PERCEPTION)

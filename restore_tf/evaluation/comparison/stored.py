@@ -1,4 +1,4 @@
-"""A comparison as `scores.csv` and `scores.json`, and read back from the latter."""
+"""A comparison as `scores.csv` and `scores.json`, and read from the latter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ _FORM = 1
 
 
 def write_csv(path: str | os.PathLike, comparison: Comparison) -> None:
-    """Writes every score on a line of its own: row, block, picture, metric, value."""
+    """Writes every score on a line of its own: row, block, picture, metric, value.
+
+    Args:
+      path: of the file.
+      comparison: see `Comparison`.
+    """
     with open_text(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["row", "block", "picture", "metric", "value"])
@@ -45,7 +50,7 @@ def write_csv(path: str | os.PathLike, comparison: Comparison) -> None:
 def write_json(
     path: str | os.PathLike, comparison: Comparison, found: Mapping[str, BlockStatistics]
 ) -> None:
-    """Writes everything but the folder, and what the scores say.
+    """Writes the whole comparison but its folder, with its statistics.
 
     Strict JSON knows no infinity: such numbers are the strings "inf" and "-inf".
 
@@ -72,7 +77,10 @@ def write_json(
 
 
 def read(folder: str | os.PathLike) -> Comparison:
-    """Returns the comparison that a folder holds.
+    """Returns the comparison in a folder.
+
+    Args:
+      folder: of a finished comparison.
 
     Raises:
       UserError: the folder holds none, or a damaged one.

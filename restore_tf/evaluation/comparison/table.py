@@ -39,7 +39,7 @@ class Cell(NamedTuple):
       more: further lines: of a score its interval and n, its difference to the input, and the
         share of pictures that are better than there.
       best: whether it is the best of its column.
-      verdict: "better" or "worse" than the input where that is sure, else "".
+      verdict: "better" or "worse" than the input where the interval leaves zero out, else "".
     """
 
     text: str
@@ -56,7 +56,7 @@ class Line:
     Attributes:
       row: see `Row`.
       label: as printed.
-      notes: what stands below its label, such as what it was trained for.
+      notes: lines below its label, such as its training.
       cells: one per head but the first.
     """
 
@@ -67,7 +67,12 @@ class Line:
 
 
 def table(comparison: Comparison, found: BlockStatistics) -> tuple[list[Head], list[Line]]:
-    """Returns heads and lines of one block's table; rows without scores say why."""
+    """Returns heads and lines of one block's table; rows without scores give the reason.
+
+    Args:
+      comparison: see `Comparison`.
+      found: statistics of the block.
+    """
     metrics = [*comparison.metrics, *(m for m in comparison.absent if m not in comparison.metrics)]
     sizes = _sizes(comparison)
     heads = [
@@ -92,7 +97,12 @@ def table(comparison: Comparison, found: BlockStatistics) -> tuple[list[Head], l
 
 
 def row_notes(comparison: Comparison, row: Row) -> list[str]:
-    """Returns what a reader must know about a row: what it was trained on, and for how long."""
+    """Returns notes on a row for a reader: what it was trained on, and for how long.
+
+    Args:
+      comparison: see `Comparison`.
+      row: of the comparison.
+    """
     notes = []
     if row.kind == "chain":
         notes.append("a chain of " + ", then ".join(_label(comparison, name) for name in row.links))
@@ -110,7 +120,12 @@ def row_notes(comparison: Comparison, row: Row) -> list[str]:
 
 
 def label_of(comparison: Comparison, name: str) -> str:
-    """Returns a row's label, with what it was trained on where labels alone are not unique."""
+    """Returns a row's label, with its training data where labels alone are not unique.
+
+    Args:
+      comparison: see `Comparison`.
+      name: of the row.
+    """
     row = comparison.row(name)
     alike = [other for other in comparison.rows if other.label == row.label]
     label = plain_label(row)
@@ -118,12 +133,25 @@ def label_of(comparison: Comparison, name: str) -> str:
 
 
 def plain_label(row: Row) -> str:
-    """Returns a row's label; baselines without one of their own are called what they are."""
+    """Returns a row's label; baselines have fixed ones.
+
+    Args:
+      row: of the comparison.
+    """
     return _BASELINES.get(row.name, row.label) if row.label == row.name else row.label
 
 
 def estimate_text(estimate: Estimate, metric: str, signed: bool = False) -> tuple[str, str]:
-    """Returns a mean and its interval as printed; a spread is told by its dots."""
+    """Returns a mean and its interval as printed: [low, high], or (low .. high) for a spread.
+
+    Args:
+      estimate: of the metric.
+      metric: its name.
+      signed: whether positive numbers get a plus.
+
+    Returns:
+      The mean and the interval; "" in its place for a single unit.
+    """
     plus = "+" if signed else ""
     decimals = describe(metric).decimals
 
@@ -138,25 +166,44 @@ def estimate_text(estimate: Estimate, metric: str, signed: bool = False) -> tupl
 
 
 def gain_text(gain: Gain, metric: str) -> str:
-    """Returns a difference to the input with its interval, as printed."""
+    """Returns a difference to the input with its interval, as printed.
+
+    Args:
+      gain: of a row.
+      metric: its name.
+    """
     mean, bounds = estimate_text(gain.difference, metric, signed=True)
     return " ".join(part for part in (mean, bounds) if part)
 
 
 def better(difference: Estimate, metric: str) -> bool:
-    """Returns whether a difference is sure, and to the better."""
+    """Returns whether a difference is an improvement and its interval leaves zero out.
+
+    Args:
+      difference: first minus second, paired.
+      metric: its name.
+    """
     return difference.apart and (difference.mean > 0) == describe(metric).higher_is_better
 
 
 def verdict(gain: Gain, metric: str) -> str:
-    """Returns "better" or "worse" where a difference to the input leaves zero out, else ""."""
+    """Returns "better" or "worse" where a difference to the input leaves zero out, else "".
+
+    Args:
+      gain: of a row.
+      metric: its name.
+    """
     if not gain.difference.apart:
         return ""
     return "better" if better(gain.difference, metric) else "worse"
 
 
 def count_text(found: BlockStatistics) -> str:
-    """Returns how many pictures and sequences a block has, as printed."""
+    """Returns the number of pictures and sequences of a block, as printed.
+
+    Args:
+      found: statistics of the block.
+    """
     pictures = f"{found.pictures} picture{'s' * (found.pictures != 1)}"
     if not found.sequences:
         return pictures
@@ -164,7 +211,11 @@ def count_text(found: BlockStatistics) -> str:
 
 
 def short_count(value: float) -> str:
-    """Returns a number of parameters or bytes in three digits and a letter."""
+    """Returns a number in three digits and a letter: "3.86 M".
+
+    Args:
+      value: parameters or bytes.
+    """
     for letter, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= unit:
             return f"{value / unit:.3g} {letter}"
@@ -174,9 +225,17 @@ def short_count(value: float) -> str:
 def cross(
     comparison: Comparison, found: dict[str, BlockStatistics], metric: str
 ) -> list[tuple[str, str, list[Cell]]]:
-    """Returns (label, trained on, a cell per block) of networks that were trained on blocks.
+    """Returns the scores on every block of the networks that were trained on blocks.
 
-    Empty where nothing was trained on more than one of them.
+    Empty where all of them were trained on the same one.
+
+    Args:
+      comparison: see `Comparison`.
+      found: {block: statistics}.
+      metric: its name.
+
+    Returns:
+      (label, trained on, a cell per block) of each network.
     """
     rows = [row for row in comparison.rows if row.kind == "run" and row.trained_on]
     if len({row.trained_on for row in rows}) < 2:
@@ -247,5 +306,10 @@ def _sizes(comparison):
 
 
 def score_text(value: float, metric: str) -> str:
-    """Returns one picture's score under the metric's short name, as captions have it."""
+    """Returns one picture's score with the metric's short name, as in captions.
+
+    Args:
+      value: the score.
+      metric: its name.
+    """
     return f"{describe(metric).label.partition(' (')[0]} {format_number(value, metric)}"

@@ -38,13 +38,13 @@ class Wins(NamedTuple):
 
 @dataclass(frozen=True)
 class Tally:
-    """What the votes say.
+    """The result of a vote.
 
     Attributes:
       answered: questions with a vote.
-      questions: how many there are.
-      wins: the most votes first.
-      chance: share that a row gets where votes are drawn blindly.
+      questions: number of questions.
+      wins: of each row, the most votes first.
+      chance: share that a row gets if votes are random.
     """
 
     answered: int
@@ -58,7 +58,7 @@ def tally(comparison: Comparison, votes_file: str | os.PathLike) -> Tally:
 
     Args:
       comparison: its folder holds the key.
-      votes_file: what the page saved: {"comparison": id, "votes": {"1": "B", …}}.
+      votes_file: the file that the page saved: {"comparison": id, "votes": {"1": "B", …}}.
 
     Raises:
       UserError: the key or the votes cannot be read, or the votes are of another page.

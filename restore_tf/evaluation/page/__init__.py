@@ -1,6 +1,7 @@
-"""Turns an Evaluation into the report page.
+"""Writes an evaluation's report as an HTML page.
 
-The markup is `templates/report.html`, which Jinja2 fills and escapes. Here its numbers become text.
+The markup is `templates/report.html`, which Jinja2 fills and escapes; this module formats the
+numbers.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ def write_html(path: str | os.PathLike, evaluation: Evaluation) -> None:
     Pictures are referenced relative to the page, never embedded. The worst image comes first:
     the one with the lowest restored PSNR, or the worst first metric if PSNR is not among them.
 
+    Args:
+      path: the file, replaced where it exists.
+      evaluation: see `Evaluation`.
+
     Raises:
       UserError: no images, no metrics, or a picture path that is not relative.
     """
@@ -45,7 +50,14 @@ def write_html(path: str | os.PathLike, evaluation: Evaluation) -> None:
 
 
 def render(evaluation: Evaluation) -> str:
-    """Returns the whole page; see `write_html`."""
+    """Returns the page as HTML; see `write_html`.
+
+    Args:
+      evaluation: see `Evaluation`.
+
+    Raises:
+      UserError: as `write_html`.
+    """
     return _template().render(
         style=as_it_is(SHARED / "style.css"),
         script=as_it_is(*(SHARED / f"{name}.js" for name in ("sorting", "slider", "script"))),

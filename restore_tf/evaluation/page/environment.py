@@ -11,7 +11,11 @@ SHARED = Path(__file__).with_name("templates")
 
 
 def environment(*folders: Path) -> jinja2.Environment:
-    """Returns the environment of templates in `folders`, and of the shared ones."""
+    """Returns the Jinja2 environment of the templates in some folders and of the shared ones.
+
+    Args:
+      *folders: with templates; searched before the shared ones.
+    """
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, SHARED]),
         autoescape=True,
@@ -22,5 +26,9 @@ def environment(*folders: Path) -> jinja2.Environment:
 
 
 def as_it_is(*paths: Path) -> Markup:
-    """Returns files of ours, one after another, that go into a page unescaped."""
+    """Returns the text of our own files, which goes into a page unescaped.
+
+    Args:
+      *paths: of the files, joined in this order.
+    """
     return Markup("".join(path.read_text(encoding="utf-8") for path in paths))

@@ -1,4 +1,4 @@
-"""Turns a comparison into one page that needs no network, and the page of the blind vote."""
+"""Writes a comparison as one page that needs no network, and the page of the blind vote."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def render_blind(
 
     Args:
       title: of the comparison.
-      identity: goes into the votes, so that they are counted with the right key.
+      identity: stored with the votes, so that they are counted with the right key.
       questions: for each, (letter, PNG file, its (height, width)) in the order of the columns.
     """
     return _template("blind.html").render(
