@@ -49,7 +49,7 @@ def _define_networks(values):
     )
     several("tflite", "a TFLite file of export.py; may be given several times")
     flags.DEFINE_enum(
-        "precision", "float32", ["float32", "bfloat16"], "of networks", flag_values=values
+        "precision", "float32", ["float32", "bfloat16"], "of the networks", flag_values=values
     )
 
 
@@ -58,8 +58,9 @@ def _define_server(values):
         flags.DEFINE_string(name, default, meaning, flag_values=values)
 
     text("host", "127.0.0.1", "the address to listen on; 0.0.0.0 for all")
-    flags.DEFINE_integer("port", 7860, "0 takes a free one", 0, 65535, flag_values=values)
-    text("auth_file", None, "lines user:password; who comes is asked for them")
+    port = "the port to listen on; 0 takes a free one"
+    flags.DEFINE_integer("port", 7860, port, 0, 65535, flag_values=values)
+    text("auth_file", None, "a file of lines user:password, to ask visitors for them")
     text("root_path", "", "the path at which a proxy in front serves this, such as /restore")
     flags.DEFINE_multi_string(
         "allowed_host", [], "a name that a proxy passes on; may be given again", flag_values=values
@@ -72,15 +73,20 @@ def _define_limits(values):
     def number(name, default, lowest, meaning):
         flags.DEFINE_integer(name, default, meaning, lowest, flag_values=values)
 
-    number("max_bytes", 64 * 2**20, 1, "the largest picture file")
-    number("max_pixels", 40_000_000, 1, "the largest picture")
-    number("max_clip_bytes", 256 * 2**20, 1, "the largest video file")
-    number("max_clip_frames", 900, 1, "the longest video")
-    number("max_pictures", 20, 1, "pictures in one go on the page")
-    number("queue", 16, 0, "pictures that may wait; further ones are answered by 429")
+    number("max_bytes", 64 * 2**20, 1, "the largest picture file, in bytes")
+    number("max_pixels", 40_000_000, 1, "the largest picture, in pixels, height x width")
+    number("max_clip_bytes", 256 * 2**20, 1, "the largest video file, in bytes")
+    number("max_clip_frames", 900, 1, "the longest video, in frames")
+    number("max_pictures", 20, 1, "the most pictures of one upload on the page")
+    number("queue", 16, 0, "pictures that may wait; further ones are refused (429)")
     number("concurrency", 1, 1, "computations at the same time; one uses every core")
-    number("keep_minutes", 60, 1, "uploads and results are deleted after them")
-    flags.DEFINE_string("memory", None, "the process keeps within it: 4GB", flag_values=values)
+    number("keep_minutes", 60, 1, "minutes after which uploads and results are deleted")
+    flags.DEFINE_string(
+        "memory",
+        None,
+        "memory limit of the process: 4GB; by default four fifths of the free memory",
+        flag_values=values,
+    )
 
 
 def _app(positional, values):
@@ -115,7 +121,14 @@ def _app(positional, values):
 
 
 def limits(values: flags.FlagValues):
-    """Returns the `Limits` that the flags state."""
+    """Returns the app's `Limits` from the flags.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: a --memory that is no size.
+    """
     from restore_tf.app.limits import Limits
 
     return Limits(

@@ -54,7 +54,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "limit",
         None,
-        "--table: score only the first pictures, so many; all by default",
+        "--table: score only the first N pictures; all by default",
         1,
         flag_values=values,
     )

@@ -74,7 +74,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "limit",
         None,
-        "score only the first pictures, so many; all by default",
+        "score only the first N pictures; all by default",
         lower_bound=1,
         flag_values=values,
     )
@@ -82,7 +82,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "pictures",
         100,
-        "write the files of the worst pictures, so many, for the page's sliders",
+        "write the files of the N worst pictures, for the page's sliders",
         lower_bound=0,
         flag_values=values,
     )

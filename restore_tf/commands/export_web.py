@@ -19,7 +19,11 @@ _PAGE = "index.html"
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Defines the flags of the page alone."""
+    """Defines the flags of the page alone.
+
+    Args:
+      values: the command's flags.
+    """
     flags.DEFINE_string(
         "litertjs",
         None,
@@ -29,7 +33,14 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def prepare(output: Path, values: flags.FlagValues) -> Mapping[str, bytes]:
-    """Checks what can be wrong before the work; returns LiteRT.js.
+    """Checks the output folder before the work; returns the files of LiteRT.js.
+
+    Args:
+      output: the export's folder.
+      values: the command's flags.
+
+    Returns:
+      {name: bytes}.
 
     Raises:
       UserError: an earlier page without --overwrite, no npm, or a damaged --litertjs.
@@ -41,7 +52,11 @@ def prepare(output: Path, values: flags.FlagValues) -> Mapping[str, bytes]:
 
 
 def kinds(values: flags.FlagValues) -> Sequence[str]:
-    """Returns which kinds of file the page offers: those asked for, or `KINDS`."""
+    """Returns the kinds of file that the page offers: those of --kinds, else `KINDS`.
+
+    Args:
+      values: the command's flags.
+    """
     return values.kinds if values["kinds"].present else KINDS
 
 

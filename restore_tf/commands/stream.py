@@ -50,9 +50,7 @@ def define_flags() -> flags.FlagValues:
     )
     text("input", STREAM, "a file, a named pipe or a device; - for standard input")
     text("output", STREAM, "a file, a named pipe or a device; - for standard output")
-    flags.DEFINE_float(
-        "fps", None, "read a file at so many frames a second", 1e-3, flag_values=values
-    )
+    flags.DEFINE_float("fps", None, "read a file at N frames a second", 1e-3, flag_values=values)
     flags.DEFINE_boolean(
         "drop", None, "drop frames to keep up; by default for pipes and --fps", flag_values=values
     )

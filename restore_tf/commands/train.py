@@ -59,12 +59,12 @@ def define_flags() -> flags.FlagValues:
         "validate_every": (500, "steps between validations"),
         "log_every": (50, "steps between rows of metrics.csv"),
         "validation_pictures": (8, "the most pictures of a validation"),
-        "virtual_devices": (1, "split the CPU into so many devices, to try strategies"),
-        "local_workers": (1, "run so many worker processes here, to try --strategy multiworker"),
-        "accumulate": (1, "cut each device's images into so many micro-batches, to save memory"),
+        "virtual_devices": (1, "split the CPU into N devices, to try strategies"),
+        "local_workers": (1, "run N worker processes here, to try --strategy multiworker"),
+        "accumulate": (1, "cut each device's images into N micro-batches, to save memory"),
         "early_stopping": (
             None,
-            "end after so many validations without a new best; off if not set",
+            "end after N validations without a new best score; off by default",
         ),
     }
     for name, (value, text) in defaults.items():
@@ -187,9 +187,15 @@ def _strategy(values):
 
 
 def make_options(values) -> Options:
-    """Returns what the flags say of the machine and the run; names of weights become paths.
+    """Returns the training's `Options` from the flags; names of published weights become paths.
 
-    With --precision auto they say float32 until `training_precision.decided` knows better.
+    With --precision auto they have float32; `training_precision.decided` replaces it.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: no such weights for --init_from or --init_predictor.
     """
     names = [field.name for field in dataclasses.fields(Options)]
     given = {name: getattr(values, name) for name in names}

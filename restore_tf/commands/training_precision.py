@@ -10,7 +10,12 @@ from restore_tf.training.options import AUTO
 
 
 def recorded(workdir, run: experiments.Run) -> experiments.Run:
-    """Returns the run with the precision it was started with, where "auto" resumes one."""
+    """Returns the run with its recorded precision, where --precision auto resumes one.
+
+    Args:
+      workdir: the run directory.
+      run: the command's `Run`.
+    """
     if run.precision != AUTO or not (workdir / experiments.FILE_NAME).exists():
         return run
     precision = experiments.read(workdir)[1].precision

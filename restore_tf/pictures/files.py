@@ -112,12 +112,14 @@ def encode_restored(
     jpeg_quality: int = JPEG_QUALITY,
     name: str = "the picture",
 ) -> tuple[bytes, str]:
-    """Returns the file of a restored picture, with what stood beside the degraded one's pixels.
+    """Encodes a restored picture as a file, with the degraded one's alpha and metadata.
 
     Args:
-      picture, pixels: as for `restored`.
+      picture: the degraded one.
+      pixels: as for `restored`.
       format: an ending without its dot; by default that of the degraded picture's own format.
-      jpeg_quality, name: as for `encode`.
+      jpeg_quality: as for `encode`.
+      name: what to call the file in messages.
 
     Returns:
       The file's bytes, and its ending with the dot.

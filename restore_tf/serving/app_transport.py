@@ -38,7 +38,11 @@ class App(Rest):
             self._login = unquote(parts.username), unquote(parts.password or "")
 
     def message_size(self, file_size: int) -> int:
-        """Returns how many bytes a request with a file takes."""
+        """Returns the approximate size of a request, in bytes.
+
+        Args:
+          file_size: of the file that it carries, in bytes.
+        """
         return file_size
 
     def check(self) -> None:
@@ -54,7 +58,14 @@ class App(Rest):
             )
 
     def predict(self, file: bytes) -> bytes:
-        """Returns the restored file of a file; a ServerError if it fails."""
+        """Returns the restored file's bytes.
+
+        Args:
+          file: a picture file's bytes.
+
+        Raises:
+          ServerError: the server's error, or no answer.
+        """
         response = self._send(
             "POST",
             f"{self._address}/restore",

@@ -29,6 +29,12 @@ def parse_sizes(texts: Sequence[str]) -> list[tuple[int, int]]:
 
     Raises:
       UserError: not of that form, or a side that is too small or too large.
+
+    Args:
+      texts: the values of --cost_sizes.
+
+    Raises:
+      UserError: another form, or a side below 16 or above 8192 pixels.
     """
     sizes = []
     for text in texts:

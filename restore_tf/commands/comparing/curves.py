@@ -44,7 +44,11 @@ class Curves:
         self._networks, self._scores = networks, scores
 
     def all(self, entries: Sequence[Entry]) -> list[Curve]:
-        """Returns every curve of some rows of the table."""
+        """Returns every curve of some rows of the table.
+
+        Args:
+          entries: the rows' networks and chains.
+        """
         curves = []
         for entry in tqdm(entries, unit="network's curves", disable=None):
             if not entry.links:

@@ -25,7 +25,10 @@ class Networks:
         self._loaded: dict[tuple, Any] = {}
 
     def digest(self, entry: Entry) -> str:
-        """Returns what decides an entry's pictures: its weights, those of its links, the seed.
+        """Returns a text of everything that decides an entry's pictures: weights, links, seed.
+
+        Args:
+          entry: a network or a chain.
 
         Raises:
           UserError: a run without weights.
@@ -73,7 +76,15 @@ class Networks:
         return restore.restore(self.model(run, **options), picture, seed=self._seed)
 
     def model(self, run: str, **options: Any):
-        """Returns the network of a run; the last few stay loaded."""
+        """Returns the network of a run; the last few stay loaded.
+
+        Args:
+          run: a run directory or a published name.
+          options: of inference, such as steps=4.
+
+        Raises:
+          UserError: as `load_model`.
+        """
         from restore_tf.weights import load
 
         key = (run, *sorted(options.items()))

@@ -37,22 +37,34 @@ def open_blocks(request: Request, scale: int) -> list[TestPairs]:
 
 
 def check_trained_here(request: Request, scale: int) -> None:
-    """Raises a UserError where a picture that is trained on is tested on, too."""
+    """Checks that no picture is both trained and tested on.
+
+    Args:
+      request: the comparison's.
+      scale: see `open_blocks`.
+
+    Raises:
+      UserError: one is.
+    """
     if request.models:
         for pairs in request.datasets:
             _check(request, pairs, scale, "trained on")
 
 
 def check_run(request: Request, name: str, experiment, run, scale: int) -> None:
-    """Raises a UserError where a given run was trained on a picture that is tested on.
+    """Checks that a given run was trained on no picture that is tested on.
 
-    Where its training pictures are not here, a warning says that only their set is known.
+    Where its training pictures are missing, a warning says that only their set is known.
 
     Args:
       request: the comparison's.
       name: of the run.
-      experiment, run: its record.
+      experiment: the run's `Experiment`.
+      run: its `Run`.
       scale: see `open_blocks`.
+
+    Raises:
+      UserError: it was.
     """
     for pairs in _trained_on(experiment, run):
         folders = {flag: getattr(run, flag) for flag in ("degraded_dir", "sharp_dir")}

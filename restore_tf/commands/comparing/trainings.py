@@ -50,7 +50,11 @@ class Outcome:
 
 
 def networks_of(entry: Entry) -> int:
-    """Returns how many networks a step of an entry's training updates, adversaries included."""
+    """Returns how many networks a step of an entry's training updates, adversaries included.
+
+    Args:
+      entry: of the comparison, with a training.
+    """
     experiment = experiments.load_recipe(entry.training.model, entry.training.recipe)
     count = experiments.construct(experiment).updated_together
     parts = getattr(papers.find(experiment.model), "make_parts", None)
@@ -87,7 +91,15 @@ def words(entry: Entry, request: Request, steps: int | None, before: str | None 
 
 
 def check(entry: Entry, request: Request) -> None:
-    """Raises a UserError for anything that would keep a training from its first step."""
+    """Checks that an entry's training can begin, unless it has begun already.
+
+    Args:
+      entry: of the comparison, with a training.
+      request: the comparison's.
+
+    Raises:
+      UserError: anything that would keep the training from its first step.
+    """
     steps = None if request.budget == "recipe" else request.steps
     values = train.define_flags()
     values(["train.py", *words(entry, request, steps)])
@@ -234,7 +246,13 @@ class Trainer:
 
 
 def describe(outcome: Outcome, batch: int, crop: int) -> str:
-    """Returns how long a network was trained, in words."""
+    """Describes how long a network was trained.
+
+    Args:
+      outcome: of the training.
+      batch: crops a step.
+      crop: side of a crop, in pixels.
+    """
     each = f" of {outcome.networks} networks each" if outcome.networks > 1 else ""
     minutes = outcome.seconds / 60
     return f"{outcome.steps:,} steps{each} of {batch} x {crop} x {crop}, {minutes:.1f} minutes" + (

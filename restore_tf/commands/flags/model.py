@@ -44,15 +44,15 @@ def define(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     for name, least, text in [
-        ("stages", 1, "the first stages alone, so many: --set network.stages=…"),
+        ("stages", 1, "the first N stages alone: --set network.stages=N"),
         ("local_attention_crop", 8, "window in pixels: --set network.local_attention=PIXELS"),
-        ("steps", 1, "steps of a sampler: --set network.steps=…"),
-        ("samples", 1, "samples that a sampler averages: --set network.samples=…"),
+        ("steps", 1, "steps of a sampler: --set network.steps=N"),
+        ("samples", 1, "samples that a sampler averages: --set network.samples=N"),
     ]:
         flags.DEFINE_integer(name, None, text, least, flag_values=values)
     local = "attention over windows: --set network.local_attention=True"
     flags.DEFINE_boolean("local_attention", False, local, flag_values=values)
-    eta = "noise of a sampler's steps, 0 (none) to 1: --set network.eta=…"
+    eta = "noise of a sampler's steps, 0 (none) to 1: --set network.eta=X"
     flags.DEFINE_float("eta", None, eta, 0, 1, flag_values=values)
     flags.DEFINE_enum(
         "precision",

@@ -142,7 +142,10 @@ def _say_difference(pieces, whole):
 
 
 def size_in_bytes(text: str) -> int:
-    """Returns the bytes that --memory states: 2GB, 1.5 GiB, 800MB or a number of bytes.
+    """Converts a size to bytes: 2GB, 1.5 GiB, 800MB or a number of bytes.
+
+    Args:
+      text: the value of --memory.
 
     Raises:
       UserError: no size.
