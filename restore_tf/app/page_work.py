@@ -19,7 +19,7 @@ from restore_tf.app.service import Service
 from restore_tf.errors import UserError
 from restore_tf.system.log import logger
 
-_LOOK = 0.25  # seconds between looks at how far it is
+_LOOK = 0.25  # seconds between updates of the progress
 Outputs = tuple[Any, Any]  # the status line, the results; None leaves them as they are
 
 

@@ -20,7 +20,7 @@ from restore_tf.pictures import files, hidden
 from restore_tf.pictures.decoding import Picture, TooManyPixels
 from restore_tf.system import log
 
-NAME = "the picture"  # in messages: what a request calls its file is not repeated
+NAME = "the picture"  # in messages: the request's own file name is not repeated
 
 
 @dataclasses.dataclass(frozen=True)

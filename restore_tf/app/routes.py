@@ -20,7 +20,7 @@ from restore_tf.system.version import version
 
 MEDIA = {"jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff", "dib": "bmp"}
 _FAILED = "it failed for a reason of the server's own; see its log."
-_GONE = 499  # nobody reads it; what servers log for clients that went away
+_GONE = 499  # for the log: the client went away
 _FORMATS = Literal["png", "jpg", "webp", "tiff", "bmp"]
 _CONTENT = {
     "image/*": {"schema": {"type": "string", "format": "binary"}},

@@ -134,10 +134,10 @@ def use_onednn(values):
     """Lets TensorFlow train by oneDNN's kernels on x86 where that is quicker.
 
     TensorFlow by itself does so with AVX-512 only. With AVX2 alone a step takes 0.5 to 0.85 of the
-    time with them, but for what a paper says is slower (`papers.beside`). Restoring is left as
-    TensorFlow has it.
+    time with them, except where a paper says that it is slower (`papers.sibling_module`). Restoring
+    is left as TensorFlow has it.
     """
-    beside = papers.beside(values.model, "onednn")
+    beside = papers.sibling_module(values.model, "onednn")
     recipe = values.recipe or values.dataset or "quick"
     # Fine-tuning takes another run's network, whose width is not known yet.
     slower = beside and (recipe not in beside.FASTER_RECIPES or values.init_from)
