@@ -1,7 +1,7 @@
-"""What both pictures of a pair go through together, in NumPy.
+"""Augmentations of both pictures of a pair together, in NumPy.
 
-Each takes the pictures of a pair, degraded first, and a generator from which it draws what happens
-to both. Crops are uint8, or float32 in [0, 1] once an augmentation needs that.
+Each takes the pictures of a pair, degraded first, and a random generator; both pictures get the
+same change. Crops are uint8, or float32 in [0, 1] once an augmentation needs that.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Pictures = Sequence[np.ndarray]
 
 
 def flip_rotate(pictures: Pictures, random: np.random.Generator) -> list[np.ndarray]:
-    """One of the square's eight symmetries: identity with probability 2/9, each other 1/9 (MPRNet).
+    """Applies one of the square's eight symmetries: the identity by 2/9, others by 1/9 (MPRNet).
 
     Args:
       pictures: each (side, side, channels), of any type.
-      random: gives one draw.
+      random: for one draw.
     """
     symmetry = int(random.integers(9)) % 8  # 0 and 8 are both the identity
     return [cropping.turn(picture, symmetry) for picture in pictures]
@@ -37,7 +37,7 @@ def saturation(pictures: Pictures, random: np.random.Generator) -> list[np.ndarr
 
     Args:
       pictures: each (height, width, 3), uint8 or float32 in [0, 1].
-      random: gives one draw or two.
+      random: for one draw or two.
 
     Returns:
       float32 in [0, 1].
@@ -59,8 +59,10 @@ class Noise(NamedTuple):
     So DnCNN (Zhang et al., TIP 2017) and its successors train: noise that is clipped at black and
     white has a mean there, which a network would learn.
 
-    low, high: range of sigma in levels of 255, drawn for each picture.
-    gray: whether all channels get the same noise.
+    Attributes:
+      low: least sigma in levels of 255; each picture's is drawn uniformly.
+      high: largest sigma in levels of 255.
+      gray: whether all channels get the same noise.
     """
 
     low: float
@@ -68,19 +70,35 @@ class Noise(NamedTuple):
     gray: bool = False
 
     def add(self, picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Adds it to (height, width, channels) float32 in [0, 1]; the sum may leave [0, 1]."""
+        """Adds noise to a picture; the sum may leave [0, 1].
+
+        Args:
+          picture: (height, width, channels) float32 in [0, 1].
+          random: of sigma and of the noise.
+        """
         sigma = np.float32(random.uniform(self.low, self.high) / 255)
         shape = (*picture.shape[:2], 1) if self.gray else picture.shape
         return picture + sigma * random.standard_normal(shape, dtype=np.float32)
 
 
 def as_float(picture: np.ndarray) -> np.ndarray:
-    """Returns a uint8 picture as float32 in [0, 1], and a float32 one as it is."""
+    """Converts a picture to float32 in [0, 1]; a float32 one comes back as it is.
+
+    Args:
+      picture: uint8 in [0, 255], or float32, of any shape.
+    """
     return picture / np.float32(255) if picture.dtype == np.uint8 else picture
 
 
 def gray(picture: np.ndarray) -> np.ndarray:
-    """Returns the luma of (…, 3) float32, as (…, 1)."""
+    """Returns the luma (ITU-R BT.601) of RGB colours.
+
+    Args:
+      picture: (…, 3) float32.
+
+    Returns:
+      (…, 1) float32.
+    """
     return picture @ _LUMA
 
 

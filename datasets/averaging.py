@@ -1,10 +1,9 @@
-"""(Degraded, sharp) training pairs from sharp high-frame-rate video, by averaging frames.
+"""Makes (degraded, sharp) training pairs from sharp high-frame-rate video, by averaging frames.
 
-As GoPro was made (Nah et al. 2017): a shutter that stays open while the camera films
-7 to 13 frames at 240 frames a second collects the sum of their light. The degraded picture is the
-average of consecutive frames, the sharp one is the middle frame. In: uint8 sRGB frames from a
-folder, a folder of such folders, or a video. Out: the published layout, which the GoPro reader and
-`train.py` take as it is:
+As GoPro was made (Nah et al. 2017): a shutter that stays open for 7 to 13 frames at 240 frames a
+second collects the sum of their light. The degraded picture is the average of consecutive frames,
+the sharp one is the middle frame. Input: uint8 sRGB frames from a folder, a folder of such folders,
+or a video. Output: the published layout, which the GoPro reader and `train.py` take:
 
     output_dir/train/<sequence>/{blur or blur_gamma}/NNNNNN.png
     output_dir/train/<sequence>/sharp/NNNNNN.png
@@ -20,9 +19,8 @@ light to stored value. The authors' answers in the issues of DeepDeblur_release 
   MPRNet and most later papers use it. It darkens moving highlights, which no camera does.
 - `gamma` -> `blur_gamma`. The paper's own choice: x^2.2 takes a value to light, light is averaged,
   and x^(1/2.2) takes it back (issues 13 and 60).
-- `linear` -> `blur_gamma` as well, because it is the same idea with the exact sRGB curve of
-  IEC 61966-2-1 in place of the power 2.2. No published folder holds it. The two differ by at
-  most a few gray levels.
+- `linear` -> `blur_gamma` as well: the same with the exact sRGB curve of IEC 61966-2-1 in place of
+  the power 2.2. No published folder holds it. The two differ by at most a few gray levels.
 
 Different from the published set: there one number of frames holds for a whole sequence (7 in
 GOPR0372_07_00, issue 59); here each pair draws its own. Its files differ from one's own averages
@@ -66,29 +64,29 @@ def make_pairs(
 ) -> dict[str, int]:
     """Writes (degraded, sharp) pairs in GoPro's layout; see the top of this file.
 
-    A sequence that cannot be read to its end is named in a warning and keeps the pairs it has; the
-    others are made.
+    A sequence that cannot be read to its end is named in a warning and keeps the pairs made so far;
+    the others are made.
 
-    Streams: no more than the largest window's frames are in memory. A pair is named after its
-    middle frame: the number in the file's name, or the position in the video, counted from 0.
-    Frames left over at the end, too few for the window drawn, are dropped.
+    Frames are streamed: at most the largest window's frames are in memory. A pair is named after
+    its middle frame: the number in the file's name, or the position in the video, counted from 0.
+    Remaining frames at the end, too few for the next window, are dropped.
 
     Args:
       source: one or several of: a folder of frames, read in the order of the last number in their
         names; a folder of such folders, or of videos, each a sequence; a video. It is named after
-        its folder or file. In a folder that holds frames, sub-folders are not looked at.
+        its folder or file. In a folder that holds frames, sub-folders are ignored.
       output_dir: made if missing.
       window: how many frames a degraded picture averages: an odd number, or (smallest, largest),
-        both odd, of which each pair draws an odd number, all equally likely.
+        both odd; each pair's is then a random odd number between them, all equally likely.
       stride: frames from the start of one window to the start of the next. None: each window
         starts where the one before it ended.
-      mode: one of MODES; also decides the degraded pictures' folder.
-      seed: of the drawn windows. A sequence's draws depend on the seed and its name only.
-      limit: at most this many pairs of each sequence.
-      overwrite: replace pictures of the same name that an earlier call wrote, as the folder's
-        record says. Others stay; of the same name they are an error.
-      resume: leave pictures that exist. Give the settings of the interrupted run; with
-        another mode, blur and blur_gamma come to stand beside the same sharp pictures.
+      mode: one of `exposure.MODES`; also decides the degraded pictures' folder.
+      seed: of the windows. A sequence's windows depend on the seed and its name only.
+      limit: the most pairs of each sequence; None for all.
+      overwrite: replace pictures of the same name that the folder's record lists. Others of the
+        same name are an error.
+      resume: keep existing pictures. Give the settings of the interrupted run; with another mode,
+        blur and blur_gamma are written beside the same sharp pictures.
 
     Returns:
       {sequence: number of its pairs, written or found}.
@@ -114,7 +112,7 @@ def make_pairs(
 
 
 def _each(sequences, write) -> dict[str, int]:
-    """What `write` returns for each sequence; at the end a `SomeFailed` where some failed."""
+    """Returns {sequence: count by `write`}; raises a `SomeFailed` at the end if some failed."""
     counts, failed = {}, []
     for sequence in sequences:
         try:
@@ -230,7 +228,11 @@ class _PairWriter:
         self._folders = [output_dir / "train" / name / side for side in (FOLDERS[mode], "sharp")]
 
     def write(self, windows: Iterable[list[Frame]]) -> int:
-        """Writes a pair for each window; returns how many there are."""
+        """Writes a pair for each window; returns how many.
+
+        Args:
+          windows: consecutive frames of each pair.
+        """
         count, shape = 0, None
         for folder in self._folders:
             outputs.make_folder(folder)
@@ -244,7 +246,7 @@ class _PairWriter:
         return count
 
     def _write_pair(self, window, shape):
-        """Writes what is wanted of one pair; returns the shape of the sequence's frames."""
+        """Writes the missing pictures of one pair; returns the shape of the sequence's frames."""
         middle = window[len(window) // 2]
         paths = [folder / f"{middle.number:06d}.png" for folder in self._folders]
         wanted = [path for path in paths if not (self._resume and path.exists())]

@@ -1,7 +1,7 @@
-"""Training crops cut in NumPy, decoding no more than they show.
+"""Cuts training crops in NumPy, decoding as little as possible.
 
 Of a PNG, rows below the crop are not decoded. libvips does that fastest and is used where pyvips is
-installed (`pip install 'restore_tf[deep]'`); else Pillow. PNG is lossless: both give the same.
+installed (`pip install 'restore_tf[deep]'`); else Pillow. PNG is lossless: both give equal pixels.
 
 Imports no TensorFlow.
 """
@@ -61,25 +61,31 @@ def cut_pair(
 
     Args:
       cutter: `cut` or `cut_file`.
-      degraded, sharp: what it takes, the sharp one `scale` times as large.
-      corner, crop: see `cut`; of the degraded picture.
+      degraded: the degraded picture, as `cutter` takes it.
+      sharp: the sharp one, `scale` times as large.
+      corner: (top, left) of the degraded crop, in pixels.
+      crop: side of the degraded crop, in pixels.
+      scale: how many times larger the sharp picture is.
 
     Returns:
       (crop, crop, 3) and (scale * crop, scale * crop, 3) uint8.
+
+    Raises:
+      UserError: the crop reaches beyond a picture, or as `cutter`.
     """
     place = [scale * side for side in corner]
     return cutter(degraded, corner, crop), cutter(sharp, place, scale * crop)
 
 
 def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
-    """Returns a picture in one of the square's eight symmetries, counted from 0, the identity.
+    """Applies one of the square's eight symmetries.
 
     Args:
       pixels: (side, side, channels).
-      symmetry: that many quarter turns counterclockwise; from 4 on mirrored left to right as well.
+      symmetry: 0 (the identity) to 7: quarter turns counterclockwise; from 4 on mirrored left to
+        right as well.
     """
-    # A pixel moved as one piece is moved twice as fast as by its channels, which for that have to
-    # lie beside each other.
+    # Moving whole pixels is twice as fast as moving channels; these must be contiguous for that.
     if pixels.strides[-1] != pixels.itemsize:
         pixels = np.ascontiguousarray(pixels)
     whole = pixels.view(f"V{pixels.shape[-1] * pixels.itemsize}")[..., 0]
@@ -94,12 +100,13 @@ def cut_file(file: str | os.PathLike | bytes, corner: Sequence[int], crop: int) 
 
     A plain PNG is decoded from its top to the last row of the crop only: two thirds of it on
     average for crops of 256 of 720 rows. Damage further down is not noticed. Every other kind of
-    file is decoded whole, and so is a PNG that hides pixels of the crop: they take colours from
+    file is decoded whole, and so is a PNG with hidden pixels in the crop: they take colours from
     anywhere in the picture, see `decode`.
 
     Args:
-      file: path of the file, or what is in it.
-      corner, crop: see `cut`.
+      file: path of the file, or its bytes.
+      corner: (top, left) of the crop, in pixels.
+      crop: side of the square, in pixels.
 
     Raises:
       UserError: the file cannot be read as a picture, or the crop reaches beyond it.
@@ -110,7 +117,7 @@ def cut_file(file: str | os.PathLike | bytes, corner: Sequence[int], crop: int) 
             piece = _cut_png(data, *corner, crop).reshape(crop, crop, -1)
             if piece.shape[-1] in (1, 3) or piece[..., -1].all():
                 return _rgb(piece)
-    except Exception:  # decoders raise many kinds; what is wrong is said below, in our words
+    except Exception:  # decoders raise many kinds; `decode` below raises a UserError
         pass
     return cut(decode(file), corner, crop)
 
@@ -123,7 +130,7 @@ def decode(file: str | os.PathLike | bytes) -> np.ndarray:
     full transparency take the colour of the nearest visible one.
 
     Args:
-      file: path of the file, or what is in it.
+      file: path of the file, or its bytes.
 
     Raises:
       UserError: it cannot be read as a picture.
@@ -148,7 +155,7 @@ def _cut_png(data, top, left, crop):
         image = vips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
         return image.crop(left, top, crop, crop).numpy()
     with Image.open(io.BytesIO(data)) as image:
-        # What Pillow decodes is what its list of tiles names.
+        # Pillow decodes the tiles in this list.
         (tile,) = image.tile
         image.tile = [tile._replace(extents=(0, 0, image.width, top + crop))]
         return np.asarray(image.crop((left, top, left + crop, top + crop)))

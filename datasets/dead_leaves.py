@@ -1,9 +1,9 @@
-"""Sharp pictures out of nothing: opaque shapes of every size that hide one another.
+"""Generates sharp pictures: opaque shapes of every size that occlude one another.
 
 The dead leaves model (Matheron 1968; Lee, Mumford and Huang, "Occlusion models for natural
 images", IJCV 2001): shapes of random size, place and colour fall on each other. With sizes drawn
 from a power law of exponent -3 it has the edges, the corners, the scale invariance and the heavy
-tails of natural pictures, which is what a deblurring network has to know. Here shapes are also
+tails of natural pictures, the statistics that a deblurring network learns. Here shapes are also
 shaded and textured, cast shadows, and carry lines and rows of letter-like strokes.
 
 Everything is mixed in linear light; coordinates are (row, column) in pixels.
@@ -34,7 +34,8 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
     Args:
       rng: source of randomness; equal states give equal pictures.
-      height, width: size in pixels, at least 8.
+      height: in pixels, at least 8.
+      width: in pixels, at least 8.
 
     Returns:
       (height, width, 3) float32 sRGB picture in [0, 1].
@@ -67,7 +68,14 @@ def _power_law(rng: np.random.Generator, count: int, low: float, high: float) ->
 
 
 def palette(rng: np.random.Generator) -> np.ndarray:
-    """Draws a handful of colours that could belong to one scene: (colours, 3) linear RGB."""
+    """Draws 5 to 11 colours that could belong to one scene.
+
+    Args:
+      rng: source of randomness.
+
+    Returns:
+      (colours, 3) float32 linear RGB in [0.003, 1].
+    """
     count = rng.integers(5, 12)
     contrast, chroma = rng.uniform(0.6, 1.1), rng.uniform(0.1, 0.6)
     luminance = rng.normal(math.log(0.18), contrast, count)
@@ -99,9 +107,10 @@ def _slope(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 class _Scene:
-    """A canvas and what its shapes have in common: colours, a texture, a main direction.
+    """A canvas, and what its shapes share: colours, a texture, a main direction.
 
-    canvas: (3, height, width) float32 linear RGB; planes, as NumPy is slow at inner axes of 3.
+    Attributes:
+      canvas: (3, height, width) float32 linear RGB; planes, as NumPy is slow at inner axes of 3.
     """
 
     def __init__(self, rng: np.random.Generator, height: int, width: int):
@@ -113,17 +122,36 @@ class _Scene:
         self.canvas = self.colours(1)[0] * np.exp(np.float32(0.2) * self.texture)
 
     def places(self, count: int) -> list[list[float]]:
-        """Random [row, column] on the canvas."""
+        """Draws random places on the canvas, [row, column] in pixels.
+
+        Args:
+          count: how many.
+        """
         return (self.rng.random((count, 2)) * self.canvas.shape[1:]).tolist()
 
     def colours(self, count: int) -> np.ndarray:
-        """Colours of the palette, a little off in brightness and hue: (count, 3, 1, 1)."""
+        """Draws colours of the palette, with small deviations in brightness and hue.
+
+        Args:
+          count: how many.
+
+        Returns:
+          (count, 3, 1, 1) float32 linear RGB.
+        """
         jitter = self.rng.normal(0.0, 0.3, (count, 1)) + self.rng.normal(0.0, 0.05, (count, 3))
         chosen = self.palette[self.rng.integers(len(self.palette), size=count)] * np.exp(jitter)
         return np.minimum(chosen, 1.0).astype(np.float32)[:, :, None, None]
 
     def box(self, middle: list[float], reach: float):
-        """The part of the canvas that a shape can touch: slices, and offsets from its middle."""
+        """Returns the part of the canvas that a shape can touch.
+
+        Args:
+          middle: (row, column) of the shape, in pixels.
+          reach: the shape's largest distance from it, in pixels.
+
+        Returns:
+          Slices of the canvas; offsets of their rows (h, 1) and columns (w,) from the middle.
+        """
         _, height, width = self.canvas.shape
         row, column = middle
         top, left = max(0, math.floor(row - reach)), max(0, math.floor(column - reach))
@@ -136,9 +164,15 @@ class _Scene:
     def paint(
         self, shape: shapes.Shape, reach: float, middle, colour, opacity=1.0, edge=_EDGE
     ) -> None:
-        """Lays a shape over the canvas.
+        """Paints a shape over the canvas.
 
-        colour: (3, 1, 1); or a function of the box's offsets that gives (3, h, w).
+        Args:
+          shape: see `shapes`.
+          reach: the shape's largest distance from its middle, in pixels.
+          middle: (row, column), in pixels.
+          colour: (3, 1, 1) linear RGB, or a function from the box's offsets to (3, h, w).
+          opacity: 0 (invisible) to 1.
+          edge: width over which the shape fades out, in pixels.
         """
         where, rows, columns = self.box(middle, reach + edge)
         cover = shape(rows, columns)
@@ -151,7 +185,11 @@ class _Scene:
         below += change
 
     def drop_leaves(self, radii: np.ndarray) -> None:
-        """Lays leaves of these radii over each other, the last on top."""
+        """Paints leaves over each other, the last on top.
+
+        Args:
+          radii: (count,) in pixels.
+        """
         count = len(radii)
         chances = self.rng.random((count, 8)).tolist()
         places, colours = self.places(count), self.colours(count)
@@ -188,7 +226,11 @@ class _Scene:
         return self.texture[top : top + height, left : left + width]
 
     def draw_line(self, largest: float) -> None:
-        """Draws a wire, a whisker or a window bar: a thin straight or bent line."""
+        """Draws a wire, a whisker or a window bar: a thin straight or bent line.
+
+        Args:
+          largest: the largest leaf's radius in pixels, which scales the line.
+        """
         rng = self.rng
         half_width, size = rng.uniform(0.4, 1.5), rng.uniform(0.2, 1.2) * largest
         if rng.random() < 0.6:

@@ -1,9 +1,9 @@
-"""What each configuration of the synthetic set does to a sharp picture.
+"""The degradation of each configuration of the synthetic set.
 
   shake           camera shake of 3 to 25 pixels, slightly out of focus, some with lamps that draw
                   streaks; in linear light, with sensor noise
   defocus         out-of-focus blur of sigma 1.2 to 2.0 pixels and mild noise, in linear light. A
-                  light network learns something of it within minutes on a CPU.
+                  light network learns to reduce it within minutes on a CPU.
   gaussian        Pillow's GaussianBlur(3), JPEG of quality 75
   box             Pillow's BoxBlur(3), a mean of 7 x 7 pixels, JPEG of quality 75
   motion          a mean of 15 pixels in a row, borders reflected, JPEG of quality 95
@@ -12,11 +12,11 @@
   bicubic2, 3, 4  shrunk by bicubics as MATLAB's imresize does: pairs of two sizes
   repair          a Gaussian blur of sigma 0.8 to 1.4 pixels, then noise of sigma 5 to 15
   repair2         shrunk as for bicubic2, then degraded as for repair
-  photo           what a hand-held camera makes of a scene, of many kinds; see `photographs`
+  photo           the faults of a hand-held camera, of many kinds; see `photographs`
 
 `gaussian`, `box` and `motion` work on 8-bit sRGB as stored and on whole pictures, so their borders
-and their JPEG damage are part of what is to be undone. They and the noises have a twin of gray
-pictures, `gaussian_gray` and so on: three equal channels.
+and JPEG artefacts are part of the degradation. They and the noises have variants of gray pictures,
+`gaussian_gray` and so on: three equal channels.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ from restore_tf.datasets.sharp_pictures import MARGIN
 class Degradation(NamedTuple):
     """One configuration.
 
-    degrade: of a generator and a picture with its margin, (height + 48, width + 48, 3) float32
-      sRGB, makes (degraded, sharp) without it, uint8. Where `shot` is given, it also takes the shot
-      and the size of the result, and the picture is so many times larger as the shot says.
-    scale: how many times larger than the degraded picture the sharp one is.
-    noise: what training adds to each crop anew, where noise is all there is; else None.
-    shot: of a picture's index and whether it is for training, what is decided before it is made;
-      None for nothing.
+    Attributes:
+      degrade: takes a generator and a picture with its margin, (height + 48, width + 48, 3) float32
+        sRGB; returns (degraded, sharp) without it, uint8. Where `shot` is given, it also takes the
+        shot and the size of the result, and the picture is larger by the shot's zoom.
+      scale: how many times larger than the degraded picture the sharp one is.
+      noise: for configurations of noise alone, the noise that training adds to each crop; else
+        None.
+      shot: takes a picture's index and whether it is for training; returns its `Shot`. None where
+        there are no shots.
     """
 
     degrade: Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -54,19 +56,35 @@ class Degradation(NamedTuple):
 
 
 def to_bytes(picture: np.ndarray) -> np.ndarray:
-    """Rounds a float picture, clipped to [0, 1], to uint8."""
+    """Rounds a float picture, clipped to [0, 1], to uint8.
+
+    Args:
+      picture: floats of any shape.
+    """
     return np.rint(255.0 * np.clip(picture, 0.0, 1.0)).astype(np.uint8)
 
 
 def without_margin(picture: np.ndarray) -> np.ndarray:
-    """Cuts off the margin."""
+    """Cuts off the margin of `MARGIN` pixels.
+
+    Args:
+      picture: (height + 48, width + 48, channels).
+    """
     return picture[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def shake(rng: np.random.Generator, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Camera shake, in half of the darker pictures with lamps that draw streaks."""
+    """Degrades by camera shake; half of the pictures with little white get lamps with streaks.
+
+    Args:
+      rng: source of randomness.
+      picture: (height + 48, width + 48, 3) float32 sRGB in [0, 1].
+
+    Returns:
+      (degraded, sharp), (height, width, 3) uint8.
+    """
     kernel = kernels.camera_shake_kernel(rng, defocus=rng.uniform(0.0, 1.0), max_radius=MARGIN)
-    # Lamps are small: where much is white already, a sky or a wall, it stays as it is.
+    # Lamps are small: pictures with large white areas, such as a sky or a wall, get none.
     lamps = rng.random() < 0.5 and np.mean(picture[..., 1] > 0.85) < 0.02
     pair = kernels.degrade(
         _without_border(picture, kernel),
@@ -80,7 +98,15 @@ def shake(rng: np.random.Generator, picture: np.ndarray) -> tuple[np.ndarray, np
 
 
 def defocus(rng: np.random.Generator, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Out-of-focus blur and mild noise."""
+    """Degrades by out-of-focus blur and mild noise.
+
+    Args:
+      rng: source of randomness.
+      picture: (height + 48, width + 48, 3) float32 sRGB in [0, 1].
+
+    Returns:
+      (degraded, sharp), (height, width, 3) uint8.
+    """
     kernel = kernels.defocus_kernel(rng.uniform(1.2, 2.0))
     pair = kernels.degrade(_without_border(picture, kernel), kernel, rng, shot=2e-5, read=2e-4)
     return tuple(map(to_bytes, pair))
@@ -93,17 +119,29 @@ def _without_border(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def gaussian_blur(pixels: np.ndarray) -> np.ndarray:
-    """Blurs uint8 pixels with a standard deviation of 3 pixels, edges replicated."""
+    """Blurs with a standard deviation of 3 pixels, edges replicated.
+
+    Args:
+      pixels: (height, width, 3) uint8.
+    """
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(3)))
 
 
 def box_blur(pixels: np.ndarray) -> np.ndarray:
-    """Takes means of 7 x 7 uint8 pixels, edges replicated."""
+    """Takes means of 7 x 7 pixels, edges replicated.
+
+    Args:
+      pixels: (height, width, 3) uint8.
+    """
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.BoxBlur(3)))
 
 
 def motion_blur(pixels: np.ndarray) -> np.ndarray:
-    """Takes means of 15 uint8 pixels in a row; borders are reflected, the outermost pixel once."""
+    """Takes means of 15 pixels in a row; borders are reflected, the outermost pixel once.
+
+    Args:
+      pixels: (height, width, channels) uint8.
+    """
     return np.rint(
         ndimage.uniform_filter1d(pixels.astype(np.float64), 15, axis=1, mode="mirror")
     ).astype(np.uint8)
@@ -127,7 +165,11 @@ def jpeg(pixels: np.ndarray, quality: int, subsampling: str = "4:2:0") -> np.nda
 
 
 def to_gray(pixels: np.ndarray) -> np.ndarray:
-    """Luma of (height, width, 3) uint8 pixels (BT.601), rounded, as three equal channels."""
+    """Returns the luma (BT.601), rounded, as three equal channels.
+
+    Args:
+      pixels: (height, width, 3) uint8.
+    """
     luma = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
     return np.repeat(luma[..., None], 3, axis=-1)
 
@@ -154,7 +196,7 @@ def bicubic_shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
     )
     weights /= weights.sum()
     small = pixels.astype(np.float64)
-    for _ in range(2):  # each time the first axis shrinks and goes behind the second
+    for _ in range(2):  # each time the first axis shrinks and is moved behind the second
         count = len(small) // scale
         indices = (scale * np.arange(count)[:, None] + taps) % (2 * len(small))
         indices = np.minimum(indices, 2 * len(small) - 1 - indices)
@@ -165,7 +207,17 @@ def bicubic_shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
 def photo(
     rng: np.random.Generator, picture: np.ndarray, shot: photographs.Shot, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Photographs a scene, shrinks it to (height, width), and stores most as JPEG."""
+    """Photographs a scene, shrinks it, and stores most of the pictures as JPEG.
+
+    Args:
+      rng: source of randomness.
+      picture: the scene with its margin, (height + 48, width + 48, 3) float32 sRGB in [0, 1].
+      shot: its kind and zoom.
+      size: (height, width) of the result, in pixels.
+
+    Returns:
+      (degraded, sharp), (height, width, 3) uint8.
+    """
     pair = photographs.photograph(rng, picture, shot.kind, MARGIN)
     degraded, sharp = (to_bytes(photographs.shrink(one, size)) for one in pair)
     if shot.kind != "untouched" and rng.random() < 0.75:
@@ -198,7 +250,7 @@ _OF_BYTES = {
 
 
 def _repair(sharp, rng):
-    """Out of focus, then noisy: what a chain undoes link by link."""
+    """Out of focus, then noisy: a chain undoes one by each link."""
     radius = rng.uniform(0.8, 1.4)
     blurred = ndimage.gaussian_filter(sharp / np.float32(255), (radius, radius, 0), mode="nearest")
     return to_bytes(Noise(5, 15).add(blurred, rng))

@@ -1,6 +1,6 @@
-"""What a long exposure collects: the average of frames, by three readings of their stored values.
+"""Simulates a long exposure: the average of frames, by three readings of their stored values.
 
-See `averaging` for which of them the published folders hold.
+See `averaging` for the readings of the published folders.
 """
 
 from __future__ import annotations
@@ -52,10 +52,19 @@ def average(frames: Iterable[np.ndarray], mode: str = "linear") -> np.ndarray:
 
 
 def curve(mode: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Returns the light of each value 0 to 255 as a table, and the way back from light to value.
+    """Returns a mode's curve from stored value to light, and its inverse.
 
-    Light is in [0, 1], except for `encoded`, where it is the value itself: sums and halves of
-    whole numbers are exact.
+    Light is in [0, 1], except for "encoded", where it is the value itself: sums and halves of whole
+    numbers are exact.
+
+    Args:
+      mode: one of `MODES`.
+
+    Returns:
+      (256,) float32, the light of each value; a function from light to values in [0, 255].
+
+    Raises:
+      UserError: an unknown mode.
     """
     values = np.arange(256)
     if mode == "linear":

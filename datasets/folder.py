@@ -1,4 +1,4 @@
-"""Any two folders of pictures as pairs: one's own data, or a set somebody else arranged.
+"""Pairs from any two folders of pictures: your own data, or another set in this form.
 
 Imports neither TensorFlow nor TFDS.
 """
@@ -12,8 +12,8 @@ from restore_tf.datasets import pairing
 from restore_tf.errors import UserError
 from restore_tf.pictures.kinds import PICTURES
 
-# (degraded, sharp): what MPRNet's and Restormer's downloads hold, then GoPro sequences and REDS
-# clips. The first that is there is taken.
+# (degraded, sharp): the folders of MPRNet's and Restormer's downloads, then of GoPro sequences and
+# REDS clips. The first pair that exists is taken.
 _NAMES = (("input", "target"), ("blur", "sharp"))
 
 
@@ -24,13 +24,14 @@ def find_pairs(
 ) -> list[pairing.Pair]:
     """Returns the pairs of two folders, sorted by name.
 
-    Folders are searched at any depth, links to folders followed. Two pictures belong together when
-    their paths inside their folders are equal but for the extension: `a/1.png` and `a/1.jpg` make
-    the pair "a/1".
+    Folders are searched at any depth, links to folders followed. Two pictures are a pair when their
+    paths inside their folders are equal but for the extension: `a/1.png` and `a/1.jpg` make the
+    pair "a/1".
 
     Args:
-      data_dir: a folder with input/ and target/, or with blur/ and sharp/. Leave the other two out.
-      degraded_dir, sharp_dir: the two folders themselves. Leave data_dir out.
+      data_dir: a folder with input/ and target/, or with blur/ and sharp/; None for the other two.
+      degraded_dir: the folder of degraded pictures; None with `data_dir`.
+      sharp_dir: the folder of sharp pictures; None with `data_dir`.
 
     Raises:
       UserError: too few or too many folders are given, one is missing or empty, or a picture has

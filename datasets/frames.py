@@ -1,6 +1,6 @@
-"""Where the frames that are averaged come from: folders of pictures, and videos.
+"""Reads frames for averaging from folders of pictures and from videos.
 
-Frames are streamed: whoever reads them decides how many are in memory.
+Frames are streamed: the reader decides how many are in memory.
 """
 
 from __future__ import annotations
@@ -26,17 +26,23 @@ from restore_tf.video import clip as video_clip
 from restore_tf.video.colours import ColourConverter, pixels_of
 from restore_tf.video.container import open_clip, video_stream
 
-# Below this, a hand-held camera moves several pixels between frames and an average shows copies
-# of an edge instead of a smear. GoPro: 240.
+# Frames a second. Below, a hand-held camera moves several pixels between frames, and an average
+# shows copies of an edge instead of blur. GoPro: 240.
 _SMOOTH_FRAME_RATE = 100
 
 
 class Frame:
-    """One frame, decoded when its pixels are first asked for: skipped frames cost little."""
+    """One frame, decoded when its pixels are first read: skipped frames cost little.
+
+    Args:
+      number: in the file's name, or the position in the video, counted from 0.
+      origin: its name in errors.
+      load: decodes it, to uint8 (height, width, 3).
+    """
 
     def __init__(self, number: int, origin: str, load: Callable[[], np.ndarray]):
         self.number = number
-        self.origin = origin  # how an error names it
+        self.origin = origin
         self._load: Callable[[], np.ndarray] | None = load
         self._pixels: np.ndarray | None = None
 
@@ -61,10 +67,10 @@ def find_sequences(sources: Sequence[str | os.PathLike]) -> list[FrameSequence]:
 
     Args:
       sources: each a folder of frames, a folder of such folders or of videos, or a video. In a
-        folder that holds frames nothing else is looked at.
+        folder that holds frames, everything else is ignored.
 
     Raises:
-      UserError: nothing is there, or two sequences have one name.
+      UserError: no frames or videos, or two sequences of one name.
     """
     found: dict[str, FrameSequence] = {}
     for sequence in itertools.chain.from_iterable(_sequences_in(Path(s)) for s in sources):
@@ -170,7 +176,7 @@ def _warn_if_slow(path: Path, rate: Fraction | None) -> None:
 
 
 def _to_rgb(converter, orientation, frame) -> np.ndarray:
-    """An av.VideoFrame as it is to be seen; phones film sideways and note the angle."""
+    """An av.VideoFrame turned upright; phones film sideways and store the angle."""
     pixels = pixels_of(converter.to_rgb(frame))
     return np.ascontiguousarray(orientation.upright(pixels))
 
@@ -180,7 +186,7 @@ class _SpacingCheck:
 
     def __init__(self, path: Path, resolution: float):
         self._path = path
-        self._resolution = resolution  # to what the file rounds times, in seconds
+        self._resolution = resolution  # of the file's times, in seconds
         self._last: float | None = None
         self._smallest = float("inf")
         self._warned = False

@@ -1,7 +1,7 @@
-"""What a picture file says of itself before it is decoded: its size, and whether it is whole.
+"""Reads a picture file's size, and checks that it is complete, without decoding it.
 
-Reads headers and the last bytes only. Checking a picture so takes a fraction of a millisecond,
-decoding it tens of milliseconds. Imports no TensorFlow.
+Reads headers and the last bytes only, which takes a fraction of a millisecond; decoding takes tens
+of milliseconds. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 # The last bytes of a whole file. A download or copy that broke off lacks them.
 _ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
 _END_BYTES = 4096  # some cameras append a few bytes after a JPEG's end marker
-# How a PNG is to be turned can stand behind its pixels, where exiftool writes it.
+# A PNG's orientation can stand behind its pixels, where exiftool writes it.
 _TURNING = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 _TAIL_BYTES = 1 << 17  # EXIF has 64 KB at most
 
 
 class Header(NamedTuple):
-    """What a file says of its picture.
+    """The properties of a picture file.
 
-    size: (height, width) in pixels of the picture as it is to be seen, turned by its EXIF.
-    kind: its format, as Pillow calls it.
-    deep: whether it has 16 bits a channel.
+    Attributes:
+      size: (height, width) in pixels, turned upright by its EXIF.
+      kind: its format, as Pillow calls it.
+      deep: whether it has 16 bits a channel.
     """
 
     size: tuple[int, int]
@@ -39,10 +40,10 @@ class Header(NamedTuple):
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
-    """Returns (height, width) in pixels of a picture as it is to be seen, turned by its EXIF.
+    """Returns (height, width) of a picture in pixels, turned upright by its EXIF.
 
     Args:
-      data: what is in the file.
+      data: the file's bytes.
 
     Raises:
       UserError: it cannot be read as a picture.
@@ -52,10 +53,13 @@ def upright_size(data: bytes) -> tuple[int, int]:
 
 
 def check_file(path: str | os.PathLike) -> Header:
-    """Checks cheaply that a file is a whole picture; returns what its header says.
+    """Checks without decoding that a file is a complete picture; returns its header.
 
-    Damage in the middle of the file is not found. A PNG that says behind its pixels how it is to
-    be turned is the only kind that has to be decoded.
+    Damage in the middle of the file is not found. Only a PNG with its orientation behind its pixels
+    is decoded.
+
+    Args:
+      path: the file.
 
     Raises:
       UserError: names the file that is missing, unreadable, truncated, animated or of many pages.

@@ -1,7 +1,7 @@
-"""From a sharp picture to a blurred one: linear light, blur kernels, saturation, sensor noise.
+"""Degrades sharp pictures: linear light, blur kernels, saturation, sensor noise.
 
 Light adds up on the sensor before a camera encodes it, so pictures are blurred in linear light and
-encoded afterwards; a blur of sRGB values would leave out the bright streaks that real lamps draw.
+encoded afterwards; a blur of sRGB values would lack the bright streaks of real lamps.
 
 Kernels are (2 r + 1, 2 r + 1) float64 arrays, indexed (row, column), that sum to 1. They are
 applied as convolutions: a kernel is the picture that one point of light leaves. Its centroid lies
@@ -21,12 +21,26 @@ SAMPLES = 512  # samples of one exposure: about 1 pixel apart at most, on the lo
 
 
 def srgb_to_linear(image: np.ndarray) -> np.ndarray:
-    """Decodes sRGB values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1); any float shape."""
+    """Decodes sRGB values to linear light (IEC 61966-2-1).
+
+    Args:
+      image: floats in [0, 1], of any shape.
+
+    Returns:
+      Linear light in [0, 1], the same shape.
+    """
     return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
 
 
 def linear_to_srgb(image: np.ndarray) -> np.ndarray:
-    """Encodes linear light in [0, 1] as sRGB values in [0, 1] (IEC 61966-2-1); any float shape."""
+    """Encodes linear light as sRGB values (IEC 61966-2-1).
+
+    Args:
+      image: floats in [0, 1], of any shape.
+
+    Returns:
+      sRGB values in [0, 1], the same shape.
+    """
     return np.where(
         image <= 0.0031308,
         12.92 * image,
@@ -63,12 +77,12 @@ def _gaussian_line(sigma: float) -> np.ndarray:
 
 
 def shake_path(rng: np.random.Generator, length: float) -> np.ndarray:
-    """Where a point of light wanders on the sensor during one hand-held exposure.
+    """Draws the path of a point of light on the sensor during one hand-held exposure.
 
-    A hand is a damped spring: noise and a few jolts push it, inertia smooths the answer, and a
-    drift remains. Follows the idea of Boracchi and Foi (TIP 2012) and DeblurGAN (Kupyn et al.
+    The hand is modelled as a damped spring: noise and a few jolts push it, inertia smooths the
+    response, and a drift remains. Follows Boracchi and Foi (TIP 2012) and DeblurGAN (Kupyn et al.
     2018, algorithm 1), a random walk with inertia and impulses; unlike theirs, the speed varies
-    along the path, so the camera dwells here and there as in the kernels of Levin et al. (2009).
+    along the path, so that the camera dwells at places as in the kernels of Levin et al. (2009).
 
     Args:
       rng: source of randomness.
@@ -109,7 +123,7 @@ def path_kernel(path: np.ndarray) -> np.ndarray:
       path: (count, 2) offsets (row, column) in pixels from the kernel's middle, at equal times.
 
     Returns:
-      (2 r + 1, 2 r + 1) float64 kernel, as small as holds the path.
+      (2 r + 1, 2 r + 1) float64 kernel, the smallest that holds the path.
     """
     radius = math.ceil(np.abs(path).max()) if np.abs(path).max() > 0 else 0
     side = 2 * radius + 1
@@ -134,8 +148,8 @@ def camera_shake_kernel(
 
     Args:
       rng: source of randomness.
-      length: extent of the path in pixels (see `shake_path`); None draws it from [3, 25],
-        the shorter the likelier.
+      length: extent of the path in pixels (see `shake_path`); None draws it from [3, 25], short
+        ones likelier.
       defocus: sigma of the out-of-focus blur in pixels, on top of the shake.
       max_radius: the kernel is at most (2 max_radius + 1) pixels wide; a path that strays farther
         from its centroid is shrunk to fit.
@@ -173,16 +187,16 @@ def degrade(
     """Photographs a sharp picture with a blurring camera, in linear light.
 
     sRGB -> linear -> brighten the highlights -> blur -> shot and read noise -> clip -> sRGB. The
-    brightening gives back what the sharp picture's own clipping lost: a lamp of value 1 may have
-    been many times as bright, and draws a clipped streak when blurred (as in Hu et al. 2014).
+    brightening undoes the sharp picture's clipping: a lamp of value 1 may have been many times as
+    bright, and leaves a clipped streak when blurred (as in Hu et al. 2014).
 
     Args:
       sharp: (height + 2 r, width + 2 r, 3) float sRGB picture in [0, 1]. Its border of r pixels is
-        what moves into the blurred picture from outside; it is cut off in both results.
+        blurred into the picture from outside; it is cut off in both results.
       kernel: (2 r + 1, 2 r + 1) kernel.
       rng: source of the noise.
-      highlights: factor for white, 1 leaves all as it is. Grows smoothly from 1 at 70 % of linear
-        full scale; the sharp result is that brighter picture, clipped.
+      highlights: factor for white; 1 changes nothing. Grows smoothly from 1 at 70 % of linear full
+        scale; the sharp result is that brighter picture, clipped.
       shot: variance of the shot noise at full scale, in units of full scale squared, linear.
       read: standard deviation of the read noise in units of full scale, linear.
 
@@ -211,7 +225,7 @@ def degrade(
 
 
 def _convolve(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolves each plane, by FFT, and keeps what does not reach beyond the border."""
+    """Convolves each plane by FFT; returns the valid part."""
     margin = len(kernel) - 1
     sides = [fft.next_fast_len(side + margin, real=True) for side in planes.shape[1:]]
     spectrum = fft.rfft2(planes, sides) * fft.rfft2(kernel, sides)
@@ -220,7 +234,15 @@ def _convolve(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def brighten(light: np.ndarray, highlights: float) -> np.ndarray:
-    """Makes white so many times as bright in linear planes (3, height, width), see `degrade`."""
+    """Brightens highlights, see `degrade`.
+
+    Args:
+      light: (3, height, width) float32 linear planes in [0, 1].
+      highlights: factor for white, 1 or more.
+
+    Returns:
+      (3, height, width), in [0, highlights].
+    """
     if highlights == 1.0:
         return light
     white = np.clip((light.min(axis=0) - 0.7) / 0.3, 0.0, 1.0)
@@ -228,5 +250,12 @@ def brighten(light: np.ndarray, highlights: float) -> np.ndarray:
 
 
 def encode(light: np.ndarray) -> np.ndarray:
-    """Returns linear planes (3, height, width), clipped, as float32 sRGB (height, width, 3)."""
+    """Encodes linear planes as an sRGB picture, clipped to [0, 1].
+
+    Args:
+      light: (3, height, width) float.
+
+    Returns:
+      (height, width, 3) float32.
+    """
     return np.moveaxis(linear_to_srgb(np.clip(light, 0.0, 1.0)), 0, -1).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Several data sets as one: 'gopro:blur@0.5,realblur:j@0.3,synthetic:shake@0.2'.
+"""Mixes several data sets: 'gopro:blur@0.5,realblur:j@0.3,synthetic:shake@0.2'.
 
-Of every 1,000 samples of a training each part has its share, exactly, in an order drawn from the
-seed. Each part is gone through as it would be alone, every pair once an epoch of its own. So sample
-n stays a pure function of (seed, n).
+Of every 1,000 training samples, each part has exactly its share, in an order drawn from the seed.
+Within a part, samples come as they would from that set alone, every pair once an epoch of its own.
+So sample n stays a pure function of (seed, n).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from restore_tf.datasets.samples import MIXTURE
 from restore_tf.datasets.sources import Place, Source
 from restore_tf.errors import UserError
 
-CONFIG = "mixture"  # what experiments have for a configuration beside a mixture's text
+CONFIG = "mixture"  # the configuration in experiments whose data set is a mixture
 
 _BLOCK = 1000  # samples after which every part has had exactly its share
 _FORM = "SET:CONFIG@WEIGHT,SET:CONFIG@WEIGHT,…"
@@ -31,8 +31,10 @@ _FORM = "SET:CONFIG@WEIGHT,SET:CONFIG@WEIGHT,…"
 class Part(NamedTuple):
     """One set of a mixture.
 
-    dataset, config: as for `sources.open_source`.
-    share: of `_BLOCK` samples.
+    Attributes:
+      dataset: its name, of `names.NAMES`.
+      config: its configuration.
+      share: samples of every 1,000.
     """
 
     dataset: str
@@ -41,28 +43,35 @@ class Part(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What the part is called: "gopro:blur"."""
+        """The part's name: "gopro:blur"."""
         return f"{self.dataset}:{self.config}"
 
 
 def is_mixture(dataset: str) -> bool:
-    """Whether the name of a data set is written as a mixture is, be it of one part."""
+    """Whether a data set's name is written as a mixture, even of one part.
+
+    Args:
+      dataset: the value of --dataset.
+    """
     return any(sign in dataset for sign in ",:@")
 
 
 def parse(text: str) -> list[Part]:
-    """Reads a mixture. Without a config it is the set's default, without a weight 1.
+    """Parses a mixture. Without a config it is the set's default, without a weight 1.
 
     Weights are normalised, and rounded to thousandths.
 
+    Args:
+      text: SET:CONFIG@WEIGHT, several with commas.
+
     Raises:
-      UserError: names the part that is not of the form, unknown, named twice or too rare.
+      UserError: names the part that is malformed, unknown, named twice or too rare.
     """
     named = [_parse_part(part.strip(), text) for part in text.split(",")]
     weights = np.array([weight for *_, weight in named])
     exact = _BLOCK * weights / weights.sum()
     shares = np.floor(exact).astype(int)
-    # What is left goes to those that were rounded down most.
+    # The remaining samples go to the shares that were rounded down most.
     shares[np.argsort(shares - exact, kind="stable")[: _BLOCK - shares.sum()]] += 1
     parts = []
     for (dataset, config, _), share in zip(named, shares.tolist(), strict=True):
@@ -90,17 +99,25 @@ def _parse_part(part, text):
 
 
 def canonical(parts: Sequence[Part]) -> str:
-    """Returns the text that `parse` reads, with every config and the weights as they are drawn."""
+    """Returns a mixture's text with every config and the rounded weights; `parse` reads it.
+
+    Args:
+      parts: from `parse`.
+    """
     return ",".join(f"{part.label}@{part.share / _BLOCK:g}" for part in parts)
 
 
 def parse_roots(data_dir: str | os.PathLike | None, parts: Sequence[Part]) -> dict[str, str]:
-    """Reads --data_dir of a mixture, 'gopro=FOLDER,realblur:j=FOLDER'; returns {label: folder}.
+    """Parses --data_dir of a mixture, 'gopro=FOLDER,realblur:j=FOLDER'; returns {label: folder}.
 
     A set's name alone stands for all its parts. Folders may have commas in their names.
 
+    Args:
+      data_dir: the text; None for no folders.
+      parts: of the mixture.
+
     Raises:
-      UserError: not of the form, or a set that is not in the mixture.
+      UserError: malformed, or a set that is not in the mixture.
     """
     if not data_dir:
         return {}
@@ -120,7 +137,14 @@ def parse_roots(data_dir: str | os.PathLike | None, parts: Sequence[Part]) -> di
 
 
 def written_roots(roots: Mapping[str, str]) -> str | None:
-    """Returns the text that `parse_roots` reads, folders absolute; None where there are none."""
+    """Returns the text of a mixture's folders, made absolute; `parse_roots` reads it.
+
+    Args:
+      roots: {label: folder}.
+
+    Returns:
+      The text; None without folders.
+    """
     return ",".join(f"{label}={os.path.abspath(f)}" for label, f in roots.items()) or None
 
 
@@ -128,8 +152,8 @@ class Mixture(Source):
     """Pairs of several sources, the first source's first.
 
     Args:
-      parts: {label: its pairs}, with one scale.
-      shares: of 1,000 samples, for each part.
+      parts: {label: its pairs}, all of one scale.
+      shares: samples of every 1,000, for each part.
 
     Attributes:
       parts: as given.
@@ -157,7 +181,12 @@ class Mixture(Source):
         self.sizes = [size for one in self._sources for size in one.sizes] if known else None
 
     def pair_of(self, number: int, seed: int) -> int:
-        """See `Source.pair_of`: the part that sample `number` is of, and its next pair."""
+        """Returns the index of the pair that a training sample shows: the next one of its part.
+
+        Args:
+          number: of the sample, from 0.
+          seed: of the training.
+        """
         block, place = divmod(number, _BLOCK)
         order = _order(seed, block, self._shares)
         part = int(order[place])
@@ -165,22 +194,40 @@ class Mixture(Source):
         return int(self._starts[part]) + self._sources[part].pair_of(before, seed)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (degraded, sharp), each (height, width, 3) uint8."""
+        """Returns (degraded, sharp), each (height, width, 3) uint8.
+
+        Args:
+          index: of the pair.
+        """
         source, own = self._find(index)
         return source.read(own)
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `sources.FileSource.read_crop`."""
+        """See `sources.FileSource.read_crop`.
+
+        Args:
+          index: of the pair.
+          place: see there.
+          crop: side of the degraded crop, in pixels.
+        """
         source, own = self._find(index)
         return source.read_crop(own, place, crop)
 
     def noise(self, index: int) -> Noise | None:
-        """See `Source.noise`."""
+        """See `Source.noise`.
+
+        Args:
+          index: of the pair.
+        """
         source, own = self._find(index)
         return source.noise(own)
 
     def changed(self, change: Callable[[str | None, Source], Source]) -> Mixture:
-        """See `Source.changed`."""
+        """See `Source.changed`.
+
+        Args:
+          change: takes a part's label and its source; returns a source.
+        """
         return Mixture({k: change(k, source) for k, source in self.parts.items()}, self._shares)
 
     def cached(self) -> Mixture:
@@ -194,7 +241,7 @@ class Mixture(Source):
 
 @functools.lru_cache(maxsize=8)
 def _order(seed, block, shares):
-    """Which part each sample of a block is of."""
+    """The part of each sample of a block."""
     parts = np.repeat(np.arange(len(shares)), shares)
     return np.random.default_rng([seed, MIXTURE, block]).permutation(parts)
 
@@ -214,10 +261,13 @@ def open_pairs(
 
     Args:
       dataset: a set's name, or a mixture's text.
-      config: see `sources.open_source`; of no meaning for a mixture.
-      split, seed, output_scale: see `sources.open_source`.
-      data_dir: of a mixture see `parse_roots`.
-      degraded_dir, sharp_dir: of `folder`, in a mixture too.
+      config: see `sources.open_source`; ignored for a mixture.
+      split: "train", "validation" or "test".
+      data_dir: see `sources.open_source`; for a mixture see `parse_roots`.
+      degraded_dir: of the set "folder", in a mixture too.
+      sharp_dir: of the set "folder", in a mixture too.
+      seed: see `sources.open_source`.
+      output_scale: see `sources.open_source`.
 
     Raises:
       UserError: see `sources.open_source`; in a mixture names the part.

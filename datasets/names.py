@@ -12,7 +12,10 @@ NAMES = (*FOLDER_LAYOUTS, "folder", "synthetic")
 
 
 def layout(name: str):
-    """Returns the module that knows a set's published folders.
+    """Imports the module of a set's published folder layout.
+
+    Args:
+      name: one of `FOLDER_LAYOUTS`.
 
     Raises:
       UserError: no such data set.
@@ -23,15 +26,29 @@ def layout(name: str):
 
 
 def default_config(name: str) -> str:
-    """Returns the configuration a data set has when none is named."""
+    """Returns a data set's default configuration.
+
+    Args:
+      name: one of `NAMES`.
+
+    Raises:
+      UserError: no such data set.
+    """
     return "pairs" if name == "folder" else _configs(name)[0]
 
 
 def config_of(name: str, config: str | None) -> str:
     """Returns a configuration as the data set spells it: realblur's "J" is "j".
 
-    None stands for the default; what the set does not have is returned as it is. For `folder` any
-    word goes, and tells several of them apart.
+    An unknown one is returned as it is. For "folder" any word is valid and serves to distinguish
+    several folders.
+
+    Args:
+      name: one of `NAMES`.
+      config: its configuration; None for the default.
+
+    Raises:
+      UserError: no such data set.
     """
     if config is None:
         return default_config(name)

@@ -1,4 +1,4 @@
-"""From pairs to training batches without TensorFlow, for Keras' JAX and PyTorch backends.
+"""Makes training batches from pairs without TensorFlow, for Keras' JAX and PyTorch backends.
 
 The samples are those of `pairs.training_batches`, to the bit.
 """
@@ -12,9 +12,14 @@ from restore_tf.datasets.samples import Samples
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of some steps of a training, each (degraded, sharp, seeds).
+    """Batches of some training steps, each (degraded, sharp, seeds) as by `pairs.training_batches`.
 
-    See `pairs.training_batches` for what these are, and for the arguments.
+    Args:
+      source: pairs read by index, see `sources`.
+      batch: pairs a step.
+      steps: how many.
+      first_sample: number of the first step's first sample.
+      settings: crop, seed and more, see `Samples`.
 
     Raises:
       UserError: see `Samples`; from indexing, a pair that cannot be read.

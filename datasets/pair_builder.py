@@ -1,4 +1,4 @@
-"""What the TFDS builders of all our data sets share: how pairs become records.
+"""The base of all TFDS builders here: writes pairs as records.
 
 Importing this imports TFDS.
 """
@@ -17,7 +17,7 @@ _KEYS = 2**128  # TFDS sorts examples on disk by 128-bit keys, in 1,000 buckets
 
 
 class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Records of pairs; a set's builder says what is its own.
+    """Builds records of pairs; each set's builder adds its own attributes.
 
     Attributes:
       LAYOUT: the set's layout module, which decides which files make a pair.
@@ -30,7 +30,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     HOMEPAGE: str
 
     def __init__(self, *, file_format=records.FILE_FORMAT, **kwargs):
-        """See the base class; records can be read at any index unless told otherwise."""
+        """See the base class; by default records can be read at any index."""
         super().__init__(file_format=file_format, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -47,7 +47,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        # A config that exists as records only is made of the first published one.
+        # A config that exists as records only is made from the first published one.
         config = self.builder_config.name
         published = config if config in self.LAYOUT.CONFIGS else self.LAYOUT.CONFIGS[0]
         return {
@@ -81,6 +81,10 @@ def keyed(examples: Iterable[dict[str, Any]], count: int) -> Iterator[tuple[int,
 
     TFDS collects a split in 1,000 buckets by key and sorts each in memory. Keys 0, 1, 2 ... would
     all fall into the first bucket: the whole split in memory at once.
+
+    Args:
+      examples: in the order of the records.
+      count: how many.
     """
     for index, example in enumerate(examples):
         yield index * (_KEYS // count), example

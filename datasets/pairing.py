@@ -1,7 +1,7 @@
-"""Which degraded picture belongs to which sharp one: files on disk, paired by name.
+"""Pairs degraded and sharp picture files by name.
 
-Nothing here imports TensorFlow or decodes a picture. Pairs are derived from names, never from the
-order in which two folders happen to list their files: one missing file would shift every pair.
+Imports no TensorFlow and decodes no picture. Pairs are derived from names, never from the order in
+which two folders list their files: one missing file would shift every pair.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from restore_tf.system.log import logger
 class Pair(NamedTuple):
     """A degraded picture and the sharp one it came from.
 
-    name: unique within the split, with `/` for folders, e.g. "GOPR0372_07_00/000047".
-    degraded, sharp: paths of the two files.
+    Attributes:
+      name: unique within the split, with `/` for folders, e.g. "GOPR0372_07_00/000047".
+      degraded: the degraded picture's file.
+      sharp: the sharp picture's file.
     """
 
     name: str
@@ -32,7 +34,15 @@ class Pair(NamedTuple):
 
 
 def existing_folder(path: str | os.PathLike, what: str) -> Path:
-    """Returns `path` as a Path, or raises a UserError that says `what` was expected there."""
+    """Returns a folder's path.
+
+    Args:
+      path: the folder.
+      what: what it holds, for the error.
+
+    Raises:
+      UserError: there is no such folder.
+    """
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected {what}.")
@@ -42,19 +52,33 @@ def existing_folder(path: str | os.PathLike, what: str) -> Path:
 def check_choice(
     name: str, config: str, configs: Sequence[str], split: str, splits: Sequence[str]
 ) -> None:
-    """Raises a UserError that lists what data set `name` has, where it has no such choice."""
+    """Checks a configuration and a split.
+
+    Args:
+      name: the data set, for the error.
+      config: the chosen configuration.
+      configs: the set's.
+      split: the chosen split.
+      splits: the set's.
+
+    Raises:
+      UserError: the set does not have them; lists what it has.
+    """
     for what, value, known in (("config", config, configs), ("split", split, splits)):
         if value not in known:
             raise UserError(f"{name} has no {what} {value!r}; use one of: {', '.join(known)}.")
 
 
 def pictures(folder: str | os.PathLike) -> dict[str, Path]:
-    """Returns {name without extension: path} of the pictures directly in `folder`, by name.
+    """Returns {name without extension: path} of the pictures directly in a folder, by name.
 
     A warning counts and names files that are no pictures, by their endings.
 
+    Args:
+      folder: the folder.
+
     Raises:
-      UserError: two pictures share a name (`a.png` and `a.jpg`).
+      UserError: two pictures share a name (`a.png` and `a.jpg`), or the folder cannot be listed.
     """
     return _named(folder, recursive=False)
 
@@ -63,6 +87,12 @@ def pictures_below(folder: str | os.PathLike) -> dict[str, Path]:
     """Returns {path without extension, relative to `folder`: path} of all pictures below it.
 
     Links to folders are followed, see `walk`. Otherwise as `pictures`.
+
+    Args:
+      folder: the folder.
+
+    Raises:
+      UserError: as `pictures`.
     """
     return _named(folder, recursive=True)
 
@@ -90,12 +120,13 @@ def match(
     """Pairs two sets of files by their keys.
 
     Args:
-      degraded, sharp: {key: path}; equal keys make a pair.
+      degraded: {key: path}.
+      sharp: {key: path}; equal keys make a pair.
       where: the folder named in an error.
       prefix: put before each key to make the pair's name.
 
     Raises:
-      UserError: a key stands on one side only. Names the file and the side that lacks it.
+      UserError: a key is on one side only. Names the file and the side that lacks it.
     """
     for key in sorted(set(degraded) ^ set(sharp)):
         path, side = (degraded[key], "sharp") if key in degraded else (sharp[key], "degraded")
@@ -108,6 +139,9 @@ def match(
 def scale_of(pairs: Sequence[Pair]) -> int:
     """Returns how many times larger the sharp picture of the first pair is; 1 if it is no multiple.
 
+    Args:
+      pairs: the files; for none of them, 1 is returned.
+
     Raises:
       UserError: a file of the first pair cannot be read.
     """
@@ -119,7 +153,7 @@ def scale_of(pairs: Sequence[Pair]) -> int:
 
 
 def check(pairs: Sequence[Pair], output_scale: int = 1) -> list[tuple[int, int]]:
-    """Checks cheaply that both pictures of every pair can be read and that their sizes fit.
+    """Checks without decoding that both pictures of every pair are complete and their sizes fit.
 
     Sizes are those of the pictures turned upright by their EXIF. Reads each file's header and last
     bytes only, so a truncated file is found, and damage in the middle of one is not. A warning
@@ -155,12 +189,17 @@ def check_sizes(
     sharp_size: tuple[int, int],
     output_scale: int = 1,
 ) -> None:
-    """Raises a UserError where the sizes of a pair's pictures do not fit.
+    """Checks that the sizes of a pair's pictures fit.
 
     Args:
-      degraded, sharp: how the error names the pictures; sharp can be "".
-      size, sharp_size: (height, width) of each, upright, in pixels.
-      output_scale: how many times larger the sharp one is to be.
+      degraded: the degraded picture's name in the error.
+      size: its (height, width), upright, in pixels.
+      sharp: the sharp picture's name in the error; can be "".
+      sharp_size: its (height, width), upright, in pixels.
+      output_scale: how many times larger the sharp one must be.
+
+    Raises:
+      UserError: the sizes do not fit.
     """
     if tuple(output_scale * side for side in size) == tuple(sharp_size):
         return
@@ -182,9 +221,17 @@ def hold_out(
     """Splits training pairs into (training, validation) by whole sequences.
 
     Neighbouring frames of one sequence are nearly the same picture, so a validation split drawn
-    frame by frame would measure memory. The last sequences by name are held out, at least one and
-    about `fraction` of the sequences. Where there is only one, its last frames are held out, `gap`
-    frames before them are used by neither side, and a warning says so.
+    frame by frame would measure memorisation. The last sequences by name are held out. Where there
+    is only one, its last frames are held out, with a warning.
+
+    Args:
+      pairs: of the training.
+      sequence_of: returns a pair's sequence.
+      fraction: the share of the sequences to hold out, about; at least one is.
+      gap: frames before the held-out ones of a single sequence that neither side uses.
+
+    Raises:
+      UserError: one sequence with too few frames.
     """
     groups = [
         list(group)
@@ -207,9 +254,11 @@ def hold_out(
 
 
 def training_split(pairs: Sequence[Pair], split: str) -> list[Pair]:
-    """Returns the "train" or "validation" part of pairs, of which the last folders are held out.
+    """Returns the "train" or "validation" part of training pairs, see `hold_out`.
 
-    A pair's sequence is the folder in its name, see `hold_out`.
+    Args:
+      pairs: of the training; a pair's sequence is the folder in its name.
+      split: "train" or "validation".
     """
     training, validation = hold_out(pairs, lambda pair: pair.name.rpartition("/")[0])
     return training if split == "train" else validation
@@ -225,9 +274,9 @@ def check_crop(source, crop: int, size_multiple: int | None = None, field: str =
     Args:
       source: pairs, see `sources`.
       crop: side of the square crops, in pixels.
-      size_multiple: of what the network takes crops; None where it is not known yet. Without it no
-        other crop can be advised.
-      field: of the experiment, that says the crop: "crop" or "progressive".
+      size_multiple: the multiple of which the network takes crops; None where it is not known yet:
+        the error then advises no other crop.
+      field: the experiment's field with the crop: "crop" or "progressive".
 
     Raises:
       UserError: no pairs, a crop that the network does not take, or a picture that is smaller (the

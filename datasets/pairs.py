@@ -1,7 +1,7 @@
-"""From pairs to training batches through tf.data, for Keras' TensorFlow backend.
+"""Makes training batches from pairs through tf.data, for Keras' TensorFlow backend.
 
-`samples.Samples` makes every sample in NumPy; tf.data calls it from several threads and deals the
-samples out to workers and replicas. `numpy_pairs` does the same for the other backends.
+`samples.Samples` makes every sample in NumPy; tf.data calls it from several threads and distributes
+the samples over workers and replicas. `numpy_pairs` does the same for the other backends.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns the batches of `steps` steps.
 
-    The samples of each step are dealt out in order: the first of `pipelines` workers gets the first
-    ones, and its first replica the first of those.
+    The samples of each step are distributed in order: the first of `pipelines` workers gets the
+    first ones, and its first replica the first of those.
 
     Args:
       source: pairs read by index, see `sources`.
       batch: pairs a step, over all workers and replicas.
       steps: how many, None for no end.
       first_sample: number of the first step's first sample.
-      pipeline, pipelines: which of how many workers this is.
+      pipeline: number of this worker, from 0.
+      pipelines: how many workers there are; divides `batch`.
       replicas: how many replicas each worker has; every element is one replica's share of a step.
       settings: crop, seed and more, see `Samples`.
 

@@ -1,4 +1,4 @@
-"""The configuration `photo`: what a hand-held camera makes of a scene, of many kinds.
+"""The configuration `photo`: the faults of a hand-held camera, of many kinds.
 
   shake      the camera shifts: one blur everywhere
   turn       it turns as well: the blur differs from place to place
@@ -7,7 +7,7 @@
   defocus    out of focus, by a disc or a Gaussian
   both       shaken and out of focus
   sensor     sharp: noise and JPEG alone
-  untouched  the sharp picture itself, so that a network learns to leave it alone; in training only
+  untouched  the sharp picture itself, so that a network learns to keep it; in training only
 
 All in linear light. Bright lights are brighter than white in some; sensor noise follows, then in a
 quarter of the pairs the picture is shrunk, then in most it becomes a JPEG of quality 75 to 100.
@@ -41,10 +41,11 @@ _LENS_REACH = 7  # pixels: no lens here spreads light farther
 
 
 class Shot(NamedTuple):
-    """What is decided of a picture before it is made.
+    """Decisions about a picture before it is made.
 
-    kind: one of the kinds above.
-    zoom: so many times larger it is photographed, then shrunk.
+    Attributes:
+      kind: one of the kinds above.
+      zoom: how many times larger it is photographed, then shrunk.
     """
 
     kind: str
@@ -52,10 +53,14 @@ class Shot(NamedTuple):
 
 
 def shot(index: int, training: bool = True) -> Shot:
-    """Returns the kind and zoom of picture `index`; every 20 in a row have all of them.
+    """Returns the kind and zoom of a picture; every 20 in a row have all of them.
 
     Held-out pictures are never untouched, as their PSNR would be infinite, and with it every mean:
-    what a network does to sharp pictures shows on those of the kind "sensor".
+    the kind "sensor" shows how a network changes sharp pictures.
+
+    Args:
+      index: of the picture.
+      training: whether it is a training picture.
     """
     block, place = divmod(index, _BLOCK)
     made = _shots(block)[place]
@@ -83,8 +88,8 @@ def photograph(
     Args:
       rng: source of randomness.
       picture: (height + 2 margin, width + 2 margin, 3) float32 sRGB in [0, 1].
-      kind: of the shot.
-      margin: pixels at every border from which light may come in.
+      kind: one of the kinds above.
+      margin: pixels at every border that are blurred into the picture and then cut off.
 
     Returns:
       (degraded, sharp), (height, width, 3) float32 sRGB in [0, 1], before JPEG.
@@ -127,8 +132,8 @@ def _two_layers(rng, light, kind, margin):
     """(blurred, sharp) of a thing before a background.
 
     The thing shows another part of the picture, brighter or darker, with an edge of its own. Each
-    layer is blurred by itself, and the thing's blurred outline hides what is behind: where both
-    mix, the background shows through as it does behind a moving edge.
+    layer is blurred separately, and the thing's blurred outline covers the background, which shows
+    through at the edge as it does behind a moving one.
     """
     size = light.shape[1:]
     thing = light[:, ::-1, ::-1] * np.float32(_log_uniform(rng, 0.6, 1.6))
@@ -136,7 +141,7 @@ def _two_layers(rng, light, kind, margin):
     near, far = _camera(rng, size, kind == "depth" and rng.random() < 0.5), STILL
     lenses = [_slight_lens(rng), _slight_lens(rng)]
     if kind == "depth":
-        # Shifts are felt less by what is far, turns alike.
+        # Far things shift less, but turn as much.
         far = Motion(rng.uniform(0.1, 0.6) * near.path, near.turn, near.centre)
         lenses[rng.integers(2)] = _lens(rng)
     else:
@@ -165,7 +170,7 @@ def _camera(rng, size, turns):
 
 
 def _stride(rng):
-    """The way of a thing that moves by itself: nearly straight, 3 to 24 pixels."""
+    """The path of a moving thing: nearly straight, 3 to 24 pixels."""
     times = np.linspace(-0.5, 0.5, kernels.SAMPLES)
     length, angle = 3.0 + 21.0 * rng.random(), rng.uniform(0.0, 2 * np.pi)
     bend = rng.normal(0.0, 0.15)
@@ -218,7 +223,12 @@ def _outline(rng, size, margin, share):
 
 
 def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Shrinks (height, width, 3) float32 to (height, width), as a program does: of sRGB values."""
+    """Shrinks a picture by bicubic interpolation of sRGB values, as most programs do.
+
+    Args:
+      picture: (height, width, 3) float32 in [0, 1].
+      size: (height, width) of the result, in pixels.
+    """
     height, width = size
     if picture.shape[:2] == (height, width):
         return picture

@@ -1,9 +1,9 @@
-"""NumPy functions inside tf.data that let their process end.
+"""Runs NumPy functions inside tf.data without blocking the process's exit.
 
-When Python shuts down, it stops every other thread that asks for it. An iterator that is still
-alive then, in a global variable say, would wait for ever for the calls under way in its threads. So
-before that, at exit, calls are answered with zeros until no more come: the iterator's buffers are
-full.
+When Python shuts down, it stops every other thread that needs the interpreter. An iterator that is
+still alive then, as in a global variable, would wait for ever for the calls under way in its
+threads. So at exit, before that, calls return zeros until no more come: the iterator's buffers are
+full then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Gate:
         self._open = True
 
     def enter(self) -> bool:
-        """Counts a call in; False where it is too late for it to be made."""
+        """Counts a call as running; returns False where it is too late for a call."""
         with self._lock:
             if self._last is None:
                 atexit.register(self.close)
@@ -37,12 +37,12 @@ class _Gate:
             return self._open
 
     def leave(self) -> None:
-        """Counts a call out."""
+        """Counts a call as finished."""
         with self._lock:
             self._under_way -= 1
 
     def close(self) -> None:
-        """Lets no more calls in, and waits until none is under way and none has come for a bit."""
+        """Refuses further calls, and waits until none runs and none has come for a moment."""
         self._open = False
         start = time.monotonic()
         while (now := time.monotonic()) < start + _PATIENCE:
@@ -55,13 +55,16 @@ _gate = _Gate()
 
 
 def python_call(function, inputs, specs):
-    """Returns what a NumPy function makes of tensors, as tensors in the graph.
+    """Calls a NumPy function in the graph.
 
     Args:
       function: takes the inputs as arrays, returns a sequence of arrays. Pure, and called from many
         threads.
       inputs: tensors.
-      specs: tf.TensorSpec of each result, with None in a shape where it is not known.
+      specs: tf.TensorSpec of each result, with None for an unknown side.
+
+    Returns:
+      The results as tensors.
     """
     import tensorflow as tf
 

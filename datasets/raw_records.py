@@ -1,12 +1,12 @@
-"""Raw records: a set's pairs decoded once into flat files, and crops read straight from them.
+"""Raw records: a set's pairs decoded once into flat files, from which crops are copied.
 
     python -m restore_tf.datasets.records gopro blur --encoding raw --manual_dir GOPRO_Large \\
       --data_dir RECORDS
 
-writes `RECORDS/gopro/blur/raw/`: for every split a file of nothing but pixels (pair after pair,
-degraded and sharp, each height x width x 3 bytes), and `index.json` with names, sizes, checksums.
-The files are mapped into memory, so a crop costs no more than copying its rows, the system's file
-cache keeps what is used, and processes share it.
+writes `RECORDS/gopro/blur/raw/`: for every split a file of pixels alone (pair after pair, degraded
+and sharp, each height x width x 3 bytes), and `index.json` with names, sizes, checksums. The files
+are mapped into memory, so a crop costs no more than copying its rows, and processes share the
+system's file cache.
 
 TFDS' ArrayRecord is not used for these: it copies a whole record four times before a crop can be
 cut, which took 6 ms of a core for a pair of 512x512 where this takes 0.1.
@@ -42,7 +42,7 @@ class RawRecords:
       name: the data set, e.g. "gopro".
       config: e.g. "blur".
       split: e.g. "train".
-      again: the command that prepares them, for messages.
+      again: the command that prepares the records, for messages.
 
     Attributes:
       names: of the pairs, e.g. "GOPR0372_07_00/000047".
@@ -69,7 +69,10 @@ class RawRecords:
         return len(self.names)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (degraded, sharp) of pair `index`, each (height, width, 3) uint8, read-only.
+        """Returns (degraded, sharp) of a pair, each (height, width, 3) uint8, read-only.
+
+        Args:
+          index: of the pair.
 
         Raises:
           IndexError: there is no such pair.
@@ -86,10 +89,16 @@ class RawRecords:
     def read_crop(self, index: int, place, crop: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the same place of both pictures, see `sources.FileSource.read_crop`.
 
-        Checksums are not looked at: that would mean reading both pictures.
+        Checksums are not verified: that would mean reading both pictures.
+
+        Args:
+          index: of the pair.
+          place: takes the (height, width) of the pictures; returns the crop's (top, left).
+          crop: side of the crop, in pixels.
 
         Raises:
           IndexError: there is no such pair.
+          UserError: the crop reaches beyond the pictures.
         """
         pair = self._pair(index)
         return cropping.cut_pair(cropping.cut, *pair, place(self.sizes[index]), crop)
@@ -122,12 +131,24 @@ class RawRecords:
 
 
 def folder_of(data_dir: str | os.PathLike, name: str, config: str) -> Path:
-    """Returns where the raw records of a set and config are."""
+    """Returns the folder of raw records.
+
+    Args:
+      data_dir: the folder given as --data_dir when they were prepared.
+      name: the data set, e.g. "gopro".
+      config: its configuration, e.g. "blur".
+    """
     return Path(data_dir) / name / config / "raw"
 
 
 def is_prepared(data_dir: str | os.PathLike, name: str, config: str) -> bool:
-    """Tells whether raw records are there; looks for the index and opens nothing."""
+    """Whether raw records exist; looks for the index and opens nothing.
+
+    Args:
+      data_dir: as for `folder_of`.
+      name: the data set.
+      config: its configuration.
+    """
     return (folder_of(data_dir, name, config) / INDEX).is_file()
 
 
@@ -140,14 +161,15 @@ def prepare(
 ) -> Path:
     """Writes the raw records of one config, all splits, and returns their folder.
 
-    What is already prepared is left as it is. An interrupted run leaves nothing that counts as
-    prepared: everything is written into a folder of another name, which is renamed at the end.
+    Prepared records stay as they are. An interrupted run leaves none: everything is written into a
+    folder of another name, which is renamed at the end.
 
     Args:
-      name, config: the data set, and what of it.
+      name: the data set, e.g. "gopro".
+      config: one of its configs, e.g. "blur".
       layout: the set's layout module.
       manual_dir: the published folder, unpacked.
-      data_dir: where records go, as `data_dir/name/config/raw/`.
+      data_dir: the records are written to `data_dir/name/config/raw/`.
 
     Raises:
       UserError: the published folder is not as expected, or the disk is too small.
@@ -170,7 +192,7 @@ def prepare(
             for split, pairs in found.items()
         }
         (temporary / INDEX).write_text(json.dumps({"splits": splits}), encoding="utf-8")
-        temporary.chmod(0o755)  # mkdtemp makes folders for the owner's eyes only
+        temporary.chmod(0o755)  # mkdtemp makes folders that only the owner can read
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -178,7 +200,7 @@ def prepare(
 
 
 def _pieces(layout, pairs, crops):
-    """What is stored of every pair, as [(name, (top, left, height, width))]."""
+    """The stored parts of every pair, as [(name, (top, left, height, width))]."""
     sizes = pairing.check(pairs)
     if not crops:
         return [[(pair.name, (0, 0, *size))] for pair, size in zip(pairs, sizes, strict=True)]
@@ -200,7 +222,7 @@ def _check_room(folder, pieces):
 
 
 def _pictures(pairs, pieces) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (name, (2, height, width, 3) uint8) of everything that is stored of a split."""
+    """Yields (name, (2, height, width, 3) uint8) of all stored parts of a split."""
     for pair, wanted in zip(
         tqdm(pairs, unit="pair", leave=False, disable=None), pieces, strict=True
     ):

@@ -1,10 +1,10 @@
-"""Prepared records: writing a set's pairs into them once, reading any pair by its index.
+"""Prepared records: a set's pairs are written once, and read by their index.
 
     python -m restore_tf.datasets.records gopro crops --manual_dir GOPRO_Large --data_dir RECORDS
 
 writes `RECORDS/gopro/crops/1.0.0/` with TensorFlow Datasets. Pictures are stored encoded, as
-published (PNG or JPEG), and handed out undecoded. The file format is ArrayRecord because it can be
-read at any index: an interrupted run resumes at exactly the pair it had reached.
+published (PNG or JPEG). The file format is ArrayRecord because it can be read at any index: an
+interrupted training resumes at exactly the same pair.
 
 With `--encoding raw` pictures are decoded once and stored as plain pixels: see `raw_records`.
 
@@ -31,7 +31,7 @@ from restore_tf.system import log
 
 NAMES = ("blur_dataset", "gopro", "hide", "realblur", "reds")
 FILE_FORMAT = "array_record"
-ENCODINGS = ("png", "raw")  # as published, and what is cut as PNG; plain pixels
+ENCODINGS = ("png", "raw")  # files as published, crops as PNG; plain pixels
 
 
 class Records:
@@ -46,7 +46,7 @@ class Records:
       split: e.g. "train".
 
     Raises:
-      UserError: the records are not there, damaged, of another file format, or lack the split.
+      UserError: the records are missing, damaged, of another file format, or lack the split.
     """
 
     def __init__(self, data_dir: str | os.PathLike, name: str, config: str, split: str):
@@ -68,8 +68,8 @@ class Records:
     def names(self) -> list[str]:
         """The pairs' names in the order of the records, e.g. "GOPR0372_07_00/000047".
 
-        Read from metadata.json. Records written by other builders have none there: then the names
-        are made of split and index.
+        Read from metadata.json. Records of other builders have no names there: split and index are
+        used instead.
 
         Raises:
           UserError: metadata.json is damaged.
@@ -85,7 +85,10 @@ class Records:
         return names[: len(self)]
 
     def encoded(self, index: int) -> tuple[bytes, bytes]:
-        """Returns the undecoded (degraded, sharp) files of pair `index`: PNG or JPEG bytes.
+        """Returns the undecoded (degraded, sharp) files of a pair: PNG or JPEG bytes.
+
+        Args:
+          index: of the pair.
 
         Raises:
           IndexError: there is no such pair.
@@ -101,7 +104,10 @@ class Records:
         return bytes(example["degraded"]), bytes(example["sharp"])
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (degraded, sharp) of pair `index`, each (height, width, 3) uint8.
+        """Returns (degraded, sharp) of a pair, each (height, width, 3) uint8.
+
+        Args:
+          index: of the pair.
 
         Raises:
           IndexError: there is no such pair.
@@ -113,8 +119,14 @@ class Records:
     def read_crop(self, index: int, place, crop: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the same place of both pictures, see `sources.FileSource.read_crop`.
 
+        Args:
+          index: of the pair.
+          place: takes the (height, width) of the degraded picture; returns the crop's (top, left).
+          crop: side of the crop, in pixels.
+
         Raises:
-          IndexError, UserError: as `read`; the sizes of the two do not fit.
+          IndexError: as `read`.
+          UserError: as `read`, or the sizes of the two do not fit.
         """
         degraded, sharp = self.encoded(index)
         corner = place(headers.upright_size(degraded))
@@ -141,7 +153,13 @@ class Records:
 
 
 def is_prepared(data_dir: str | os.PathLike, name: str, config: str) -> bool:
-    """Tells whether `data_dir` holds prepared records; looks for their files and opens none."""
+    """Whether prepared records exist; looks for their files and opens none.
+
+    Args:
+      data_dir: the folder given as --data_dir when they were prepared.
+      name: the data set.
+      config: its configuration.
+    """
     if raw_records.is_prepared(data_dir, name, config):
         return True
     return _version_folder(data_dir, name, config) is not None
@@ -150,7 +168,13 @@ def is_prepared(data_dir: str | os.PathLike, name: str, config: str) -> bool:
 def open_records(
     data_dir: str | os.PathLike, name: str, config: str, split: str
 ) -> Records | raw_records.RawRecords:
-    """Opens one split of a prepared set; raw records first, which hold the same and are faster.
+    """Opens one split of a prepared set; raw records, if there are any, because they are faster.
+
+    Args:
+      data_dir: the folder given as --data_dir when they were prepared.
+      name: the data set.
+      config: its configuration.
+      split: e.g. "train".
 
     Raises:
       UserError: see `Records` and `raw_records.RawRecords`.
@@ -164,7 +188,14 @@ def open_records(
 def prepare_command(
     name: str, config: str, data_dir: str | os.PathLike, encoding: str = "png"
 ) -> str:
-    """Returns the shell command that prepares these records, for error messages."""
+    """Returns the shell command that prepares records, for error messages.
+
+    Args:
+      name: the data set.
+      config: its configuration.
+      data_dir: the records' folder.
+      encoding: one of `ENCODINGS`.
+    """
     return (
         f"python -m restore_tf.datasets.records {name} {config}"
         f" --manual_dir PUBLISHED_FOLDER --data_dir {data_dir}"
@@ -181,14 +212,14 @@ def prepare(
 ) -> Path:
     """Writes the records of one config, all splits, and returns their folder.
 
-    What is already prepared is left as it is. An interrupted run leaves nothing that counts as
-    prepared: TFDS writes into a folder of another name and renames it at the end.
+    Prepared records stay as they are. An interrupted run leaves none: TFDS writes into a folder of
+    another name and renames it at the end.
 
     Args:
       name: the data set, one of NAMES.
       config: one of its configs, e.g. "blur".
       manual_dir: the published folder, downloaded and unpacked by hand.
-      data_dir: where records go, as `data_dir/name/config/1.0.0/`, or `raw/` in place of `1.0.0/`.
+      data_dir: records are written to `data_dir/name/config/1.0.0/`, or `raw/` for `1.0.0/`.
       encoding: one of ENCODINGS.
 
     Raises:
@@ -230,19 +261,23 @@ def _version_folder(data_dir: str | os.PathLike, name: str, config: str) -> Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prepares records from the command line; returns the exit code."""
+    """Prepares records from the command line; returns the exit code.
+
+    Args:
+      arguments: without the program's name; None for those of the process.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m restore_tf.datasets.records", description="Prepares records of a set."
     )
     parser.add_argument("name", help=", ".join(NAMES))
     parser.add_argument("config", help="e.g. blur or crops")
     parser.add_argument("--manual_dir", required=True, help="the published folder, unpacked")
-    parser.add_argument("--data_dir", required=True, help="where the records go")
+    parser.add_argument("--data_dir", required=True, help="folder for the records")
     parser.add_argument(
         "--encoding",
         choices=ENCODINGS,
         default="png",
-        help="png: as published, crops as PNG; raw: plain pixels, larger and many times faster",
+        help="png (default): as published, crops as PNG; raw: plain pixels, larger, much faster",
     )
     given = parser.parse_args(arguments)
     log.show()

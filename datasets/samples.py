@@ -1,8 +1,8 @@
 """Training samples: sample n is a pure function of (seed, n), the same for every Keras backend.
 
-Samples are numbered 0, 1, 2, … through the whole training. Which pair sample n shows, which crop of
-it and which turn, all of it is drawn in NumPy from the seed and n. So a training can start at any
-step, and gets the same samples whatever the number of threads, workers or devices.
+Samples are numbered 0, 1, 2, … through the whole training. Sample n's pair, crop and augmentation
+are drawn in NumPy from the seed and n. So a training can start at any step, and gets the same
+samples with any number of threads, workers or devices.
 
 Imports no TensorFlow.
 """
@@ -18,7 +18,7 @@ from restore_tf.datasets import pairing
 from restore_tf.datasets.augmentation import AUGMENTATIONS, as_float, gray
 from restore_tf.errors import UserError
 
-# What a generator's numbers are for: the second word of its seed.
+# The purpose of a generator's numbers: the second word of its seed.
 _ORDER, _SAMPLE, _NOISE, MIXTURE = 0, 1, 2, 3
 
 
@@ -26,13 +26,13 @@ class Samples:
     """Makes training samples by their numbers. Safe to call from several threads.
 
     Args:
-      source: pairs read by index, see `sources`. Only crops are read of it.
+      source: pairs read by index, see `sources`. Only crops of them are read.
       crop: side of the square crops of the degraded pictures, in pixels.
       seed: of everything random, at least 0.
       augment: names from `augmentation.AUGMENTATIONS`, applied in this order.
       channels: 3 for RGB, 1 for gray pictures.
       output_scale: how many times larger than the degraded pictures the sharp ones are.
-      size_multiple: of what the network takes crops, for the check; None where it is not known.
+      size_multiple: the multiple of which the network takes crops; None where it is not known.
 
     Raises:
       UserError: an empty source, pairs of another scale, a picture smaller than the crop, a crop
@@ -59,12 +59,15 @@ class Samples:
         self.shapes = (*((side, side, channels) for side in sides), (2,))
 
     def __call__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns sample `number`.
+        """Makes a sample.
+
+        Args:
+          number: of the sample, from 0.
 
         Returns:
           degraded: (crop, crop, channels) float32 in [0, 1], or beyond where noise was added.
           sharp: the same place of the sharp picture, (crop * output_scale, …) likewise.
-          seeds: (seed, number) as int32, each modulo 2^32: what a network draws noise from.
+          seeds: (seed, number) as int32, each modulo 2^32, for a network that draws noise.
 
         Raises:
           UserError: names the pair that cannot be read or is smaller than the crop.
@@ -98,12 +101,23 @@ class Samples:
 
 
 def seeds(seed: int, number: int) -> np.ndarray:
-    """Returns (seed, number) as int32, (2,), each modulo 2^32."""
+    """Returns (seed, number) as int32, (2,), each modulo 2^32.
+
+    Args:
+      seed: of the training.
+      number: of the sample.
+    """
     return np.array([seed % 2**32, number % 2**32], np.uint32).view(np.int32)
 
 
 def pair_index(number: int, count: int, seed: int) -> int:
-    """Returns which of `count` pairs sample `number` shows: every epoch is its own permutation."""
+    """Returns the index of the pair that a sample shows; every epoch is a permutation of its own.
+
+    Args:
+      number: of the sample, from 0.
+      count: how many pairs there are.
+      seed: of the training.
+    """
     epoch, place = divmod(number, count)
     return int(_order(seed, epoch, count)[place])
 
@@ -121,9 +135,18 @@ def check_training(
     output_scale: int = 1,
     field: str = "crop",
 ) -> None:
-    """Raises a UserError where a training with this crop could not work.
+    """Checks that a training with this crop can work.
 
-    See `Samples` for the arguments, and `pairing.check_crop` for `field`.
+    Args:
+      source: pairs read by index, see `sources`.
+      crop: side of the square crops of the degraded pictures, in pixels.
+      augment: names from `augmentation.AUGMENTATIONS`.
+      size_multiple: the multiple of which the network takes crops; None where it is not known.
+      output_scale: how many times the network enlarges.
+      field: see `pairing.check_crop`.
+
+    Raises:
+      UserError: as `Samples`.
     """
     pairing.check_crop(source, crop, size_multiple, field)
     for name in augment:

@@ -1,4 +1,4 @@
-"""Opaque shapes as signed distances to their edges: what `dead_leaves` paints with.
+"""Opaque shapes for `dead_leaves`, as signed distances to their edges.
 
 Coordinates are (row, column) in pixels, angles in radians.
 """
@@ -16,12 +16,22 @@ Shape = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def disc(radius: float) -> Shape:
-    """A disc."""
+    """Returns a disc.
+
+    Args:
+      radius: in pixels.
+    """
     return lambda rows, columns: np.sqrt(rows * rows + columns * columns) - radius
 
 
 def ellipse(radius: float, ratio: float, angle: float) -> Shape:
-    """An ellipse: its longer radius, the ratio of the shorter one to it, its direction."""
+    """Returns an ellipse.
+
+    Args:
+      radius: the longer one, in pixels.
+      ratio: of the shorter radius to the longer one, above 0, at most 1.
+      angle: direction of the longer radius from the horizontal, in radians.
+    """
     cosine, sine = math.cos(angle), math.sin(angle)
     short = radius * ratio
 
@@ -37,7 +47,13 @@ def ellipse(radius: float, ratio: float, angle: float) -> Shape:
 
 
 def rectangle(half_length: float, half_width: float, angle: float) -> Shape:
-    """A rectangle, turned by `angle` from lying flat."""
+    """Returns a rectangle.
+
+    Args:
+      half_length: half of its length, in pixels.
+      half_width: half of its width, in pixels.
+      angle: direction of its length from the horizontal, in radians.
+    """
     cosine, sine = math.cos(angle), math.sin(angle)
 
     def distance(rows, columns):
@@ -48,7 +64,12 @@ def rectangle(half_length: float, half_width: float, angle: float) -> Shape:
 
 
 def polygon(angles: list[float], distances: list[float]) -> Shape:
-    """The convex polygon whose sides have these normals and distances from the middle."""
+    """Returns a convex polygon.
+
+    Args:
+      angles: of its sides' normals, in radians.
+      distances: of its sides from the middle, in pixels.
+    """
 
     def distance(rows, columns):
         result = np.full((rows.size, columns.size), -np.inf, np.float32)
@@ -61,7 +82,12 @@ def polygon(angles: list[float], distances: list[float]) -> Shape:
 
 
 def strokes(points: np.ndarray, pen: float) -> Shape:
-    """The line of half width `pen` through these points, (count, 2)."""
+    """Returns a line through points.
+
+    Args:
+      points: (count, 2) offsets (row, column) from the middle, in pixels.
+      pen: half of the line's width, in pixels.
+    """
     points = points.tolist()
 
     def distance(rows, columns):
@@ -78,21 +104,26 @@ def strokes(points: np.ndarray, pen: float) -> Shape:
 
 
 def outline(shape: Shape, half_width: float) -> Shape:
-    """The line of half width `half_width` along a shape's edge."""
+    """Returns the line along a shape's edge.
+
+    Args:
+      shape: the shape.
+      half_width: half of the line's width, in pixels.
+    """
     return lambda rows, columns: np.abs(shape(rows, columns)) - half_width
 
 
 def random_shape(
     chance: list[float], radius: float, tilt: float, straight: float
 ) -> tuple[Shape, float]:
-    """Returns one leaf, and how far it reaches from its middle in pixels.
+    """Returns one leaf, and its largest distance from its middle in pixels.
 
     Args:
-      chance: 8 uniform numbers in [0, 1) that decide. They are drawn for all leaves at once, as one
-        call of the generator costs as much as painting a small leaf.
+      chance: 8 uniform numbers in [0, 1) that select the shape. They are drawn for all leaves at
+        once, as one call of the generator costs as much as painting a small leaf.
       radius: in pixels.
-      tilt: the direction that straight shapes share.
-      straight: the share of straight shapes.
+      tilt: the direction that straight shapes share, in radians.
+      straight: the share of straight shapes, 0 to 1.
     """
     ratio = 0.25 + 0.75 * chance[0]
     if chance[1] >= straight:

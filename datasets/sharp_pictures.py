@@ -1,13 +1,13 @@
-"""The sharp pictures that the synthetic set degrades: embedded ones, or a folder of the user's.
+"""The sharp pictures of the synthetic set: embedded ones, or those of a folder.
 
-Embedded are photos that scikit-image installs with itself, and dead leaves pictures
-(`dead_leaves`). The photos of a split are used in no other.
+The embedded ones are photos that scikit-image installs, and dead leaves pictures (`dead_leaves`).
+The photos of a split are used in no other.
 
 The photos' terms, as scikit-image states them: public domain or CC0, and "no known copyright
 restrictions" for coins and ihc. Its photos without stated terms (motorcycle, moon, page) are not
 used.
 
-A picture comes with a margin of `MARGIN` pixels, from which a blur may bring light in.
+A picture has a margin of `MARGIN` pixels, which a blur mixes into its border.
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ MARGIN = 24  # pixels around a picture
 
 
 class View(NamedTuple):
-    """What is shown of a photo: at which scale, and where the middle is.
+    """A view of a photo.
 
-    row, column: the middle as a share of the photo's height and width, moved inwards where the view
-      would leave the photo.
+    Attributes:
+      photo: its file name.
+      scale: at which the photo is shown.
+      row: the view's middle as a share of the photo's height, moved inwards where the view would
+        leave the photo.
+      column: the same of its width.
     """
 
     photo: str
@@ -84,7 +88,12 @@ class Embedded:
     """scikit-image's photos and dead leaves."""
 
     def source(self, split: str, index: int) -> str:
-        """What picture `index` of a split shows: "leaves", or a photo's name."""
+        """Returns the content of a picture: "leaves", or a photo's name.
+
+        Args:
+          split: one of `SPLITS`.
+          index: of the picture.
+        """
         if split != "train":
             views = VIEWS[split]
             return views[index].photo.split(".")[0] if index < len(views) else "leaves"
@@ -94,12 +103,12 @@ class Embedded:
     def picture(
         self, rng: np.random.Generator, split: str, index: int, size: tuple[int, int]
     ) -> np.ndarray:
-        """The sharp picture with its margin: (height + 48, width + 48, 3) float32 sRGB.
+        """Makes a sharp picture with its margin: (height + 48, width + 48, 3) float32 sRGB.
 
         Args:
           rng: of this picture.
           split: one of `SPLITS`.
-          index: which picture of it.
+          index: of the picture.
           size: (height, width) without the margin, in pixels.
         """
         if self.source(split, index) == "leaves":
@@ -110,23 +119,25 @@ class Embedded:
         return _tinted(rng, _cut(View(name, rng.choice(_SCALES), *rng.random(2)), size))
 
     def count(self, split: str) -> int | None:
-        """How many pictures a split has by itself; None leaves that to the set."""
+        """Returns the least number of pictures of a split; None leaves it to the set.
+
+        Args:
+          split: one of `SPLITS`.
+        """
         return None
 
 
 class PhotoFolder:
-    """Sharp photos of the user's, searched at every depth, and one training picture in five of
-    dead leaves.
+    """Sharp photos of a folder, at every depth; one training picture in five is dead leaves.
 
-    Which split a photo belongs to follows from the names in the folder alone: photos are put in
-    the order of a hash of their names, a tenth of them each, at least one, are for test and
-    validation, the rest for training.
+    The names in the folder alone decide the splits: photos are ordered by a hash of their names;
+    a tenth of them each, at least one, are for test and validation, the rest for training.
 
     Args:
-      folder: at least three photos.
+      folder: holds at least three photos.
 
     Raises:
-      UserError: no such folder, too few photos, or one that is too small or not whole.
+      UserError: no such folder, too few photos, or one that is too small or incomplete.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -145,7 +156,12 @@ class PhotoFolder:
         self._paths = found
 
     def source(self, split: str, index: int) -> str:
-        """What picture `index` of a split shows: "leaves", or a photo's name."""
+        """Returns the content of a picture: "leaves", or a photo's name.
+
+        Args:
+          split: one of `SPLITS`.
+          index: of the picture.
+        """
         names = self._names[split]
         if split != "train":
             return names[index % len(names)]
@@ -155,14 +171,21 @@ class PhotoFolder:
     def picture(
         self, rng: np.random.Generator, split: str, index: int, size: tuple[int, int]
     ) -> np.ndarray:
-        """See `Embedded.picture`."""
+        """Makes a sharp picture with its margin, see `Embedded.picture`.
+
+        Args:
+          rng: of this picture.
+          split: one of `SPLITS`.
+          index: of the picture.
+          size: (height, width) without the margin, in pixels.
+        """
         name = self.source(split, index)
         sides = tuple(side + 2 * MARGIN for side in size)
         if name == "leaves":
             return dead_leaves(rng, *sides)
         photo = _decoded(self._paths[name])
         scale = float(rng.choice(_SCALES)) * min(1.0, _LONGEST / max(photo.shape[:2]))
-        # The view, at least as small as leaves it inside the photo where that can be.
+        # The view is small enough to lie inside the photo, where that is possible.
         scale = min(1.0, max(scale, *np.divide(sides, photo.shape[:2])))
         reach = [math.ceil(side / scale) for side in sides]
         ranges = []
@@ -173,7 +196,11 @@ class PhotoFolder:
         return view if view.shape[:2] == sides else _shrunk(view, sides)
 
     def count(self, split: str) -> int:
-        """At least one view of each photo, eight in training."""
+        """Returns the least number of pictures: one view of each photo, eight in training.
+
+        Args:
+          split: one of `SPLITS`.
+        """
         return len(self._names[split]) * (8 if split == "train" else 1)
 
 
@@ -193,7 +220,11 @@ def _decoded(path: Path) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def embedded_photo(name: str, scale: float) -> np.ndarray:
-    """A photo of scikit-image's own, shrunk in linear light: (h, w, 3) float32 sRGB, read-only.
+    """Reads a photo of scikit-image, shrunk in linear light: (h, w, 3) float32 sRGB, read-only.
+
+    Args:
+      name: the photo's file name.
+      scale: to shrink by, above 0; 1 keeps its size.
 
     Raises:
       UserError: this scikit-image has no such photo.

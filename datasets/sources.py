@@ -1,7 +1,7 @@
-"""Where pairs come from: files, prepared records or arrays in memory, all read by index.
+"""Sources of pairs: files, prepared records or arrays in memory, all read by index.
 
 Every source has `names`, `len()`, `read(index)` for whole pictures and `read_crop(index, place,
-crop)` for training. Reading by index is what lets a training start at any step.
+crop)` for training. As pairs are read by index, a training can start at any step.
 
 Imports no TensorFlow.
 """
@@ -18,19 +18,19 @@ from restore_tf.datasets.augmentation import Noise
 from restore_tf.datasets.samples import pair_index
 from restore_tf.errors import UserError
 
-# From the (height, width) of a degraded picture, where its crop lies: (top, left), in pixels.
+# From the (height, width) of a degraded picture to the (top, left) of its crop, in pixels.
 Place = Callable[[tuple[int, int]], tuple[int, int]]
 
 
 class Source:
-    """What all sources share. A source has `names`, `sizes`, `read` and `read_crop`.
+    """The base of all sources, which have `names`, `sizes`, `read` and `read_crop`.
 
     Attributes:
       names: one per pair.
       sizes: (height, width) of each degraded picture, or None where they are known only after
         decoding.
       output_scale: how many times larger than these the sharp pictures are.
-      parts: {label: source} of what a mixture is made of; of a single set nothing.
+      parts: {label: source} of a mixture; empty for a single set.
     """
 
     output_scale = 1
@@ -44,29 +44,39 @@ class Source:
 
         Args:
           index: of the pair.
-          corner, crop: its (top, left) and side, in pixels of the sharp picture.
+          corner: (top, left) of the square, in pixels of the sharp picture.
+          crop: its side, in pixels of the sharp picture.
         """
         return cropping.cut(self.read(index)[1], corner, crop)
 
     def pair_of(self, number: int, seed: int) -> int:
-        """Returns the index of the pair that training sample `number` shows."""
+        """Returns the index of the pair that a training sample shows.
+
+        Args:
+          number: of the sample, from 0.
+          seed: of the training.
+        """
         return pair_index(number, len(self), seed)
 
     def noise(self, index: int) -> Noise | None:
-        """Returns what every training crop of this pair gets anew; None for nothing."""
+        """Returns the noise that training adds to every crop of a pair; None for none.
+
+        Args:
+          index: of the pair.
+        """
         return None
 
     def changed(self, change: Callable[[str | None, Source], Source]) -> Source:
-        """Returns what `change` makes of this source, of a mixture part by part.
+        """Applies a function to this source, or to every part of a mixture.
 
         Args:
-          change: takes a part's label, None for a single set, and its source.
+          change: takes a part's label, None for a single set, and its source; returns a source.
         """
         return change(None, self)
 
     def cached(self) -> Source:
         """Returns a source with every pair decoded in RAM."""
-        # Copies: what raw records hand out is a piece of their file.
+        # Copies: raw records return views of their file.
         pairs = (tuple(map(np.array, self.read(index))) for index in range(len(self)))
         return MemorySource(self.names, pairs, self.output_scale)
 
@@ -89,7 +99,14 @@ class FileSource(Source):
         self.names = [pair.name for pair in self.pairs]
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (degraded, sharp), each (height, width, 3) uint8."""
+        """Returns (degraded, sharp), each (height, width, 3) uint8.
+
+        Args:
+          index: of the pair.
+
+        Raises:
+          UserError: a file cannot be read.
+        """
         pair = self.pairs[index]
         return cropping.decode(pair.degraded), cropping.decode(pair.sharp)
 
@@ -98,11 +115,12 @@ class FileSource(Source):
 
         Args:
           index: of the pair.
-          place: called once, with the size of the degraded picture.
+          place: takes the (height, width) of the degraded picture; returns the crop's (top, left).
+            Called once.
           crop: side of the degraded crop, in pixels.
 
         Raises:
-          UserError: a file cannot be read, or is not of the size that it was.
+          UserError: a file cannot be read, or its size changed.
         """
         _, degraded, sharp = self.pairs[index]
         corner = place(self.sizes[index])
@@ -111,12 +129,25 @@ class FileSource(Source):
         )
 
     def read_sharp_crop(self, index: int, corner: Sequence[int], crop: int) -> np.ndarray:
-        """See `Source.read_sharp_crop`; of a PNG no more is decoded than needed."""
+        """See `Source.read_sharp_crop`; of a PNG no more is decoded than needed.
+
+        Args:
+          index: of the pair.
+          corner: (top, left) of the square, in pixels of the sharp picture.
+          crop: its side, in pixels of the sharp picture.
+
+        Raises:
+          UserError: the file cannot be read.
+        """
         return cropping.cut_file(self.pairs[index].sharp, corner, crop)
 
 
 class RecordSource(Source):
-    """Prepared pairs, see `records.Records` and `raw_records.RawRecords`."""
+    """Prepared pairs.
+
+    Args:
+      records: a `records.Records` or `raw_records.RawRecords`.
+    """
 
     def __init__(self, records):
         self.records = records
@@ -124,11 +155,21 @@ class RecordSource(Source):
         self.sizes = getattr(records, "sizes", None)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (degraded, sharp), each (height, width, 3) uint8."""
+        """Returns (degraded, sharp), each (height, width, 3) uint8.
+
+        Args:
+          index: of the pair.
+        """
         return self.records.read(index)
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `FileSource.read_crop`."""
+        """See `FileSource.read_crop`.
+
+        Args:
+          index: of the pair.
+          place: see there.
+          crop: side of the degraded crop, in pixels.
+        """
         return self.records.read_crop(index, place, crop)
 
 
@@ -158,11 +199,21 @@ class MemorySource(Source):
             pairing.check_sizes(name, degraded.shape[:2], "", sharp.shape[:2], output_scale)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (degraded, sharp), each (height, width, 3) uint8."""
+        """Returns (degraded, sharp), each (height, width, 3) uint8.
+
+        Args:
+          index: of the pair.
+        """
         return self._pairs[index]
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `FileSource.read_crop`."""
+        """See `FileSource.read_crop`.
+
+        Args:
+          index: of the pair.
+          place: see there.
+          crop: side of the degraded crop, in pixels.
+        """
         corner = place(self.sizes[index])
         return cropping.cut_pair(cropping.cut, *self._pairs[index], corner, crop, self.output_scale)
 
@@ -170,7 +221,7 @@ class MemorySource(Source):
 class SyntheticSource(Source):
     """Pairs of the embedded data set, each made when it is first read and kept in RAM.
 
-    Making all of them takes 15 seconds of a core: too long to wait for before the first step.
+    Making all of them takes 15 seconds of a core, too long before the first step.
 
     Args:
       pictures: a `synthetic.Synthetic`.
@@ -184,7 +235,11 @@ class SyntheticSource(Source):
         self._pairs = [None] * len(pictures)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (degraded, sharp), each (height, width, 3) uint8."""
+        """Returns (degraded, sharp), each (height, width, 3) uint8.
+
+        Args:
+          index: of the pair.
+        """
         pair = self._pairs[index]
         if pair is None:  # two threads may make the same one, and make it alike
             pair = tuple(map(np.ascontiguousarray, self._pictures[index]))
@@ -192,7 +247,13 @@ class SyntheticSource(Source):
         return pair
 
     def read_crop(self, index: int, place: Place, crop: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `FileSource.read_crop`; without the noise that `noise` adds."""
+        """See `FileSource.read_crop`; without the noise that `noise` adds.
+
+        Args:
+          index: of the pair.
+          place: see there.
+          crop: side of the degraded crop, in pixels.
+        """
         corner = place(self.sizes[index])
         degraded, sharp = self.read(index)
         if self._pictures.noise is not None:
@@ -200,7 +261,11 @@ class SyntheticSource(Source):
         return cropping.cut_pair(cropping.cut, degraded, sharp, corner, crop, self.output_scale)
 
     def noise(self, index: int) -> Noise | None:
-        """See `Source.noise`."""
+        """See `Source.noise`.
+
+        Args:
+          index: of the pair.
+        """
         return self._pictures.noise
 
     def cached(self) -> SyntheticSource:
@@ -211,7 +276,11 @@ class SyntheticSource(Source):
 
 
 def cached(source: Source) -> Source:
-    """Returns a source with every pair decoded in RAM."""
+    """Returns a source with every pair decoded in RAM.
+
+    Args:
+      source: any source.
+    """
     return source.cached()
 
 
@@ -232,13 +301,17 @@ def open_source(
       name: one of `names.NAMES`.
       config: the set's configuration, None for its default.
       split: "train", "validation" or "test".
-      data_dir: the published folder layout, or a TensorFlow Datasets directory with prepared
-        records of the set, which are then read instead; for `synthetic` a folder of sharp photos in
-        place of the embedded ones, or None.
-      degraded_dir, sharp_dir: the two folders of `folder`.
-      seed: draws the training pictures of `synthetic`.
-      output_scale: how many times larger than the degraded pictures the sharp ones are to be; None
-        for as large as they are.
+      data_dir: the published folder layout, or a directory with prepared records of the set, which
+        are then read instead; for "synthetic" a folder of sharp photos in place of the embedded
+        ones, or None.
+      degraded_dir: for "folder": the folder of degraded pictures.
+      sharp_dir: for "folder": the folder of sharp pictures.
+      seed: of the training pictures of "synthetic".
+      output_scale: how many times larger than the degraded pictures the sharp ones must be; None
+        for any.
+
+    Returns:
+      A `Source`.
 
     Raises:
       UserError: no such set, config or split; a missing folder or partner; a damaged file; two
@@ -288,5 +361,5 @@ def _folder_pairs(split, data_dir, degraded_dir, sharp_dir):
     pairs = folder.find_pairs(data_dir, degraded_dir, sharp_dir)
     if split == "test":
         return pairs
-    # Two folders say nothing of sequences: a sub-folder counts as one.
+    # Two folders have no sequences: a sub-folder counts as one.
     return pairing.training_split(pairs, split)

@@ -1,10 +1,10 @@
-"""The synthetic data set: (degraded, sharp) pairs made on the spot, so that nothing is downloaded.
+"""The synthetic data set: (degraded, sharp) pairs made when they are read, without a download.
 
-Sharp pictures are embedded ones, or come from a folder of the user's (`sharp_pictures`); what is
-done to them is the configuration (`degradations`).
+Sharp pictures are embedded ones, or come from a folder (`sharp_pictures`); the configuration
+decides how they are degraded (`degradations`).
 
 Pair i is a pure function of (config, split, seed, i): it is the same in every process and in any
-order. Every split draws from streams of its own.
+order. Every split has random streams of its own.
 
 Imports NumPy, SciPy and scikit-image (with its Pillow), no TensorFlow.
 """
@@ -38,7 +38,8 @@ class Synthetic:
         kind, "leaves-0004-moving".
       size: (height, width) of the sharp pictures, in pixels.
       scale: how many times larger than the degraded pictures they are.
-      noise: what training adds to each crop anew, where noise is all there is; else None.
+      noise: for configurations of noise alone, the noise that training adds to each crop; else
+        None.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Synthetic:
         size: tuple[int, int] | None = None,
         folder: str | os.PathLike | None = None,
     ):
-        """Describes the split; pictures are made when asked for.
+        """Describes the split; pictures are made when they are read.
 
         Args:
           config: one of `CONFIGS`.
@@ -60,8 +61,9 @@ class Synthetic:
           count: number of pairs; None is 480, 9 and 10, of shots 4,000, 20 and 20, more where there
             are many photos in the folder. Further held-out pairs are dead leaves.
           size: (height, width) of the sharp pictures; None is (192, 192) for train and (256, 256)
-            else; where they are larger than the degraded ones, what divides. A photo that is too
-            small is continued by its mirror image.
+            else; where they are larger than the degraded ones, 96 times the scale for train, and
+            else 256 rounded down to a multiple of the scale. A photo that is too small is
+            continued by its mirror image.
           folder: of sharp photos, in place of the embedded pictures; see `PhotoFolder`.
 
         Raises:
@@ -90,7 +92,7 @@ class Synthetic:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Makes pair `index`: (degraded, sharp), both (height, width, 3) uint8 sRGB.
 
-        The degraded one is smaller where `scale` says so.
+        The degraded one is smaller by `scale`.
 
         Raises:
           IndexError: the index is negative or past the end.
@@ -110,7 +112,11 @@ class Synthetic:
         return (self[index] for index in range(len(self)))
 
     def load_all(self, threads: int = 2) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Makes all pairs, in order, on a pool of threads."""
+        """Makes all pairs, in order, on a pool of threads.
+
+        Args:
+          threads: how many.
+        """
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.__getitem__, range(len(self))))
 

@@ -1,4 +1,4 @@
-"""Blur that differs from place to place: what a camera that turns does, and a lens out of focus.
+"""Spatially varying blur: of a camera that turns, and a lens out of focus.
 
 A picture is cut into overlapping pieces with weights that sum to 1 everywhere; each piece is
 convolved with the kernel of its middle, and the sum is the blurred picture (Hirsch et al.,
@@ -23,11 +23,12 @@ _STILL = 0.25  # pixels: kernels that differ by less over a picture are taken as
 
 
 class Motion(NamedTuple):
-    """How the picture moves over the sensor during one exposure, at equal times; means are 0.
+    """The picture's motion over the sensor during one exposure, at equal times; means are 0.
 
-    path: (count, 2) offsets in pixels, the same everywhere.
-    turn: (count,) angles in radians about `centre`, small.
-    centre: (row, column) in pixels, inside the picture or not.
+    Attributes:
+      path: (count, 2) offsets in pixels, the same everywhere.
+      turn: (count,) small angles in radians about `centre`.
+      centre: (row, column) in pixels, inside the picture or not.
     """
 
     path: np.ndarray
@@ -35,19 +36,35 @@ class Motion(NamedTuple):
     centre: tuple[float, float]
 
     def offsets(self, row: float, column: float) -> np.ndarray:
-        """Where the light of one point goes: (count, 2)."""
+        """Returns where the light of one point goes: (count, 2) offsets in pixels.
+
+        Args:
+          row: of the point, in pixels.
+          column: of the point, in pixels.
+        """
         arm = np.array([self.centre[1] - column, row - self.centre[0]])
         return self.path + self.turn[:, None] * arm
 
     def within(self, reach: float, height: int, width: int) -> Motion:
-        """The motion, made smaller so that no point of the picture strays farther than `reach`."""
+        """Returns the motion, scaled down so that no point moves farther than `reach`.
+
+        Args:
+          reach: along each axis, in pixels.
+          height: of the picture, in pixels.
+          width: of the picture, in pixels.
+        """
         corners = [(row, column) for row in (0, height - 1) for column in (0, width - 1)]
         farthest = max(np.abs(self.offsets(*corner)).max() for corner in corners)
         factor = min(1.0, reach / farthest) if farthest > 0 else 1.0
         return Motion(factor * self.path, factor * self.turn, self.centre)
 
     def varies(self, height: int, width: int) -> bool:
-        """Whether the kernels of a picture of this size differ."""
+        """Whether the kernels differ over a picture.
+
+        Args:
+          height: of the picture, in pixels.
+          width: of the picture, in pixels.
+        """
         return float(np.ptp(self.turn)) * max(height, width) > _STILL
 
 
@@ -55,7 +72,7 @@ STILL = Motion(np.zeros((1, 2)), np.zeros(1), (0.0, 0.0))
 
 
 def disc_kernel(radius: float) -> np.ndarray:
-    """What a lens out of focus makes of a point: an evenly lit disc.
+    """Returns the kernel of a lens out of focus: an evenly lit disc.
 
     Args:
       radius: in pixels, at least 0. The disc's edge is spread over a pixel, so that its size
@@ -75,13 +92,13 @@ def blur(
 ) -> np.ndarray:
     """Blurs a picture by a motion and a lens.
 
-    Light from outside the picture is missing within the kernels' reach of its borders.
+    Within the kernels' reach of the borders, light from outside the picture is missing.
 
     Args:
       planes: (channels, height, width) float32, linear.
       motion: of the picture over the sensor.
       lens: kernel of the lens, or None for a sharp one.
-      nodes: kernels a side that a blur is made of where it varies.
+      nodes: kernels along each side where the blur varies.
 
     Returns:
       (channels, height, width) float32.
@@ -104,8 +121,8 @@ def filter_flow(
 
     Args:
       planes: (channels, height, width) float32.
-      kernel_at: of a node's row and column, its kernel.
-      nodes: of the grid along each side; 1 stands for one kernel for all.
+      kernel_at: takes a node's row and column in pixels; returns its kernel.
+      nodes: of the grid along each side; 1 for a single kernel.
 
     Returns:
       (channels, height, width) float32.
@@ -123,7 +140,7 @@ def filter_flow(
 
 
 def _hats(length: int, nodes: int) -> Iterator[tuple[float, slice, np.ndarray]]:
-    """For each node its place, the pixels it weighs on, and their weights: hats that sum to 1."""
+    """Yields each node's place, its pixels and their weights: hats that sum to 1."""
     if nodes == 1:
         yield (length - 1) / 2, slice(0, length), np.ones(length, np.float32)
         return

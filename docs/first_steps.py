@@ -15,6 +15,7 @@
 # The same as a script: `python first_steps.py`. Everything is written to the folder `first_steps`.
 
 # %%
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,16 @@ from scipy import ndimage
 import restore_tf
 from restore_tf.commands import cli
 
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow: errors alone
 FOLDER = Path("first_steps")
 FOLDER.mkdir(exist_ok=True)
+
+
+def command(*words):
+    """The same as `restore-tf WORDS` in a shell."""
+    if cli.main(["restore-tf", *words]):
+        raise SystemExit(f"restore-tf {words[0]} failed")
+
 
 # %% [markdown]
 # ## Blur a photo
@@ -66,27 +75,24 @@ side_by_side
 
 # %%
 noisy = ["--dataset=synthetic", "--config=noise50_gray", "--pictures=0", "--metrics=psnr,ssim"]
-cli.main(["restore-tf", "evaluate", "--workdir=dncnn_gray_25", *noisy, f"--output={FOLDER}/before"])
+command("evaluate", "--weights=dncnn_gray_25", *noisy, f"--output={FOLDER}/before")
 
 # %% [markdown]
 # Sixty steps on embedded photos change that. An interrupted training goes on by the same command.
 
 # %%
-cli.main(
-    [
-        "restore-tf",
-        "train",
-        "--model=dncnn",
-        "--init_from=dncnn_gray_25",
-        "--dataset=synthetic",
-        "--config=noise50_gray",
-        f"--workdir={FOLDER}/tuned",
-        "--steps=60",
-        "--set=batch=8",
-        "--set=crop=48",
-        "--set=learning_rate=1e-3",
-        "--validate_every=30",
-    ]
+command(
+    "train",
+    "--model=dncnn",
+    "--init_from=dncnn_gray_25",
+    "--dataset=synthetic",
+    "--config=noise50_gray",
+    f"--workdir={FOLDER}/tuned",
+    "--steps=60",
+    "--set=batch=8",
+    "--set=crop=48",
+    "--set=learning_rate=1e-3",
+    "--validate_every=30",
 )
 
 # %% [markdown]
@@ -95,9 +101,7 @@ cli.main(
 # On photos that no training saw. `evaluate` writes the same numbers as CSV, JSON and a page.
 
 # %%
-cli.main(
-    ["restore-tf", "evaluate", f"--workdir={FOLDER}/tuned", *noisy, f"--output={FOLDER}/after"]
-)
+command("evaluate", f"--workdir={FOLDER}/tuned", *noisy, f"--output={FOLDER}/after")
 
 # %% [markdown]
 # ## Export it
@@ -105,16 +109,13 @@ cli.main(
 # A TFLite file for pieces of 128x128 pixels. It is compared with the network before it is put into place.
 
 # %%
-cli.main(
-    [
-        "restore-tf",
-        "export",
-        f"--workdir={FOLDER}/tuned",
-        f"--output={FOLDER}/exported",
-        "--format=tflite",
-        "--size=128x128",
-        "--kinds=float16",
-    ]
+command(
+    "export",
+    f"--workdir={FOLDER}/tuned",
+    f"--output={FOLDER}/exported",
+    "--format=tflite",
+    "--size=128x128",
+    "--kinds=float16",
 )
 for path in sorted((FOLDER / "exported" / "tflite").glob("*.tflite")):
     print(path.name, f"{path.stat().st_size / 1e6:.1f} MB")

@@ -25,7 +25,7 @@ from restore_tf.inference.tflite_model import LiteModel
 
 
 def in_this_process(module, function, scratch, **arguments):
-    """`jobs.run` without a process of its own; the functions are the same."""
+    """`jobs.run_in_process` without a process of its own; the functions are the same."""
     return getattr(importlib.import_module(f"restore_tf.export.{module}"), function)(**arguments)
 
 
@@ -77,7 +77,7 @@ def main(folder, cases):
     """Exports all cases and writes down how it went."""
     sys.path.insert(0, str(Path(__file__).with_name("toys")))
     papers.refresh()
-    jobs.run = in_this_process
+    jobs.run_in_process = in_this_process
     told = {}
     for case in cases:
         place = folder / case.replace("/", "-")

@@ -552,7 +552,7 @@ def test_a_disk_that_refuses_is_one_line(capsys, number):
     def body(positional, values):
         raise OSError(number, os.strerror(number), "out/scores.csv")
 
-    line = one_line(capsys, cli.run(body, flags.FlagValues(), ["x"], ""))
+    line = one_line(capsys, cli.run_command(body, flags.FlagValues(), ["x"], ""))
     assert line == f"error: out/scores.csv: {os.strerror(number)}."
 
 

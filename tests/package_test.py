@@ -128,6 +128,8 @@ def test_the_wheel_owns_only_our_names(wheel):
     page = {"index.html", "page.js", "tiles.js", "worker.js", "_headers"}
     assert {f"restore_tf/export/web/page/{name}" for name in page} <= set(names)
     assert not [name for name in names if name.endswith(".wasm")]  # LiteRT.js is not shipped
+    of_the_app = {"static/page.js", "templates/viewer.html", "templates/deployment/Dockerfile"}
+    assert {f"restore_tf/app/{name}" for name in of_the_app} <= set(names)
     shipped = {"LICENSE", "MODEL_CARD.md", "NOTICE", "best.weights.npz", "experiment.json"}
     assert {f"maxim_tf/weights/maxim_deblurring_stage1/{name}" for name in shipped} <= set(names)
     shipped = shipped - {"best.weights.npz"} | {"best.weights.h5"}

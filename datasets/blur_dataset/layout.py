@@ -22,8 +22,8 @@ _LAYOUT = (
 )
 _DEGRADED = {"motion": ("motion_blurred", "M"), "defocus": ("defocused_blurred", "F")}
 
-# The publisher splits nothing. These limits on ID are ours and must not change: 280, 35 and 35
-# scenes. Blocks, not every tenth ID, because neighbouring IDs come from one device and walk.
+# The publisher has no splits. These limits on ID are this package's and must not change: 280, 35
+# and 35 scenes. Blocks, not every tenth ID, because neighbouring IDs come from one device and walk.
 _IDS = {"train": range(280), "validation": range(280, 315), "test": range(315, 350)}
 
 
@@ -40,7 +40,7 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
 
     Raises:
       UserError: unknown config or split, a folder or a partner is missing, a name is not of the
-        form above, or nothing is there.
+        form above, or there are no pictures.
     """
     pairing.check_choice("blur_dataset", config, CONFIGS, split, SPLITS)
     root = pairing.existing_folder(data_dir, _LAYOUT)

@@ -13,10 +13,10 @@ from pathlib import Path
 from restore_tf.datasets import pairing
 from restore_tf.errors import UserError
 
-# `blur` averages the stored frames; it is what papers train and report on. `blur_gamma` averages
-# them after undoing a gamma of 2.2, closer to a camera.
+# `blur` averages the stored frames; papers train and report on it. `blur_gamma` averages them after
+# undoing a gamma of 2.2, closer to a camera.
 CONFIGS = ("blur", "blur_gamma")
-RECORD_CONFIGS = ("crops",)  # made of prepared records only, from `blur`
+RECORD_CONFIGS = ("crops",)  # exist as prepared records only, made from `blur`
 SPLITS = ("train", "validation", "test")
 
 CROP = 512  # pixels, the side of a training crop
@@ -37,7 +37,8 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
       split: one of SPLITS.
 
     Raises:
-      UserError: unknown config or split, a folder or a partner is missing, or nothing is there.
+      UserError: unknown config or split, a folder or a partner is missing, or there are no
+        pictures.
     """
     if config in RECORD_CONFIGS:
         raise UserError(
@@ -69,9 +70,13 @@ def _published(folder: Path, config: str) -> list[pairing.Pair]:
 def crop_boxes(height: int, width: int) -> list[tuple[int, int, int, int]]:
     """Returns the training crops of one frame as (top, left, height, width), in pixels.
 
-    The 512/256 grid many trainers cut: origins every 256 pixels and, where that leaves a rest,
-    one last crop flush with the border. 1280x720 gives rows 0, 208 and columns 0, 256, 512, 768:
-    8 crops a frame, 16,824 in all. A side shorter than 512 is taken whole.
+    The usual 512/256 grid: origins every 256 pixels and, where that leaves a rest, one last crop at
+    the border. 1280x720 gives rows 0, 208 and columns 0, 256, 512, 768: 8 crops a frame, 16,824 in
+    all. A side shorter than 512 is taken whole.
+
+    Args:
+      height: of the frame, in pixels.
+      width: of the frame, in pixels.
     """
     return [
         (top, left, min(CROP, height), min(CROP, width))
@@ -81,7 +86,12 @@ def crop_boxes(height: int, width: int) -> list[tuple[int, int, int, int]]:
 
 
 def crop_name(pair: pairing.Pair, box: tuple[int, int, int, int]) -> str:
-    """Returns what a crop is called, e.g. "GOPR0372_07_00/000047_y208_x768"."""
+    """Returns a crop's name, e.g. "GOPR0372_07_00/000047_y208_x768".
+
+    Args:
+      pair: of the frame.
+      box: from `crop_boxes`.
+    """
     return f"{pair.name}_y{box[0]}_x{box[1]}"
 
 

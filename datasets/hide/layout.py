@@ -24,8 +24,8 @@ _DEPTHS = ("", "test-close-ups", "test-long-shot")
 def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pairing.Pair]:
     """Returns the test pairs, sorted by name, e.g. "test-close-ups/1fromGOPR0950".
 
-    Pictures that lie in test/ itself are read too. GT/ also holds the sharp side of HIDE's train
-    pictures, so a sharp picture without a partner is no error here.
+    Pictures in test/ itself are read too. GT/ also holds the sharp pictures of HIDE's train split,
+    so a sharp picture without a partner is no error here.
 
     Args:
       data_dir: the folder HIDE_dataset, which holds test/ and GT/.
@@ -33,7 +33,8 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
       split: "test"; the papers that report on HIDE train on GoPro.
 
     Raises:
-      UserError: unknown config or split, a folder or a partner is missing, or nothing is there.
+      UserError: unknown config or split, a folder or a partner is missing, or there are no
+        pictures.
     """
     pairing.check_choice("hide", config, CONFIGS, split, SPLITS)
     root = pairing.existing_folder(data_dir, _LAYOUT)

@@ -30,7 +30,7 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
 
     Args:
       data_dir: the folder that holds the list files.
-      config: "j" (camera JPEG) or "r" (from raw).
+      config: "j" (camera JPEG) or "r" (from raw pictures).
       split: one of SPLITS.
 
     Raises:

@@ -24,7 +24,7 @@ _LAYOUT = "REDS' {part}_{kind}/NNN/NNNNNNNN.png"
 def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pairing.Pair]:
     """Returns the pairs of one split, sorted by name, e.g. "000/00000047" (clip/frame).
 
-    `test` is REDS' published val split (30 clips), on which the field reports because the sharp
+    `test` is REDS' published val split (30 clips), on which papers report because the sharp
     pictures of REDS' own test split are not public. `validation`, for choosing a model, is held
     out of the 240 train clips by whole clips (`pairing.hold_out`: the last 24).
 
@@ -34,7 +34,8 @@ def find_pairs(data_dir: str | os.PathLike, config: str, split: str) -> list[pai
       split: one of SPLITS.
 
     Raises:
-      UserError: unknown config or split, a folder or a partner is missing, or nothing is there.
+      UserError: unknown config or split, a folder or a partner is missing, or there are no
+        pictures.
     """
     pairing.check_choice("reds", config, CONFIGS, split, SPLITS)
     root = pairing.existing_folder(data_dir, _LAYOUT.format(part="{train,val}", kind=config))

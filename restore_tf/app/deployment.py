@@ -9,8 +9,8 @@ from pathlib import Path
 from restore_tf.errors import UserError
 from restore_tf.system import outputs
 
-FILES = ("Dockerfile", "README.md", "app.py", "requirements.txt", "dockerignore")
-_HIDDEN = {"dockerignore": ".dockerignore"}
+FILES = ("Dockerfile", "README.md", "app.py.template", "requirements.txt", "dockerignore")
+_WRITTEN_AS = {"dockerignore": ".dockerignore", "app.py.template": "app.py"}
 
 
 def write(folder: str | os.PathLike) -> list[Path]:
@@ -29,7 +29,7 @@ def write(folder: str | os.PathLike) -> list[Path]:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--write_files {folder}: is a file; expected a folder.")
     source = importlib.resources.files("restore_tf.app").joinpath("templates/deployment")
-    names = [_HIDDEN.get(name, name) for name in FILES]
+    names = [_WRITTEN_AS.get(name, name) for name in FILES]
     with outputs.staged(folder, names) as staging:
         for name, target in zip(FILES, names, strict=True):
             text = source.joinpath(name).read_text(encoding="utf-8")

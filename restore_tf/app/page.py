@@ -14,11 +14,12 @@ from restore_tf.app.service import Service
 _ANY = "as the picture"
 _FORMATS = [(_ANY, ""), "png", "jpg", "webp", "tiff"]
 _CROPS = [128, 256, 384, 512]
+# Names of files are not put into this template: what looks like code in them would be run.
 _AREA = """<p class="rtf-area-label">${label}</p>
 <label class="rtf-area"><input type="file" accept="${accept}" ${many > 1 ? "multiple" : ""}
-aria-label="${label}"><span><b>Pick</b>, drop or paste ${what}</span></label>
-<ul class="rtf-files">{{#each value}}<li><span>{{name}}</span><button type="button"
-data-remove="{{id}}" aria-label="remove {{name}}">&times;</button></li>{{/each}}</ul>
+aria-label="${label}"><span><b>Pick</b>${pasted ? ", drop or paste" : " or drop"}
+${what}</span></label>
+<ul class="rtf-files"></ul>
 <p class="rtf-area-note" role="status" aria-live="polite"></p>"""
 _HTTP = """Programs use the HTTP interface: <a href="{root}/docs">{root}/docs</a>.
 
@@ -45,10 +46,10 @@ def build(
     """
     work = PageWork(service, root)
     with gr.Blocks(title="restore_tf", analytics_enabled=False) as page:
-        gr.Markdown("# Restore photos and videos")
+        gr.Markdown("# Restore photos")
         with gr.Tab("Photos"):
             _photos(work, service, root, examples)
-        with gr.Tab("Compare two models"):
+        with gr.Tab("Compare"):
             _compare(work, service, root)
         with gr.Tab("Video"):
             _clip(work, service, root)
@@ -74,7 +75,7 @@ def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=Fa
     return gr.HTML(
         [],
         html_template=_AREA,
-        js_on_load="restorePage.area(element, props, trigger)",
+        js_on_load="restorePage.area(element, props, trigger, watch)",
         label=label,
         what=what,
         kind=kind,
@@ -87,14 +88,17 @@ def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=Fa
     )
 
 
-def _models(service, label="Model"):
+def _models(service, label="Model", chosen=0):
     names = list(service.catalogue.entries)
-    return gr.Dropdown(names, value=names[0], label=label, interactive=True)
+    value = names[min(chosen, len(names) - 1)]
+    return gr.Dropdown(names, value=value, label=label, interactive=True)
 
 
 def _buttons():
     with gr.Row():
-        return gr.Button("Restore", variant="primary"), gr.Button("Cancel")
+        return gr.Button("Restore", variant="primary", min_width=120), gr.Button(
+            "Cancel", min_width=120
+        )
 
 
 def _wire(work, button, cancel, function, inputs, outputs):
@@ -131,7 +135,7 @@ def _examples(examples, photos, sharp):
         for title, (degraded, original) in examples.items():
             value = [{"id": degraded.name, "name": f"{title}.png"}]
             beside = [{"id": original.name, "name": f"{title} (sharp).png"}]
-            gr.Button(title, size="sm").click(
+            gr.Button(title, size="sm", min_width=80).click(
                 lambda value=value, beside=beside: (value, beside),
                 None,
                 [photos, sharp],
@@ -144,7 +148,7 @@ def _compare(work, service, root):
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             photo = _area("Photo", "a photo", root, pasted=True, name="compared")
-            first, second = _models(service, "Model 1"), _models(service, "Model 2")
+            first, second = _models(service, "Model 1"), _models(service, "Model 2", 1)
             side = gr.Dropdown(_CROPS, value=256, label="Side of the crop, in pixels")
             across = gr.Slider(0, 100, 50, step=1, label="Across, in %")
             down = gr.Slider(0, 100, 50, step=1, label="Down, in %")

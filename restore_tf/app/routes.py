@@ -32,6 +32,7 @@ _CONTENT = {
     },
 }
 _REFUSALS = {
+    400: "an empty body, or a form that cannot be read",
     404: "no such model",
     408: "the body came too slowly",
     413: "too many bytes or pixels",
@@ -91,7 +92,9 @@ def _add_restore(app, service):
         ensemble: Annotated[bool, Query(description="8 flips and turns, 8 times as slow")] = False,
         seed: Annotated[int, Query(ge=0, lt=2**31, description="of what is drawn")] = 0,
         format: Annotated[_FORMATS | None, Query(description="the picture's by default")] = None,
-        jpeg_quality: Annotated[int, Query(ge=1, le=100)] = files.JPEG_QUALITY,
+        jpeg_quality: Annotated[
+            int, Query(ge=1, le=100, description="of JPEG and WebP")
+        ] = files.JPEG_QUALITY,
     ) -> Response:
         """Takes the picture as the request's body, or as the one file of a form.
 

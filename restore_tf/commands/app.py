@@ -26,7 +26,7 @@ _WAIT = 0.1  # seconds between looks at whether to stop
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_app, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_app, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:

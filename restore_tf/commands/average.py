@@ -11,7 +11,7 @@ from restore_tf.commands import cli
 from restore_tf.errors import UserError
 from restore_tf.system import outputs
 
-USAGE = """Makes (degraded, sharp) training pairs by averaging frames that follow one another.
+USAGE = """Makes (degraded, sharp) training pairs by averaging consecutive frames.
 From a video of 120 or more frames a second (pip install 'restore_tf[video]'):
   restore-tf average --output_dir DIR clip.mp4
 From a folder of frames, or a folder of such folders, of any strength of blur:
@@ -20,7 +20,7 @@ From a folder of frames, or a folder of such folders, of any strength of blur:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(average, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(average, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -29,34 +29,44 @@ def define_flags() -> flags.FlagValues:
 
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("output_dir", None, "where train/SEQUENCE/ with degraded and sharp pictures goes")
+    string("output_dir", None, "folder for train/SEQUENCE/, with degraded and sharp pictures")
     string(
-        "window", "7,13", "frames of one degraded picture: SMALLEST,LARGEST or one number, all odd"
+        "window",
+        "7,13",
+        "frames averaged into one picture: SMALLEST,LARGEST or one number, all odd",
     )
     flags.DEFINE_enum(
         "mode",
         "linear",
         MODES,
-        "what is averaged. linear: light, by the sRGB curve, into blur_gamma/; gamma: light, by "
-        "gamma 2.2, as GoPro's blur_gamma/; encoded: stored values, as GoPro's blur/",
+        "linear: average light by the sRGB curve, into blur_gamma/; gamma: light by gamma 2.2, as "
+        "GoPro's blur_gamma/; encoded: stored values, as GoPro's blur/",
         flag_values=values,
     )
     for name, value, lower, text in [
         ("stride", None, 1, "frames from one window's start to the next; by default they touch"),
-        ("seed", 0, 0, "of the windows drawn"),
-        ("limit", None, 1, "at most so many pairs of each sequence"),
+        ("seed", 0, 0, "seed of the random window lengths"),
+        ("limit", None, 1, "the most pairs of each sequence; all by default"),
     ]:
         flags.DEFINE_integer(name, value, text, lower_bound=lower, flag_values=values)
     for name, text in [
         ("overwrite", "replace pictures that an earlier call wrote and recorded"),
-        ("resume", "keep pictures that exist, after an interruption or to add another mode"),
+        ("resume", "keep existing pictures, after an interruption or to add another mode"),
     ]:
         flags.DEFINE_boolean(name, False, text, flag_values=values)
     return values
 
 
 def average(sources: Sequence[str], values: flags.FlagValues) -> None:
-    """Makes pairs of every source and says where they are and how to train on them."""
+    """Makes pairs of every source; prints where they are and how to train on them.
+
+    Args:
+      sources: videos, folders of frames, or folders of such folders.
+      values: the command's flags.
+
+    Raises:
+      UserError: no source, no --output_dir, a bad --window, or sources that failed.
+    """
     from restore_tf.datasets import averaging
 
     if not sources:

@@ -1,4 +1,4 @@
-"""`restore-tf chain`: joins runs and steps to a run that restores by one after the other."""
+"""`restore-tf chain`: joins runs and steps into one run, which applies them in order."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.system import outputs, quiet
 
-USAGE = """Joins runs, published weights and steps to one run, which every command takes.
+USAGE = """Joins runs, published weights and steps into one run, which every command takes.
   restore-tf chain RUN RUN unsharp:2:1.5:3 --output CHAIN
-One that a package describes, its links trained in turn; interrupted, the same command goes on:
+Trains the links of a package's chain in turn; the same command resumes it when interrupted:
   restore-tf chain --recipe repair --output CHAIN
-What each link adds or costs, in dB, on the chain's data or another set:
+Prints what each link adds or costs, in dB, on the chain's data or another set:
   restore-tf chain --table CHAIN [--dataset gopro --data_dir DIR/GOPRO_Large]"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_chain, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_chain, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
     """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("output", None, "the chain's run directory, to be made")
+    string("output", None, "the chain's run directory")
     flags.DEFINE_boolean(
         "eight_bit",
         False,
@@ -42,13 +42,21 @@ def define_flags() -> flags.FlagValues:
     )
     string("recipe", None, "train the links of this chain and join them, such as repair")
     flags.DEFINE_integer(
-        "steps", None, "of --recipe: of each link; its own by default", 1, flag_values=values
+        "steps",
+        None,
+        "--recipe: training steps of each link; the recipes' own by default",
+        1,
+        flag_values=values,
     )
     string("table", None, "a chain: print its table of links, and write table.csv into it")
-    data_flags.define(values, "of --table: the chain's")
-    string("split", "test", "of --table: train, validation or test")
+    data_flags.define(values, "--table: the chain's")
+    string("split", "test", "--table: train, validation or test")
     flags.DEFINE_integer(
-        "limit", None, "of --table: only the first so many pictures", 1, flag_values=values
+        "limit",
+        None,
+        "--table: score only the first pictures, so many; all by default",
+        1,
+        flag_values=values,
     )
     return values
 
@@ -57,7 +65,7 @@ def _chain(links, values):
     if values.table is not None:
         if links or values.output is not None:
             raise UserError("--table: takes the chain alone; leave links and --output out.")
-        return chain_table.run(values.table, values)
+        return chain_table.write_table(values.table, values)
     if values.recipe is not None:
         return _by_recipe(links, values)
     if not links:
@@ -80,20 +88,20 @@ def _by_recipe(links, values):
     def make(links, output):
         join(links, output, values.eight_bit)
 
-    return chain_recipe.run(values.recipe, values.output, values.steps, values, make)
+    return chain_recipe.train_links(values.recipe, values.output, values.steps, values, make)
 
 
 def join(links: Sequence[str], output: str | os.PathLike, eight_bit: bool = False) -> None:
-    """Makes a chain's run directory, or makes it anew.
+    """Makes a chain's run directory, or replaces it.
 
     Args:
       links: as the command takes them; paths are relative to the current folder.
-      output: the run directory. Relative paths are kept relative to it.
+      output: the run directory. Relative paths are stored relative to it.
       eight_bit: round and clip to 8 bits between the links.
 
     Raises:
-      UserError: a link that is not there, has no weights or does not fit the others; an output that
-        another command wrote. Nothing is written then.
+      UserError: a link that does not exist, has no weights or does not fit the others; an output
+        that another command wrote. Nothing is written then.
     """
     output = Path(output)
     outputs.check_folder(output)
@@ -124,7 +132,7 @@ def _check_output(output):
 
 
 def _relative(link, output):
-    """A relative path as the chain's folder sees it; anything else as it is."""
+    """A relative path, made relative to the chain's folder; anything else as it is."""
     from restore_tf.networks.steps import is_step
 
     if is_step(link) or os.path.isabs(link) or not os.path.exists(link):

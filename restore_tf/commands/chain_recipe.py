@@ -17,20 +17,23 @@ from restore_tf.system import outputs
 LINKS = "links"  # folder of the runs inside the chain's
 
 
-def run(name: str, output: str | os.PathLike, steps: int | None, values, join) -> int:
-    """Trains what is not trained yet, joins the links and prints what each of them adds.
+def train_links(name: str, output: str | os.PathLike, steps: int | None, values, join) -> int:
+    """Trains the links that are not trained yet, joins them and prints what each of them adds.
 
-    Interrupted, the same command goes on where it was.
+    After an interruption, the same command resumes.
 
     Args:
       name: of the recipe.
-      output: the chain's run directory; its links' are below.
-      steps: of each link, None for the recipes' own.
-      values: the flags: of the data's folders, and of the table.
+      output: the chain's run directory; its links' are below it.
+      steps: of each link's training, None for the recipes' own.
+      values: the command's flags: the data's folders, and those of the table.
       join: makes a chain of (links, output).
 
+    Returns:
+      The exit code.
+
     Raises:
-      UserError: no such recipe, or an output that is not of such a chain.
+      UserError: no such recipe, or an output of another chain.
     """
     recipe, output = papers.chain(name), Path(output)
     outputs.check_folder(output)
@@ -50,7 +53,7 @@ def run(name: str, output: str | os.PathLike, steps: int | None, values, join) -
         links.append(workdir)
     print(f"\nAll links are trained; this took {(time.monotonic() - begin) / 60:.1f} minutes.")
     join(links, output)
-    return chain_table.run(output, values)
+    return chain_table.write_table(output, values)
 
 
 def _words(dataset, link, workdir, links, steps):
@@ -64,7 +67,7 @@ def _words(dataset, link, workdir, links, steps):
 
 
 def _is_trained(workdir):
-    """Whether a training came to its end, and was not stopped by a signal."""
+    """Whether a training is complete, and was not stopped by a signal."""
     recipe, _ = experiments.read(workdir)
     done = run_directory.checkpoint_step(workdir, not training_plan.other_backend())
     return done is not None and done >= recipe.steps

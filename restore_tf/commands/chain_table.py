@@ -1,4 +1,4 @@
-"""`restore-tf chain --table`: what each link of a chain adds or costs."""
+"""`restore-tf chain --table`: the PSNR that each link of a chain adds or costs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from restore_tf.system import outputs, quiet
 FILE_NAME = "table.csv"
 
 
-def run(workdir: str | os.PathLike, values) -> int:
+def write_table(workdir: str | os.PathLike, values) -> int:
     """Scores a chain after each of its links; prints the table and writes it into the chain.
 
     Args:
       workdir: the chain's run directory.
-      values: the flags of the data, --split and --limit among them.
+      values: the command's flags: the data's, --split and --limit.
+
+    Returns:
+      The exit code.
 
     Raises:
       UserError: no chain, no such data, or no pair that could be scored.

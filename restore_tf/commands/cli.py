@@ -1,4 +1,4 @@
-"""What every command does alike: parse flags, print errors in one line, return an exit code."""
+"""Common to every command: parses flags, prints errors in one line, returns an exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MAY_BE_EMPTY = ("suffix", "tpu")
 INTERRUPTED, TERMINATED = 130, 143  # what shells report for SIGINT and SIGTERM
 READER_GONE = 141  # and for SIGPIPE, which Python ignores
 
-# A disk or a folder that does not let itself be written or read: nothing that we did wrong.
+# Errors of a disk or folder that cannot be read or written; others are faults of this package.
 _OF_THE_DISK = frozenset(
     getattr(errno, name)
     for name in "ENOSPC EDQUOT EROFS EACCES EPERM ENOTDIR EISDIR EEXIST ENOENT EFBIG ELOOP "
@@ -51,13 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.main([f"restore-tf {argv[1]}", *argv[2:]])
 
 
-def run(
+def run_command(
     body: Callable[[list[str], flags.FlagValues], int | None],
     values: flags.FlagValues,
     argv: Sequence[str],
     usage: str,
 ) -> int:
-    """Parses flags, runs a command's body and turns bad input into one line and exit code 2.
+    """Parses flags, runs a command's body and reports bad input in one line, with exit code 2.
 
     Args:
       body: takes the positional arguments and the parsed flags; returns an exit code or None.
@@ -65,6 +65,9 @@ def run(
         can live in one process.
       argv: the program's name and its arguments.
       usage: printed above the flags by --help.
+
+    Returns:
+      The exit code.
     """
     warnings.showwarning = _show_warning
     log.show()
@@ -101,15 +104,15 @@ def run(
 
 
 def _reader_gone():
-    """Ends quietly as programs do whose output nobody reads any more: `… | head -1`."""
+    """Ends silently, as programs do whose output's reader is gone: `… | head -1`."""
     with contextlib.suppress(OSError, ValueError):
-        # What is still in the buffer goes nowhere when Python ends.
+        # Python would write the rest of the buffer when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return READER_GONE
 
 
 def _check_not_empty(positional, values):
-    """An empty path would be the folder one is in; shells make one of a variable without value."""
+    """An empty path would be the current folder; shells make one of an unset variable."""
     if "" in positional:
         raise UserError("an argument is empty; expected a path, or leave it out.")
     for flag in {id(values[name]): values[name] for name in values}.values():  # short names aside
@@ -122,7 +125,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def _without_nodes(text):
-    """Messages of TensorFlow's operations begin with the name of their node in the graph."""
+    """Removes the node names that TensorFlow puts before messages."""
     return re.sub(r"\{\{(?:function_)?node [^}]*\}\} ?", "", text)
 
 

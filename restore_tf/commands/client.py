@@ -30,7 +30,7 @@ USAGE = """Restores pictures on TensorFlow Serving, restore-tf serve or restore-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_client, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_client, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -57,8 +57,8 @@ def define_flags() -> flags.FlagValues:
     number("model_version", None, 0, None, "the server's latest by default")
     pictures_flags.define(values, "a folder; a file for a single picture")
     flags.DEFINE_float("timeout", 120.0, "seconds for one attempt", 0.001, flag_values=values)
-    number("retries", 5, 0, 100, "further attempts while the server is busy or away")
-    number("concurrency", 2, 1, 64, "pictures on their way at the same time")
+    number("retries", 5, 0, 100, "further attempts while the server is busy or unreachable")
+    number("concurrency", 2, 1, 64, "pictures sent at the same time")
     return values
 
 
@@ -68,7 +68,9 @@ def _client(positional, values):
     if STREAM in (*positional, values.output):
         raise UserError("-: expected files; restore-tf client does not do standard streams.")
     found = pictures_flags.entries(positional, values)
-    return pictures_flags.run(found, positional, values, lambda jobs: _restore_all(jobs, values))
+    return pictures_flags.restore_and_report(
+        found, positional, values, lambda jobs: _restore_all(jobs, values)
+    )
 
 
 def _restore_all(jobs, values):
@@ -95,7 +97,7 @@ def _connect(values):
 
 
 def _run(jobs, client, values) -> Iterator[tuple[Job, UserError | None]]:
-    """As `_restore_all`; `--concurrency` are under way at once."""
+    """As `_restore_all`, with up to `--concurrency` requests at the same time."""
     with ThreadPoolExecutor(values.concurrency) as pool:
         under_way = collections.deque()
         try:
@@ -105,7 +107,7 @@ def _run(jobs, client, values) -> Iterator[tuple[Job, UserError | None]]:
                     yield _outcome(*under_way.popleft())
             while under_way:
                 yield _outcome(*under_way.popleft())
-        except BaseException:  # Ctrl-C: nobody waits for the others
+        except BaseException:  # Ctrl-C: the remaining requests are cancelled
             client.close()
             pool.shutdown(wait=False, cancel_futures=True)
             raise

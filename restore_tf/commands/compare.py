@@ -31,7 +31,7 @@ SOME_MISSING = 1  # exit code: a row has no scores
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
-    return cli.run(functools.partial(_compare, argv=argv), define_flags(), argv, USAGE)
+    return cli.run_command(functools.partial(_compare, argv=argv), define_flags(), argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:

@@ -21,7 +21,7 @@ USAGE = """Converts published weights into a run directory, which evaluate and r
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_convert, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_convert, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -29,13 +29,13 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
     string("model", None, "the paper's model, such as srn_lstm or mprnet")
-    string("task", "deblurring", "what it was trained for; a wrong one lists those there are")
+    string("task", "deblurring", "the checkpoint's task; an unknown one lists the known ones")
     string("checkpoint", None, "the authors' file; of TensorFlow 1, the path without .index")
-    string("output", None, "the run directory to make; must not exist")
+    string("output", None, "the run directory to make; missing or empty")
     flags.DEFINE_multi_string(
         "set", [], "network.FIELD=VALUE, for networks of another width", flag_values=values
     )
-    flags.DEFINE_boolean("half", False, "keep float16: half the size", flag_values=values)
+    flags.DEFINE_boolean("half", False, "store float16: half the size", flag_values=values)
     return values
 
 

@@ -1,4 +1,4 @@
-"""`restore-tf doctor`: what is installed, what this machine has, and which weights are here."""
+"""`restore-tf doctor`: lists installed packages, this machine's features and fetched weights."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_doctor, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_doctor, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -53,7 +53,7 @@ def _doctor(positional, values):
 
 
 def requirements() -> dict[str, list[Requirement]]:
-    """Returns {extra: what it needs}; "" is what every command needs.
+    """Returns {extra: its packages}; those under "" are needed by every command.
 
     Raises:
       UserError: the package itself is not installed.
@@ -80,8 +80,15 @@ def _extra(requirement):
     return next((name for name in names if marker.evaluate({"extra": name})), "")
 
 
-def state(requirement: Requirement) -> tuple[bool, str]:
-    """Returns whether a requirement is met, and the installed version or what is wrong."""
+def check_requirement(requirement: Requirement) -> tuple[bool, str]:
+    """Checks a requirement.
+
+    Args:
+      requirement: a package and its versions.
+
+    Returns:
+      Whether it is met, and the installed version or the problem.
+    """
     try:
         installed = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
@@ -92,15 +99,16 @@ def state(requirement: Requirement) -> tuple[bool, str]:
 
 
 def _print_packages() -> list[str]:
-    """Prints every package; returns those that every command needs and that are wrong."""
+    """Prints every package; returns the problems of those that every command needs."""
     needed = requirements()
     print("\nPackages")
-    states = {str(r.name): state(r) for r in needed.pop("", [])}
+    states = {str(r.name): check_requirement(r) for r in needed.pop("", [])}
     for name, (_, text) in states.items():
         print(f"  {name:28} {text}")
     print("\nExtras")
     for extra, wanted in sorted(needed.items()):
-        lacking = [f"{r.name} {text}" for r in wanted for met, text in [state(r)] if not met]
+        checked = [(r.name, *check_requirement(r)) for r in wanted]
+        lacking = [f"{name} {text}" for name, met, text in checked if not met]
         install = f"; pip install '{PACKAGE}[{extra}]'" if lacking else ""
         print(f"  {extra:12} {', '.join(lacking) or 'installed'}{install}")
     return [f"{name} {text}" for name, (met, text) in states.items() if not met]
@@ -122,7 +130,7 @@ def _print_machine():
 
 
 def processor_features() -> set[str] | None:
-    """Returns the processor's features by Linux' names; None where the system does not say."""
+    """Returns the processor's features by Linux' names; None where they are unknown."""
     words = {line.split()[0] for line in _cpuinfo() if line.strip()}
     if not words & {"flags", "Features"}:
         return None

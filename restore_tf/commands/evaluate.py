@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
     body = functools.partial(_evaluate, argv=argv)
-    return cli.run(body, define_flags(), argv, USAGE)
+    return cli.run_command(body, define_flags(), argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -58,7 +58,7 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     model_flags.define(values)
     pixels_flags.define_seed(values)
-    data_flags.define(values, "what the run was trained on")
+    data_flags.define(values, "the one that the run was trained on")
     flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
     flags.DEFINE_list(
         "metrics",
@@ -72,15 +72,17 @@ def define_flags() -> flags.FlagValues:
         "output", None, "folder for the results; RUN/evaluation/… by default", flag_values=values
     )
     flags.DEFINE_integer(
-        "limit", None, "only the first so many pictures", lower_bound=1, flag_values=values
+        "limit",
+        None,
+        "score only the first pictures, so many; all by default",
+        lower_bound=1,
+        flag_values=values,
     )
-    flags.DEFINE_boolean(
-        "whole", False, "never in tiles, whatever the memory and the network", flag_values=values
-    )
+    flags.DEFINE_boolean("whole", False, "never restore in tiles", flag_values=values)
     flags.DEFINE_integer(
         "pictures",
         100,
-        "write the files of so many pictures, the worst ones, for the page's sliders",
+        "write the files of the worst pictures, so many, for the page's sliders",
         lower_bound=0,
         flag_values=values,
     )
@@ -102,7 +104,7 @@ def _evaluate(positional, values, argv):
         raise UserError(f"{positional[0]}: unexpected argument; evaluate.py takes flags only.")
     workdir = model_flags.workdir(values)
     experiment, run = experiments.read(workdir)
-    model_flags.arguments(values)  # its errors come before the work
+    model_flags.arguments(values)  # raises its errors before the work
     jobs = _jobs(values, experiment, run)
     quiet.import_tensorflow()
     network = experiments.construct(experiment, **_options(values, experiment))
@@ -134,7 +136,7 @@ def _evaluate(positional, values, argv):
 
 
 def _jobs(values, experiment, run):
-    """What is to be scored; of a mixture every part."""
+    """The data sets to score on; every part of a mixture."""
     from restore_tf.evaluation import score
 
     several = data_flags.each(values, experiment, run)
@@ -197,18 +199,18 @@ def _score(values, experiment, run, model, source, job, argv):
 
 
 def _protocol(names, missing):
-    """How the numbers were measured."""
+    """Describes how the scores were measured."""
     measured = [name for name in names if name not in missing]
     return PROTOCOL + "".join(_PROTOCOLS.get(name, "") for name in measured)
 
 
 def _options(values, experiment):
-    """Constructor arguments of the network, as the flags say."""
+    """Constructor arguments of the network, from the flags."""
     return papers.inference_options(experiment, model_flags.network(values))
 
 
 def _check_output(output, paths):
-    """Refuses results in the place of the very pictures that are to be scored."""
+    """Refuses results in the place of the pictures to be scored."""
     outputs.check_folder(output)
     for flag, given in paths.items():
         for name in _FILES if given else ():

@@ -34,7 +34,7 @@ _LEAST_PIXELS = 64 * 96  # exporting.LEAST_MAX_PIXELS, which takes TensorFlow to
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_export, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_export, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -45,10 +45,11 @@ def define_flags() -> flags.FlagValues:
     def define(kind, name, default, meaning, *rest):
         getattr(flags, f"DEFINE_{kind}")(name, default, meaning, *rest, flag_values=values)
 
-    define("string", "output", None, "the folder to write to")
+    define("string", "output", None, "the folder for the exported files")
     define("list", "format", ["saved_model"], f"of {', '.join(FORMATS)}")
-    define("string", "name", None, "the model's name for TF Serving; the network's by default")
-    define("integer", "max_pixels", None, "SavedModel: larger pictures are refused", _LEAST_PIXELS)
+    define("string", "name", None, "the model's name for TF Serving; the run's model by default")
+    most = "SavedModel: refuse pictures of more pixels, height times width; 8,300,000 by default"
+    define("integer", "max_pixels", None, most, _LEAST_PIXELS)
     define("list", "size", ["256x256"], "TFLite: HEIGHTxWIDTH of the files of fixed shape")
     define("list", "kinds", list(KINDS[:-2]), f"TFLite: of {', '.join(KINDS)}; web: two of them")
     define("string", "calibrate", None, "degraded pictures to calibrate and compare on; embedded")
@@ -58,8 +59,9 @@ def define_flags() -> flags.FlagValues:
     export_web.define_flags(values)
     define("boolean", "plan", False, "say what fits into a frame's time, at --size and --fps")
     define("float", "fps", 30.0, "--plan: frames a second", 0.01)
-    define("float", "tops", None, "--plan: the device's, in 8 bits; in place of measuring", 0.001)
-    define("float", "utilisation", None, "--plan --tops: the share of them that is used", 0.001, 1)
+    define("float", "tops", None, "--plan: estimate from a device's int8 TOPS", 0.001)
+    used = "--plan --tops: the share of the TOPS that is used; 0.2 by default"
+    define("float", "utilisation", None, used, 0.001, 1)
     return values
 
 
@@ -79,7 +81,7 @@ def _export(positional, values):
     from restore_tf.export import record, samples
     from restore_tf.serving import deployment
 
-    # What can be wrong is said before the work.
+    # All checks come before the work.
     outputs.check_folder(output)
     record.read(output)
     name = values.name or recipe.model
@@ -140,7 +142,7 @@ def _check_sizes(sizes, network):
 
 @contextlib.contextmanager
 def _full_disk(output):
-    """Turns what TensorFlow says of a disk that is full or read-only into one line."""
+    """Turns TensorFlow's errors of a full or read-only disk into one line."""
     import tensorflow as tf
 
     try:
@@ -185,9 +187,9 @@ def _saved_model(output, name, run, pictures, values):
 
 
 def _tflite(output, run, sizes, pictures, values):
-    """Yields (entries that were written, what was not) of one size after the other.
+    """Yields (entries of written files, refused ones) of one size after the other.
 
-    What is done is put into place and recorded before the next size begins. A size that fails is
+    Files are moved into place and recorded before the next size begins. A size that fails is
     named, and the others are made.
     """
     from restore_tf.export.tflite import make

@@ -1,7 +1,7 @@
 """Several workers on this machine, each a process: `train.py --local_workers 2`.
 
-For trying out what several machines will do. It starts the same command once for each worker, with
-the TF_CONFIG that a cluster's scheduler would set.
+To test a distributed training on one machine. The same command is started once for each worker,
+with the TF_CONFIG that a cluster's scheduler would set.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from collections.abc import Sequence
 
 from restore_tf.commands.words import without_flags
 
-# A worker whose partner is gone ends by itself after some ten seconds.
+# A worker without its partners ends by itself after about ten seconds.
 _PATIENCE = 60.0  # seconds
 
 
-def run(argv: Sequence[str], count: int) -> int:
-    """Trains with `count` workers; returns 0, or the exit code of the worker that failed first.
+def train_with_workers(argv: Sequence[str], count: int) -> int:
+    """Trains with several worker processes.
 
     Args:
       argv: the flags of train.py; --local_workers is left out.
-      count: how many processes.
+      count: how many processes, 1 or more.
+
+    Returns:
+      0, or the exit code of the worker that failed first.
     """
     arguments = without_flags(argv, ["local_workers"])
     if not any(flag.lstrip("-").startswith("strategy") for flag in arguments):
@@ -68,7 +71,11 @@ def _wait(workers):
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns so many ports of this machine that nobody listens on."""
+    """Returns free ports of this machine.
+
+    Args:
+      count: how many.
+    """
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

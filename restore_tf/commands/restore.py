@@ -28,7 +28,7 @@ USAGE = """Restores pictures of any size: files, folders, patterns ("photos/**/*
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_restore, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_restore, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -51,8 +51,8 @@ def _restore(positional, values):
         model_flags.check_tflite(values)
     found = pictures_flags.entries(positional, values)
     if restore_video.are_clips(found, values):
-        return restore_video.run(found, positional, values, make_restorer)
-    return pictures_flags.run(
+        return restore_video.restore_clips(found, positional, values, make_restorer)
+    return pictures_flags.restore_and_report(
         found,
         positional,
         values,
@@ -63,15 +63,19 @@ def _restore(positional, values):
 
 
 def make_restorer(values) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what turns a picture's pixels into restored ones, of the same type.
+    """Returns the function that restores a picture's pixels, see `pixels_flags.make`.
 
-    Pixels are (height, width, 3) or (height, width), uint8 or uint16.
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: no such run or weights, or options that do not fit them.
     """
     pixels_flags.check(values)
     if values.tflite is not None:
         return pixels_flags.make(model_flags.load_tflite(values), values)
     run = model_flags.workdir(values)
-    experiments.read(run)  # its errors come at once, TensorFlow takes seconds
+    experiments.read(run)  # raises its errors at once; TensorFlow takes seconds to import
     model_flags.network(values)
     quiet.import_tensorflow()
     return pixels_flags.make(model_flags.load(values, run), values)
@@ -96,7 +100,7 @@ def _run(jobs, restore, values):
     def write(job, result):
         _write(job, values, *result)
 
-    return pipeline.run(jobs, read, compute, write)
+    return pipeline.process_jobs(jobs, read, compute, write)
 
 
 def _write(job, values, picture, restored, disagreement=None):

@@ -1,4 +1,4 @@
-"""`restore.py --disagreement`: a picture of where a sampler's pictures disagree."""
+"""`restore.py --disagreement`: a map of where a sampler's pictures disagree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _UNIT = "levels of 255"
 
 
 def define(values: flags.FlagValues) -> None:
-    """Defines --disagreement."""
+    """Defines --disagreement.
+
+    Args:
+      values: the command's flags.
+    """
     meaning = (
         f"also write NAME_disagreement.png: where a sampler's pictures of {SEEDS} seeds differ; "
         f"{SEEDS + 1} times as slow"
@@ -26,11 +30,14 @@ def define(values: flags.FlagValues) -> None:
 
 
 def check(restore, values: flags.FlagValues) -> None:
-    """Raises a UserError for a network that draws no noise.
+    """Checks that a network draws noise.
 
     Args:
       restore: from `pixels_flags.make`.
       values: the command's flags.
+
+    Raises:
+      UserError: it does not.
     """
     from restore_tf.inference.disagreement import draws_noise
 
@@ -43,15 +50,18 @@ def check(restore, values: flags.FlagValues) -> None:
 
 
 def draw(restore, picture: Picture, values: flags.FlagValues, name: str) -> np.ndarray:
-    """Returns the map of a picture, (height, width, 3) uint8, over several seeds, --seed the first.
+    """Draws the map of a picture over several seeds, the first of which is --seed.
 
-    The pictures are compared as the network gives them, before they are rounded.
+    The restored pictures are compared before they are rounded.
 
     Args:
       restore: from `pixels_flags.make`.
       picture: the degraded one.
       values: the command's flags.
-      name: of the picture, for the line that says how far the seeds' pictures lie apart.
+      name: of the picture, for the message about the deviation.
+
+    Returns:
+      (height, width, 3) uint8, larger by the legend below the map.
     """
     from restore_tf.inference.disagreement import deviation
 

@@ -1,4 +1,4 @@
-"""The files among the inputs of `restore.py` and `restore-tf client`: each found once."""
+"""Finds the input files of `restore.py` and `restore-tf client`, each once."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Entry:
 
     @property
     def place(self) -> tuple[str, str]:
-        """What tells whether two entries are one file in one place, by whatever way found."""
+        """(real folder, name), equal for two entries of one file in one place."""
         return os.path.realpath(self.path.parent), self.path.name
 
 
 def entries(
     inputs: Sequence[str], output: str | None = None, recursive: bool = False
 ) -> list[Entry]:
-    """Lists all files among the inputs, each once, before anything is done.
+    """Lists all files among the inputs, each once, before the work begins.
 
-    Sub-folders below a folder, or below what stands before a pattern's first wildcard, are kept
+    Sub-folders below a folder, or below the part of a pattern before its first wildcard, are kept
     below the output.
 
     Args:
       inputs: files, folders, glob patterns ("photos/**/*.jpg"), or "-" alone.
-      output: where results go; an output folder within an input's holds no inputs.
+      output: the results' file or folder; an output folder within an input folder is skipped.
       recursive: take the files of sub-folders too.
 
     Raises:
@@ -71,16 +71,16 @@ def entries(
 def select(
     found: Iterable[Entry], inputs: Sequence[str], takes: Callable[[Path], bool], what: str
 ) -> list[Entry]:
-    """Returns the entries that a command takes, and says in a line which ones it does not.
+    """Returns the entries that a command takes; one warning names the others.
 
     Args:
       found: from `entries`.
-      inputs: what was given.
+      inputs: the files, folders and patterns of the command line.
       takes: `kinds.is_picture` or `kinds.is_clip`.
       what: "pictures" or "clips".
 
     Raises:
-      UserError: a file that was given is not taken, or an input has none.
+      UserError: a file of the command line is not taken, or an input has none that is.
     """
     taken, left_out = [], []
     for entry in found:

@@ -1,4 +1,4 @@
-"""What `restore.py` is to do: which pictures or clips, and where each goes."""
+"""Plans the work of `restore.py`: which pictures or clips, and the output of each."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Job:
       output: the restored one's file; None for standard output.
       strip: the file of the before/after strip, or None.
       disagreement: the file of the map of where samples disagree, or None.
-      record: of what was written into the output folder, or beside the inputs; None for standard
-        output.
+      record: lists what this package wrote into the output folder, or beside the inputs; None for
+        standard output.
       named: whether --output names the restored picture's file itself.
     """
 
@@ -71,10 +71,10 @@ class Naming:
 
     Attributes:
       output: a folder, "-", for a single picture also a file, or None for beside the input.
-      suffix: comes between a name and its ending.
+      suffix: put between a name and its ending.
       format: the ending to write, without the dot; the input's by default.
-      strip: whether before/after strips are wanted.
-      disagreement: whether maps of where samples disagree are.
+      strip: also write before/after strips.
+      disagreement: also write maps of where samples disagree.
     """
 
     output: str | None
@@ -85,16 +85,16 @@ class Naming:
 
 
 def plan(found: Sequence[Entry], inputs: Sequence[str], naming: Naming) -> list[Job]:
-    """Decides where each picture goes, before anything is done.
+    """Decides the output of each picture, before the work begins.
 
     Args:
       found: from `restore_inputs.entries`.
-      inputs: what was given.
+      inputs: the files, folders and patterns of the command line.
       naming: how outputs are named.
 
     Raises:
       UserError: an input without pictures, two inputs of one name, an output that is an input or
-        cannot be made, or no telling where the output goes.
+        cannot be made, or neither an output nor a suffix.
     """
     _check(inputs, naming)
     if list(inputs) == [STREAM]:
@@ -140,7 +140,14 @@ def _check(inputs, naming):
 
 
 def check_suffix(suffix: str) -> None:
-    """Raises a UserError for a --suffix that cannot stand in a name."""
+    """Checks --suffix.
+
+    Args:
+      suffix: its value.
+
+    Raises:
+      UserError: it has a slash.
+    """
     if os.sep in suffix or "/" in suffix:
         raise UserError(f"--suffix {suffix}: expected a part of a file name.")
 
@@ -173,11 +180,11 @@ def _output_folder(naming):
 
 
 def records(folder: Path | None) -> Callable[[Path], Record]:
-    """Returns what gives the record for a folder that results go to.
+    """Returns a function from a folder of results to its record.
 
     Args:
-      folder: the output folder, which has one record for all below it; None for beside the inputs,
-        where each folder has its own.
+      folder: the output folder, which has one record for all below it; None for results beside the
+        inputs, where each folder has its own.
     """
     return functools.cache(lambda place: Record(folder or place))
 
@@ -205,12 +212,12 @@ def _once(jobs):
 
 
 def without_results(found: Sequence[Entry], folder: Path | None, suffix: str) -> list[Entry]:
-    """Leaves out what an earlier run wrote beside its inputs, and says so in a line.
+    """Leaves out results that an earlier run wrote beside its inputs; one message names them.
 
     Args:
       found: pictures or clips.
-      folder: where results go; None for beside the inputs.
-      suffix: what their names end in.
+      folder: the results' folder; None for beside the inputs.
+      suffix: of the results' names.
     """
     names = {entry.path.with_suffix("") for entry in found}
 
@@ -237,7 +244,7 @@ def check_outputs(outputs: Iterable[tuple[Path | None, Sequence[Path]]]) -> None
       outputs: (input, its outputs); None for standard input.
 
     Raises:
-      UserError: names the first that cannot.
+      UserError: names the first output that cannot.
     """
     outputs = list(outputs)
     inputs = {os.path.realpath(source) for source, _ in outputs if source is not None}

@@ -1,4 +1,4 @@
-"""`restore.py` on clips: a restored video, stills of it, or how fast this machine is with it."""
+"""`restore.py` on clips: writes a restored video or stills of it, or measures the speed."""
 
 from __future__ import annotations
 
@@ -23,18 +23,25 @@ _FOR_STILLS = ("format", "jpeg_quality")
 
 
 def define(values: flags.FlagValues) -> None:
-    """Defines --frames, --as_images, --fps_report and --video_quality."""
+    """Defines --frames, --as_images, --fps_report and --video_quality.
+
+    Args:
+      values: the command's flags.
+    """
     flags.DEFINE_string(
-        "frames", None, "video: 10-20, 15, 10-, -20 or 10-20,40; counted from 0", flag_values=values
+        "frames",
+        None,
+        "video: frames to restore, 10-20, 15, 10-, -20 or 10-20,40; counted from 0; all by default",
+        flag_values=values,
     )
     flags.DEFINE_boolean("as_images", False, "video: write frames as stills", flag_values=values)
     flags.DEFINE_boolean(
-        "fps_report", False, "video: print what this machine sustains", flag_values=values
+        "fps_report", False, "video: measure and print frames a second", flag_values=values
     )
     flags.DEFINE_integer(
         "video_quality",
         None,
-        "video: constant rate factor, smaller is better; 16 (H.264), 18 (VP9)",
+        "video: constant rate factor, smaller is better; 16 (H.264) or 18 (VP9) by default",
         0,
         63,
         flag_values=values,
@@ -42,10 +49,14 @@ def define(values: flags.FlagValues) -> None:
 
 
 def are_clips(found: Sequence[Entry], values: flags.FlagValues) -> bool:
-    """Returns whether the inputs are to be restored as videos.
+    """Returns whether the inputs are restored as videos.
 
-    They are where a clip was given itself, where a flag for videos was, or where folders and
-    patterns hold clips and no pictures.
+    They are if the command line names a clip or has a flag for videos, or if folders and patterns
+    hold clips and no pictures.
+
+    Args:
+      found: all files among the inputs, from `restore_inputs.entries`.
+      values: all flags of restore.py.
 
     Raises:
       UserError: a video's flag without a video.
@@ -58,7 +69,7 @@ def are_clips(found: Sequence[Entry], values: flags.FlagValues) -> bool:
     return bool(clips) and (bool(asked) or not pictures or any(clip.named for clip in clips))
 
 
-def run(
+def restore_clips(
     found: Sequence[Entry],
     inputs: Sequence[str],
     values: flags.FlagValues,
@@ -68,9 +79,12 @@ def run(
 
     Args:
       found: all files among the inputs, from `restore_inputs.entries`.
-      inputs: what was given.
+      inputs: the files, folders and patterns of the command line.
       values: all flags of restore.py.
-      restorer: makes the function of pixels; called once everything else is known to be right.
+      restorer: makes the function that restores pixels; called after all checks.
+
+    Raises:
+      UserError: flags or outputs that do not fit, or the error of a single clip.
     """
     from restore_tf.video import restore as video
 
@@ -152,7 +166,7 @@ def _folder(output):
 
 
 def _check_stills(work):
-    """Raises a UserError where two clips' stills would have the same names."""
+    """Refuses two clips whose stills would have the same names."""
     taken: dict[tuple[Path, str], Path] = {}
     for clip, folder, _ in work:
         disk.check_folder(folder)

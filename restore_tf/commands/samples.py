@@ -1,4 +1,4 @@
-"""`restore-tf samples`: draws pairs of a data set, to look at before training on them."""
+"""`restore-tf samples`: shows pairs of a data set, to look at before training on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.system import outputs, quiet
 
-USAGE = """Draws degraded and sharp pairs side by side, with their PSNR: a PNG sheet and a page.
+USAGE = """Shows degraded and sharp pairs side by side, with their PSNR: a PNG sheet and a page.
 Pairs as they are stored:
   restore-tf samples --dataset synthetic --config shake --output DIR
 Crops of a training, augmented and with its noise, as a model's recipe cuts them:
@@ -31,7 +31,7 @@ _SPLITS = ("train", "validation", "test")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
-    return cli.run(functools.partial(_draw, argv=argv), define_flags(), argv, USAGE)
+    return cli.run_command(functools.partial(_draw, argv=argv), define_flags(), argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -39,15 +39,15 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     data_flags.define(values, "the recipe's, or synthetic,")
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("model", None, "show what this model is trained on: crops, augmented, of its channels")
-    string("recipe", None, "by this recipe of the model")
+    string("model", None, "show this model's training samples: crops, augmented, of its channels")
+    string("recipe", None, "the model's recipe; as train.py by default")
     flags.DEFINE_multi_string("set", [], "override: field=value of the recipe", flag_values=values)
-    flags.DEFINE_enum("split", "train", _SPLITS, "which pairs", flag_values=values)
+    flags.DEFINE_enum("split", "train", _SPLITS, "the pairs to show", flag_values=values)
     string("output", None, "folder for the sheet, the page and the pictures")
     for name, value, least, text in [
-        ("count", 24, 1, "how many pairs"),
-        ("crop", None, 1, "cut random crops of so many pixels, as training does"),
-        ("seed", 0, 0, "of the crops, and of synthetic training pictures"),
+        ("count", 24, 1, "the number of pairs"),
+        ("crop", None, 1, "cut random crops, as training does: their side in pixels"),
+        ("seed", 0, 0, "seed of the crops, and of synthetic training pictures"),
     ]:
         flags.DEFINE_integer(name, value, text, lower_bound=least, flag_values=values)
     return values
@@ -115,7 +115,7 @@ def _source(values, experiment, network):
 
 
 def _samples(values, experiment, network, source):
-    """What makes training samples; None where pairs are shown as they are stored."""
+    """Makes training samples; None where pairs are shown as they are stored."""
     if experiment is None and values.crop is None:
         return None
     from restore_tf.datasets.samples import Samples

@@ -23,7 +23,7 @@ _WAIT = 0.1  # seconds between looks at whether to stop
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_serve, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_serve, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -37,14 +37,14 @@ def define_flags() -> flags.FlagValues:
         flags.DEFINE_integer(name, default, meaning, lowest, highest, flag_values=values)
 
     text("model_dir", None, "the saved_model folder of export.py, with sub-folders 1, 2, …")
-    text("model_name", "restore_tf", "what requests call the model")
+    text("model_name", "restore_tf", "the model's name in requests")
     text("host", "127.0.0.1", "the address to listen on; 0.0.0.0 for all, without any protection")
-    number("port", 8500, 0, 65535, "gRPC; 0 takes a free one")
-    number("rest_api_port", 8501, 0, 65535, "REST; 0 takes a free one")
+    number("port", 8500, 0, 65535, "the port for gRPC; 0 takes a free one")
+    number("rest_api_port", 8501, 0, 65535, "the port for REST; 0 takes a free one")
     number("concurrent", 1, 1, 64, "computations at the same time")
     number("queued", 16, 0, 10_000, "requests that may wait; further ones are refused")
     number("max_request_mb", 256, 1, 2047, "the largest request, in MiB")
-    number("rest_api_timeout_in_ms", 120_000, 1, None, "until a REST request is given up")
+    number("rest_api_timeout_in_ms", 120_000, 1, None, "deadline of REST requests, milliseconds")
     return values
 
 
@@ -76,6 +76,6 @@ def _serve(positional, values):
         print("ready; Ctrl-C stops", flush=True)
         while not stop.requested:
             time.sleep(_WAIT)
-    print("stopping; requests that run are finished", flush=True)
+    print("stopping after the running requests", flush=True)
     server.stop()
     return 0

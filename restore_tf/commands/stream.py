@@ -1,4 +1,4 @@
-"""`restore-tf stream`: restores raw frames from a file or a pipe as they come."""
+"""`restore-tf stream`: restores raw frames from a file or a pipe."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ USAGE = """Restores raw video frames with a TFLite file, from a file or a pipe t
   restore-tf stream --tflite FILE --size 720x1280 --input frames.rgb --output sharp.rgb
   camera | restore-tf stream --tflite FILE --size 720x1280 --pixels nv12 | display
 
-A pipe is live: where restoring cannot keep up, the newest frame is taken and older ones are
-dropped and counted. From a file nothing is dropped unless --fps has it play like a camera."""
+A pipe is live: where restoring cannot keep up, the newest frame is restored and older ones are
+dropped and counted. Frames of a file are dropped only with --fps, which plays it like a camera."""
 
 STREAM = "-"
 _SIGNAL = 128  # what shells add to a signal's number
@@ -30,7 +30,7 @@ _SIGNAL = 128  # what shells add to a signal's number
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_stream, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_stream, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -43,22 +43,28 @@ def define_flags() -> flags.FlagValues:
     def number(name, default, meaning):
         flags.DEFINE_integer(name, default, meaning, 1, flag_values=values)
 
-    text("tflite", None, "the file that restores, as export.py made it")
-    text("size", None, "HEIGHTxWIDTH of the frames")
-    flags.DEFINE_enum("pixels", "rgb24", raw_frames.PIXELS, "of the frames", flag_values=values)
+    text("tflite", None, "the TFLite file, made by export.py")
+    text("size", None, "HEIGHTxWIDTH of the frames, in pixels")
+    flags.DEFINE_enum(
+        "pixels", "rgb24", raw_frames.PIXELS, "the frames' pixel format", flag_values=values
+    )
     text("input", STREAM, "a file, a named pipe or a device; - for standard input")
     text("output", STREAM, "a file, a named pipe or a device; - for standard output")
     flags.DEFINE_float(
-        "fps", None, "have a file play at so many frames a second", 1e-3, flag_values=values
+        "fps", None, "read a file at so many frames a second", 1e-3, flag_values=values
     )
     flags.DEFINE_boolean(
-        "drop", None, "drop frames to keep up: pipes do, files do not", flag_values=values
+        "drop", None, "drop frames to keep up; by default for pipes and --fps", flag_values=values
     )
-    number("queue", 1, "whole frames that may wait: fewer gaps, more delay")
-    flags.DEFINE_float("strength", 1.0, "1: restored, 0: the input", 0, 1, flag_values=values)
-    number("threads", None, "of the interpreter; its own choice by default")
+    number("queue", 1, "complete frames that may wait: fewer gaps, more delay")
+    flags.DEFINE_float("strength", 1.0, "mix of restored (1) and input (0)", 0, 1, values)
+    number("threads", None, "threads of the interpreter; its own choice by default")
     flags.DEFINE_enum(
-        "matrix", "auto", raw_frames.MATRICES, "of NV12; auto: by size", flag_values=values
+        "matrix",
+        "auto",
+        raw_frames.MATRICES,
+        "NV12: the colour matrix; auto: BT.709 from 1280x720 on, BT.601 below",
+        flag_values=values,
     )
     flags.DEFINE_boolean("full_range", False, "NV12: black is 0, not 16", flag_values=values)
     flags.DEFINE_boolean("overwrite", False, "replace an existing output", flag_values=values)
@@ -75,7 +81,7 @@ def _stream(positional, values):
         if is_file:
             _check_length(values.input, source, form)
         with _sink(values.output, values.overwrite) as sink, _Status() as status:
-            summary = stream.run(
+            summary = stream.restore_stream(
                 _model(values),
                 source,
                 sink,
@@ -138,7 +144,7 @@ def _source(name, form) -> Iterator[int]:
 
 
 def _check_length(name, source, form):
-    """A wrong --size shows in the length of a file; restoring it would give noise."""
+    """Refuses a file of incomplete frames, the sign of a wrong --size, which would give noise."""
     length = os.fstat(source).st_size - os.lseek(source, 0, os.SEEK_CUR)
     whole, rest = divmod(length, form.bytes)
     if rest or not whole:
@@ -175,7 +181,7 @@ def _sink(name, overwrite) -> Iterator[int]:
 
 
 class _Status:
-    """A line on the terminal that says how things stand; nothing where there is no terminal."""
+    """A status line on the terminal; nothing where there is no terminal."""
 
     def __init__(self):
         self._shown = False
@@ -184,7 +190,11 @@ class _Status:
         return self
 
     def show(self, summary):
-        """Replaces the line."""
+        """Replaces the status line.
+
+        Args:
+          summary: the stream's so far.
+        """
         if sys.stderr.isatty():
             self._shown = True
             print(f"\r\x1b[K{summary}", end="", file=sys.stderr, flush=True)
@@ -195,7 +205,7 @@ class _Status:
 
 
 def _end(summary, values, form):
-    """Prints what was done; returns the exit code."""
+    """Prints the summary; returns the exit code."""
     print(summary, file=sys.stderr)
     if summary.signal is not None:
         return _SIGNAL + summary.signal

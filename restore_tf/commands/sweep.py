@@ -23,7 +23,7 @@ from restore_tf.system.signals import stop_signals
 USAGE = """Trains the same model several times and compares the trainings in one table and one
 picture of loss curves. Takes every flag of train.py but --workdir, and
   restore-tf sweep --model srn --over learning_rate=1e-3,1e-4 --output sweeps/rates
-Several --over train every combination. An interrupted sweep goes on with the same command."""
+Several --over train every combination. The same command resumes an interrupted sweep."""
 
 TABLE, CURVES = "table.csv", "curves.png"
 
@@ -31,14 +31,14 @@ TABLE, CURVES = "table.csv", "curves.png"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
-    return cli.run(functools.partial(_sweep, argv[1:]), define_flags(), argv, USAGE)
+    return cli.run_command(functools.partial(_sweep, argv[1:]), define_flags(), argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
     """Returns the command's flags, each at its default."""
     values = train.define_flags()
     flags.DEFINE_multi_string(
-        "over", [], "what is compared: field=value,value of the recipe", flag_values=values
+        "over", [], "values to compare: field=value,value of the recipe", flag_values=values
     )
     flags.DEFINE_string(
         "output", None, "folder for the run directories, the table and the curves", values
@@ -80,7 +80,7 @@ def _sweep(argv, positional, values):
 
 
 def _check(values, workdirs):
-    """Finds what would keep any of the trainings from its first step, before one begins."""
+    """Raises the errors of all trainings' plans before the first one begins."""
     given = list(values.set)
     for setting, workdir in workdirs.items():
         values.set, values.workdir = [*given, *setting], str(workdir)
@@ -106,15 +106,15 @@ def _train_all(words, workdirs):
 
 
 def _train(words, setting, workdir, stop):
-    """One training in a process of its own: nothing of one reaches the next."""
+    """Trains in a process of its own, so that no state reaches the next training."""
     command = [sys.executable, "-m", "restore_tf.commands.train", *words, f"--workdir={workdir}"]
     process = subprocess.Popen([*command, *(f"--set={each}" for each in setting)])
-    told = False
+    signalled = False
     while process.poll() is None:
         # A terminal sends Ctrl-C to both processes; other signals reach this one alone.
-        if stop.requested and stop.number != signal.SIGINT and not told:
+        if stop.requested and stop.number != signal.SIGINT and not signalled:
             process.send_signal(stop.number)
-            told = True
+            signalled = True
         time.sleep(0.05)
     return process.returncode
 

@@ -21,11 +21,11 @@ from restore_tf.experiments import papers
 from restore_tf.system import quiet
 from restore_tf.training.options import AUTO, Options
 
-USAGE = """Trains a model. As typed, on data that it makes itself:
+USAGE = """Trains a model. Without a download, on synthetic data:
   python train.py --model srn
 On GoPro, by the paper's recipe:
   python train.py --model srn --dataset gopro --data_dir DIR/GOPRO_Large
-As the next link of a chain, on what the runs before it give; and a chain's links together:
+As the next link of a chain, on the output of the runs before it; and a chain's links together:
   python train.py --model srn --chain RUN,RUN --workdir NEW_RUN
   python train.py --model chain --init_from CHAIN --workdir NEW_RUN"""
 
@@ -40,7 +40,7 @@ _LIMITS = {  # of the flags that do not take every number from 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     argv = list(sys.argv if argv is None else argv)
-    return cli.run(functools.partial(_train, argv[1:]), define_flags(), argv, USAGE)
+    return cli.run_command(functools.partial(_train, argv[1:]), define_flags(), argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
@@ -48,21 +48,24 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
     string("model", None, "the model, such as srn, srn_lstm or mprnet")
-    string("recipe", None, "the recipe: quick without --dataset, else the paper's")
+    string("recipe", None, "the recipe; by default quick, or the paper's with --dataset")
     flags.DEFINE_multi_string("set", [], "override: field=value of the recipe", flag_values=values)
     string("workdir", None, "the run directory; runs/MODEL_RECIPE by default")
     data_flags.define(values, "the recipe's")
     defaults = {
         "steps": (None, "optimizer steps in all; the recipe's by default"),
-        "seed": (0, "of weights, data order and augmentation"),
+        "seed": (0, "seed of weights, data order and augmentation"),
         "checkpoint_every": (500, "steps between checkpoints to resume from"),
         "validate_every": (500, "steps between validations"),
         "log_every": (50, "steps between rows of metrics.csv"),
-        "validation_pictures": (8, "at most so many pictures a validation"),
+        "validation_pictures": (8, "the most pictures of a validation"),
         "virtual_devices": (1, "split the CPU into so many devices, to try strategies"),
         "local_workers": (1, "run so many worker processes here, to try --strategy multiworker"),
         "accumulate": (1, "cut each device's images into so many micro-batches, to save memory"),
-        "early_stopping": (None, "end after so many validations without a new best score"),
+        "early_stopping": (
+            None,
+            "end after so many validations without a new best; off if not set",
+        ),
     }
     for name, (value, text) in defaults.items():
         least, most = _LIMITS.get(name, (1, None))
@@ -83,7 +86,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_list(
         "chain",
         None,
-        "runs and steps, RUN,RUN,…: trains on what these make of the data, as the next link",
+        "runs and steps, RUN,RUN,…: trains on their output, as the next link of that chain",
         flag_values=values,
     )
     for name, value, text in [
@@ -101,12 +104,12 @@ def _train(argv, positional, values):
     if values.model is None:
         raise UserError(f"--model: missing; there are {papers.listed(papers.names())}.")
     if values.local_workers > 1:
-        return local_workers.run(argv, values.local_workers)
+        return local_workers.train_with_workers(argv, values.local_workers)
     if training_plan.other_backend():
         return _train_by_fit(values)
     use_onednn(values)
     quiet.import_tensorflow()
-    strategy = _strategy(values)  # TensorFlow wants it before anything else
+    strategy = _strategy(values)  # before anything else runs: TensorFlow requires it
     from restore_tf import training
     from restore_tf.training import strategies
 
@@ -131,11 +134,14 @@ def _train(argv, positional, values):
 
 
 def use_onednn(values):
-    """Lets TensorFlow train by oneDNN's kernels on x86 where that is quicker.
+    """Enables oneDNN's kernels for training on x86 where they are faster.
 
-    TensorFlow by itself does so with AVX-512 only. With AVX2 alone a step takes 0.5 to 0.85 of the
-    time with them, except where a paper says that it is slower (`papers.sibling_module`). Restoring
-    is left as TensorFlow has it.
+    By default TensorFlow uses them with AVX-512 only. With AVX2 alone a step takes 0.5 to 0.85 of
+    the time with them, except for the recipes that a paper names (`papers.sibling_module`).
+    Restoring keeps TensorFlow's default.
+
+    Args:
+      values: the command's flags.
     """
     beside = papers.sibling_module(values.model, "onednn")
     recipe = values.recipe or values.dataset or "quick"
@@ -252,7 +258,11 @@ def _summarise(result, plan):
 
 
 def gain_in_words(result) -> str:
-    """The best validation in words; identical pictures have an infinite PSNR."""
+    """Describes the best validation score; identical pictures have an infinite PSNR.
+
+    Args:
+      result: of the training.
+    """
     best, degraded = result.best_score, result.degraded_score
     if result.metric == "last":
         return f"Kept: the weights of the last validation, at step {best:.0f}."

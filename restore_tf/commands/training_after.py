@@ -1,4 +1,4 @@
-"""`train.py --chain`: training a network on what the links before it give."""
+"""`train.py --chain`: trains a network on the output of the links before it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ _DATA = ("dataset", "config", *FOLDERS)
 
 
 def of(links: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the data that a chain of these links works on, and what is recorded of the chain.
+    """Returns the data that a chain of these links works on, and the chain's record.
 
     Args:
-      links: runs, published names and steps, as typed.
+      links: runs, published names and steps, as on the command line.
+
+    Returns:
+      As `data_of`; {"links": the links, runs as absolute paths, "sha256": {run: digest}}.
 
     Raises:
-      UserError: a link that is not there, has no weights or does not fit the others.
+      UserError: a link that does not exist, has no weights or does not fit the others.
     """
     from restore_tf.weights import chains
 
@@ -32,12 +35,29 @@ def of(links: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def data_of(recipe, run) -> dict[str, Any]:
-    """Returns the data of a run: what it is and where it lies."""
+    """Returns a run's data set, configuration and folders.
+
+    Args:
+      recipe: the run's `Experiment`.
+      run: its `Run`.
+
+    Returns:
+      {"dataset": …, "config": …, flag: folder or None}.
+    """
     return {name: getattr(recipe if hasattr(recipe, name) else run, name) for name in _DATA}
 
 
 def check_same(workdir: Path, before: Mapping | None, now: Mapping | None) -> None:
-    """Raises a UserError where a run that is resumed followed another chain, or other weights."""
+    """Checks that a resumed run follows the same chain with the same weights.
+
+    Args:
+      workdir: the run directory.
+      before: the recorded chain, from `of`; None for none.
+      now: the chain of the flags; None for none.
+
+    Raises:
+      UserError: another chain, or other weights.
+    """
     if before == now:
         return
     if not before or not now or before["links"] != now["links"]:
@@ -54,7 +74,11 @@ def check_same(workdir: Path, before: Mapping | None, now: Mapping | None) -> No
 
 
 def scale(after: Mapping[str, Any], network) -> int:
-    """Returns how many times larger the links before a network make a picture.
+    """Returns how many times the links before a network enlarge a picture.
+
+    Args:
+      after: the chain, from `of`.
+      network: the one to be trained.
 
     Raises:
       UserError: the network cannot follow them.
@@ -66,12 +90,16 @@ def scale(after: Mapping[str, Any], network) -> int:
 
 
 def sources_of(found: Mapping[str, Any], experiment, run, workdir: Path) -> tuple:
-    """Returns the training and the validation pairs that the links before give; nothing is done.
+    """Returns a data set's pairs with the degraded pictures as the links restore them, made later.
 
     Args:
       found: {split: pairs of the data set}.
-      experiment, run: of the training.
+      experiment: the training's.
+      run: the training's, with the chain in `after`.
       workdir: its run directory.
+
+    Returns:
+      The pairs of each split, in the order of `found`.
     """
     from restore_tf.training.after_chain import AfterChain
     from restore_tf.weights import chains
@@ -92,7 +120,11 @@ def sources_of(found: Mapping[str, Any], experiment, run, workdir: Path) -> tupl
 
 
 def prepare(plan) -> tuple:
-    """Computes what is missing of a plan's pairs; returns them."""
+    """Computes the missing pictures of a plan's pairs; returns the pairs.
+
+    Args:
+      plan: the `training_plan.Plan`, of a training that follows a chain.
+    """
     several = [one for source in plan.sources for one in source.parts.values() or [source]]
     missing, restore = sum(len(source.missing()) for source in several), None
     if missing:

@@ -1,4 +1,4 @@
-"""How long a training takes, and what of its recipe has to shrink with it."""
+"""A training's steps, and the recipe's warm-up, which is shortened with them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def with_steps(
 
     Args:
       experiment: with `overrides`.
-      steps: in place of its own; None for these.
-      recipe_steps: of its recipe.
-      overrides: "field=value" texts of the user's.
+      steps: optimizer steps in all; None for the experiment's.
+      recipe_steps: the recipe's steps.
+      overrides: the user's "field=value" texts.
     """
     named = {text.partition("=")[0].strip() for text in overrides}
     experiment = dataclasses.replace(experiment, steps=steps or experiment.steps)

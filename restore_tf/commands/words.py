@@ -1,4 +1,4 @@
-"""Command lines as lists of words, to be handed on to another process."""
+"""Edits command lines, lists of words, for another process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A trained network made into files that run without this package: SavedModel, TFLite."""
+"""Exports a trained network to files that run without this package: SavedModel, TFLite."""

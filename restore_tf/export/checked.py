@@ -1,5 +1,5 @@
-"""A SavedModel on its way out: written aside, run in a fresh process, compared with the Keras model
-on real crops, and only then put into place.
+"""Exports a SavedModel: written to a temporary folder, run in a fresh process, compared with the
+Keras model on real crops, and only then moved into place.
 """
 
 from __future__ import annotations
@@ -43,22 +43,23 @@ def export_saved_model(
     max_pixels: int = saved_model.MAX_PIXELS,
     finish: Callable[[Path], Mapping[str, Any]] = lambda path: {},
 ) -> dict[str, Any]:
-    """Writes the next version of a SavedModel that was proven equal.
+    """Writes the next version of a SavedModel, after checking that it equals the Keras model.
 
     Args:
       model: a network with its weights.
-      directory: the export's folder; the SavedModel comes to `saved_model/<version>` in it, with
-        the number after the highest there is, which TF Serving then takes up by itself.
-      samples: what it is compared on.
-      precision: what the network computes in, float32 or bfloat16.
-      max_pixels: as `saved_model.write`'s; at least the 64x96 of a crop that it is tried on.
-      finish: adds files to the checked SavedModel; what it returns is kept in the record.
+      directory: the export's folder; the SavedModel becomes `saved_model/<version>` in it, one
+        above the highest existing version, which TF Serving loads by itself.
+      samples: pictures that the two are compared on.
+      precision: of the network, "float32" or "bfloat16".
+      max_pixels: as `saved_model.write`'s; at least 64x96, the largest crop of the check.
+      finish: takes the checked SavedModel's path and adds files to it; the entries that it returns
+        are kept in the record.
 
     Returns:
       The record's entry: path, signatures, operations, sizes, checksums and differences.
 
     Raises:
-      UserError: it does not run, or gives other numbers, or `max_pixels` is too small to try it;
+      UserError: it does not run, its output differs, or `max_pixels` is too small for the check;
         nothing is written then.
     """
     if max_pixels < LEAST_MAX_PIXELS:
@@ -91,7 +92,7 @@ def export_saved_model(
 
 
 def _signatures(model):
-    """What `saved_model.write`'s signatures take and give, in words."""
+    """Describes the inputs and outputs of `saved_model.write`'s signatures."""
     return {
         "serving_default": {
             "images": f"float32 (batch, height, width, {model.channels}) in [0, 1]",
@@ -135,11 +136,16 @@ def _compare(model, directory, samples):
 
 
 def check_differences(differences, precision) -> None:
-    """Raises a UserError where a SavedModel's numbers are not the network's.
+    """Checks that a SavedModel's output equals the network's.
 
     Args:
-      differences: {what was compared: {size: difference}, or levels of 255}; the first two.
+      differences: first {size: difference, as a share of the image range}, then the difference in
+        levels of 255; further entries are ignored.
       precision: "float32" or "bfloat16".
+
+    Raises:
+      UserError: it differs by more than 1e-5 of the image range or 1 level (float32), 2e-2 or 5
+        levels (bfloat16).
     """
     by_size, levels, *_ = differences.values()
     worst, allowed = max(by_size.values()), _TOLERANCE[precision]
@@ -166,7 +172,11 @@ def _encoded(pixels, kind):
 
 
 def decoded(file: bytes) -> np.ndarray:
-    """Returns the pixels of a picture file, (height, width, 3) uint8."""
+    """Returns the pixels of a picture file, (height, width, 3) uint8.
+
+    Args:
+      file: its bytes.
+    """
     return np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
 
 

@@ -1,8 +1,8 @@
-"""Running an exported SavedModel in a process of its own that has TensorFlow and nothing of ours.
+"""Runs an exported SavedModel in a fresh process with TensorFlow and without this package.
 
-A SavedModel that only loads beside the code that wrote it is of no use to a server. The process
-loads it as a TensorFlow 1 session and runs its signatures by their SignatureDef, as
-`tensorflow_model_server` does.
+A server needs a SavedModel that loads without the code that wrote it. The process loads it as a
+TensorFlow 1 session and runs its signatures by their SignatureDef, as `tensorflow_model_server`
+does.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def run_saved_model(
     Args:
       directory: the SavedModel, as `saved_model.write` makes it.
       images: batches for `serving_default`, each (batch, height, width, channels) float32.
-      files: JPEG or PNG files, for one call of `serving_bytes`.
+      files: bytes of JPEG or PNG files, for one call of `serving_bytes`.
 
     Returns:
-      What the signatures gave for each.
+      The restored batches, float32, and the restored PNG files.
 
     Raises:
-      UserError: the process failed; with the last line that it said.
+      UserError: the process failed; with the last line that it printed.
     """
     return run_saved_models([(directory, images, files)])[0]
 
@@ -69,10 +69,10 @@ def run_saved_models(requests: Sequence[tuple]) -> list[tuple[list[np.ndarray], 
       requests: arguments of `run_saved_model` for each.
 
     Returns:
-      What that would return for each.
+      A result of `run_saved_model` for each.
 
     Raises:
-      UserError: the process failed; with the SavedModel that it failed at.
+      UserError: the process failed; names the SavedModel that it failed at.
     """
     with tempfile.TemporaryDirectory() as scratch:
         words, found = [], []
@@ -98,13 +98,13 @@ def run_saved_models(requests: Sequence[tuple]) -> list[tuple[list[np.ndarray], 
 
 
 def _named(images, files=()):
-    """What `_PROGRAM` is given, as {name: array}."""
+    """The input of `_PROGRAM`, as {name: array}."""
     named = {f"images{i:04}": batch for i, batch in enumerate(images)}
     return named | {f"file{i:04}": np.frombuffer(file, np.uint8) for i, file in enumerate(files)}
 
 
 def _answers(path):
-    """What `_PROGRAM` found: restored batches and encoded files."""
+    """The output of `_PROGRAM`: restored batches and encoded files."""
     with np.load(path) as found:
         restored = [found[key] for key in sorted(found.files) if key.startswith("images")]
         encoded = [found[key] for key in sorted(found.files) if key.startswith("file")]
@@ -112,6 +112,6 @@ def _answers(path):
 
 
 def packages() -> list[str]:
-    """Returns what a SavedModel must do without: this package, every paper's, and Keras."""
+    """Returns the packages that a SavedModel must not need: this one, the papers', and Keras."""
     modules = (papers.find(name).__name__ for name in papers.names())
     return sorted({"restore_tf", "keras", "tf_keras", *(m.partition(".")[0] for m in modules)})

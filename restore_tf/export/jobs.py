@@ -1,7 +1,7 @@
-"""Functions run in processes of their own, so that a crash or a leak there is not suffered here.
+"""Runs functions in processes of their own, so that a crash or a leak stays there.
 
 The job is JSON, {"function": name, "arguments": {…}}; so is its answer in answer.json beside it,
-{"result": …} or {"error": line, "user": whether the user can put it right}. No answer: it crashed.
+{"result": …} or {"error": line, "user": whether the user can fix it}. No answer: it crashed.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _HOURS = 2.0  # after which a job counts as hanging
 
 
 class Failed(Exception):
-    """A job that gave no result, for no fault of the user's; the message is a line."""
+    """A job failed through no fault of the user's; the message is one line."""
 
 
-def run(module: str, function: str, scratch: Path, **arguments: Any) -> Any:
-    """Runs a function of a module of `restore_tf.export` that calls `serve`.
+def run_in_process(module: str, function: str, scratch: Path, **arguments: Any) -> Any:
+    """Runs a function of a module of `restore_tf.export` in a process of its own.
 
     Args:
-      module: the module's name, such as "tflite.convert".
+      module: the module's name, such as "tflite.convert"; it calls `serve`.
       function: one of those that it serves.
       scratch: a folder for the job's files.
-      arguments: of the function; what JSON can hold.
+      arguments: of the function; JSON values.
 
     Returns:
-      What the function returned, as JSON holds it.
+      The function's result, as JSON holds it.
 
     Raises:
       UserError: the function raised one.
@@ -70,7 +70,12 @@ def run(module: str, function: str, scratch: Path, **arguments: Any) -> Any:
 
 
 def serve(path: str, functions: Mapping[str, Callable[..., Any]]) -> int:
-    """Does the job that a file describes and writes its answer; returns the exit code."""
+    """Runs the job that a file describes and writes its answer; returns the exit code.
+
+    Args:
+      path: the job's JSON file.
+      functions: {name: function} that the job may call.
+    """
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
         answer = {"result": functions[job["function"]](**job["arguments"])}

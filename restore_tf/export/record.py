@@ -1,4 +1,4 @@
-"""`export.json`: what an export folder holds, how it was proven, and where the weights are from."""
+"""`export.json`: an export folder's artefacts, how they were checked, and their weights' origin."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ def write(
     weights: str,
     artefacts: Sequence[Mapping[str, Any]],
 ) -> Path:
-    """Enters artefacts; those that the folder's record has already, and other paths, stay.
+    """Adds artefacts to a folder's record; entries of other paths stay.
 
     Args:
-      directory: the export's folder.
-      workdir: the run that was exported; what `experiment.json` says of it is copied.
-      weights: which weights, and how they were run: "best checkpoint, first 2 stages".
-      artefacts: entries with a "path" below `directory`.
+      directory: the export's folder; made if missing.
+      workdir: the exported run; its `experiment.json` is copied into the entries.
+      weights: which weights, with which options: "best checkpoint, first 2 stages".
+      artefacts: entries with a "path" below `directory`; they replace those of the same path.
 
     Returns:
       The record's path.
+
+    Raises:
+      UserError: a damaged record, or a folder that cannot be written.
     """
     path = outputs.make_folder(directory) / FILE_NAME
     run = json.loads((Path(workdir) / experiment.FILE_NAME).read_text(encoding="utf-8"))
@@ -53,10 +56,13 @@ def write(
 
 
 def read(directory: str | os.PathLike) -> list[dict[str, Any]]:
-    """Returns the entries of a folder's record; none where there is no record.
+    """Returns the entries of a folder's record; an empty list where there is none.
+
+    Args:
+      directory: the export's folder.
 
     Raises:
-      UserError: a damaged record, or a file of that name that is none.
+      UserError: the record is damaged, or another program's file.
     """
     path = Path(directory) / FILE_NAME
     if not path.exists():

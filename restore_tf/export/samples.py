@@ -25,12 +25,12 @@ COUNT = 16
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Degraded pictures, with their sharp ones where those are known.
+    """Degraded pictures, with sharp ones where those are known.
 
     Attributes:
       degraded: pictures (height, width, 3) uint8, of any sizes.
-      sharp: their partners, of the same sizes, or None.
-      origin: where they are from, such as "synthetic/defocus/validation" or a folder.
+      sharp: their sharp partners, of the same sizes, or None.
+      origin: their source, such as "synthetic/defocus/validation" or a folder.
     """
 
     degraded: tuple[np.ndarray, ...]
@@ -41,7 +41,11 @@ class Samples:
         return len(self.degraded)
 
     def smaller_than(self, size: tuple[int, int]) -> int:
-        """Returns how many pictures are smaller than `size` and are mirrored to fill a crop."""
+        """Returns the number of pictures that are smaller than a crop and are mirrored to fill it.
+
+        Args:
+          size: (height, width) of the crop in pixels.
+        """
         return sum(any(np.less(picture.shape[:2], size)) for picture in self.degraded)
 
     def crops(
@@ -60,10 +64,10 @@ class Samples:
 
         Args:
           size: (height, width) of a crop in pixels.
-          count: how many; as many as there are pictures by default.
-          model: the network they are for; its channels, colour and output scale matter. Colours
-            without one.
-          dtype: uint8, or a float for [0, 1].
+          count: of crops; None for the number of pictures.
+          model: the network they are for; its channels, colour and output scale matter. None for
+            RGB crops.
+          dtype: uint8 in [0, 255], or a float type in [0, 1].
 
         Returns:
           (degraded, sharp), each (count, height, width, channels); sharp is None where there are
@@ -84,14 +88,22 @@ class Samples:
         return made[0], made[1]
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the samples to a file, for another process to `open`."""
+        """Writes the samples to a file, which another process reads by `open`.
+
+        Args:
+          path: the file, `.npz`.
+        """
         arrays = {f"degraded{i:05}": picture for i, picture in enumerate(self.degraded)}
         arrays |= {f"sharp{i:05}": picture for i, picture in enumerate(self.sharp or ())}
         np.savez(path, origin=np.array(self.origin), **arrays)
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> Samples:
-        """Reads what `save` wrote."""
+        """Reads samples that `save` wrote.
+
+        Args:
+          path: the file.
+        """
         with np.load(path, allow_pickle=False) as found:
             degraded, sharp = (
                 tuple(found[name] for name in sorted(found.files) if name.startswith(kind))
@@ -100,7 +112,7 @@ class Samples:
             return cls(degraded, sharp or None, str(found["origin"]))
 
     def _crop(self, picture, index, size, times):
-        """The crop of a picture that is `times` as large as the one that `size` is of."""
+        """The crop of a picture `times` as large as the one that `size` refers to."""
         wanted = [times * side for side in size]
         missing = [max(0, side - have) for side, have in zip(wanted, picture.shape, strict=False)]
         picture = np.pad(picture, (*((0, side) for side in missing), (0, 0)), mode="reflect")
@@ -129,15 +141,16 @@ def load(
 ) -> Samples:
     """Reads pictures of two folders, or the embedded ones.
 
-    Of more than `count` pictures those are taken that lie evenly over the list of names: frames of
-    a clip that follow one another are nearly the same.
+    Of more than `count` pictures, evenly spaced ones of the list of names are taken: consecutive
+    frames of a clip are nearly the same.
 
     Args:
-      degraded_dir: pictures of what the network is to restore, in any format that restore.py
-        reads, its sub-folders included. None for the held-out pictures of the embedded data set,
-        which are mildly out of focus and have sharp partners.
-      sharp_dir: their sharp partners, of the same names (but for the extension) and sizes.
-      count: at most so many pictures.
+      degraded_dir: pictures like those to restore, in any format that restore.py reads,
+        sub-folders included. None for the held-out pictures of the embedded data set, which are
+        mildly out of focus and have sharp partners.
+      sharp_dir: their sharp partners, of the same names (without the extension) and sizes; None
+        for no sharp pictures.
+      count: the most pictures, 1 or more.
 
     Raises:
       UserError: sharp pictures without degraded ones, a folder that is missing or has no pictures,

@@ -1,17 +1,16 @@
-"""A trained network as a SavedModel that TensorFlow Serving runs, without a line of our code.
+"""Writes a trained network as a SavedModel that TensorFlow Serving runs without this package.
 
-Everything between a picture file and the network is part of the graph: decoding, padding, cropping
-and encoding. Two signatures:
+The graph holds everything between a picture file and the network: decoding, padding, cropping and
+encoding. Two signatures:
 
 - `serving_default`: `images`, float32 (batch, height, width, channels) in [0, 1], of any size ->
   `restored`, the same shape; not clipped, as the network gives it. Images with other values, NaN
-  among them, are an INVALID_ARGUMENT: a client that sends 0 to 255 would get nonsense for 200.
+  among them, are an INVALID_ARGUMENT: otherwise a client that sends 0 to 255 would get nonsense.
 - `serving_bytes`: `image_bytes`, (batch,) strings that are JPEG or PNG files, of different sizes ->
-  `restored_bytes`, (batch,) strings that are 8-bit PNG files. TF Serving's REST API takes and gives
-  tensors whose names end in `_bytes` as base64.
+  `restored_bytes`, (batch,) strings that are 8-bit PNG files. TF Serving's REST API encodes tensors
+  whose names end in `_bytes` as base64.
 
-Pictures run whole: a server has no limit of memory to cut them up for, and `max_pixels` is what
-keeps one request from taking it all.
+Pictures run whole, without tiles: `max_pixels` limits the memory of one request.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ def write(model: Restorer, directory: str | os.PathLike, max_pixels: int = MAX_P
 
     Args:
       model: a network with its weights.
-      directory: the folder to make; TF Serving wants a number as its name.
-      max_pixels: larger pictures are refused, by the graph itself.
+      directory: the folder to make; TF Serving needs a number as its name.
+      max_pixels: the graph refuses larger pictures, height times width.
 
     Raises:
       UserError: Keras does not run on TensorFlow here.
@@ -81,7 +80,14 @@ def write(model: Restorer, directory: str | os.PathLike, max_pixels: int = MAX_P
 
 
 def operations(directory: str | os.PathLike) -> dict[str, int]:
-    """Counts the operations of a SavedModel's graph and of its functions, by name."""
+    """Counts the operations of a SavedModel's graph and its functions.
+
+    Args:
+      directory: the SavedModel.
+
+    Returns:
+      {name of an operation: how many}, by name.
+    """
     from tensorflow.core.protobuf import saved_model_pb2
 
     content = saved_model_pb2.SavedModel()
@@ -103,7 +109,15 @@ def _restore(model, images):
 
 
 def positions_of(size, model):
-    """Where each row (or column) of the padded picture comes from; as `restore.pad` does it."""
+    """Returns the source of each row (or column) of the padded picture, as `restore.pad` pads.
+
+    Args:
+      size: rows (or columns) of the picture, a scalar tensor.
+      model: has `size_multiple` and `padding`.
+
+    Returns:
+      (padded size,) int32 indices into the picture.
+    """
     multiple = model.size_multiple
     positions = tf.range(-(-size // multiple) * multiple)
     if model.padding == "edge":
@@ -141,7 +155,7 @@ def _decode(file, max_pixels):
     )
     with tf.control_dependencies([known]):
         is_png = tf.identity(is_png)
-    # The header says how large a picture is before a decoder makes room for it.
+    # The header gives the size before a decoder allocates memory for the picture.
     height, width = tf.cond(
         is_png, lambda: _png_size(file), lambda: tuple(tf.unstack(_jpeg_size(file)))
     )

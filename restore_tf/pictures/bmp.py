@@ -1,4 +1,4 @@
-"""What Pillow does not read of a BMP file's head: colours (versions 4 and 5), a fourth channel.
+"""Reads what Pillow ignores in a BMP file's header: colours (versions 4 and 5), a fourth channel.
 
 Microsoft's BITMAPV4HEADER and BITMAPV5HEADER; all numbers are little-endian.
 """
@@ -33,7 +33,12 @@ def _space(stream):
 
 
 def profile(stream: BinaryIO, name: str) -> bytes | None:
-    """Returns a file's embedded colour profile; warns of one that lies in another file."""
+    """Returns a file's embedded colour profile; warns of one that lies in another file.
+
+    Args:
+      stream: a BMP file, binary; its position is moved.
+      name: what to call the file in the warning.
+    """
     space = _space(stream)
     if space == _LINKED:
         logger.warning("%s: its colour profile is another file; taken as sRGB.", name)
@@ -47,6 +52,9 @@ def calibration(stream: BinaryIO) -> tuple[tuple[tuple[float, float], ...], floa
     """Returns the chromaticities of red, green, blue and white, and the exponent of the curve.
 
     The exponent leads from values to light; 0 where the file does not say. None without either.
+
+    Args:
+      stream: a BMP file, binary; its position is moved.
     """
     if _space(stream) != _CALIBRATED:
         return None
@@ -60,7 +68,13 @@ def calibration(stream: BinaryIO) -> tuple[tuple[tuple[float, float], ...], floa
 
 
 def warn_of_fourth_channel(image: Image.Image, stream: BinaryIO, name: str) -> None:
-    """Warns of a file whose fourth byte a pixel is used, though no header calls it alpha."""
+    """Warns of a 32-bit file whose fourth bytes vary, though no header calls them alpha.
+
+    Args:
+      image: the file as Pillow opened it.
+      stream: the file, binary; its position is moved.
+      name: what to call the file in the warning.
+    """
     bits = struct.unpack("<H", _at(stream, _HEAD + _BITS, 2))[0]
     if image.mode != "RGB" or bits != 32:
         return

@@ -1,4 +1,4 @@
-"""Colour profiles (ICC): networks expect sRGB, so other colours become sRGB, and that is said."""
+"""Colour profiles (ICC): networks expect sRGB, so other colours are converted, with a warning."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ class Profile:
 
 @functools.lru_cache(maxsize=16)
 def inspect(icc: bytes) -> Profile:
-    """Returns what an ICC profile is; never raises, a damaged profile has an empty space."""
+    """Describes an ICC profile; never raises, a damaged profile has an empty space.
+
+    Args:
+      icc: the profile's bytes.
+    """
     try:
         profile = _open(icc)
         space = profile.profile.xcolor_space.strip()
@@ -72,7 +76,16 @@ def srgb_profile() -> bytes:
 
 
 def cmyk_to_srgb(image: Image.Image, icc: bytes | None, name: str) -> tuple[Image.Image, bytes]:
-    """Returns a CMYK picture as sRGB, by its profile or plain inversion, and the new profile."""
+    """Returns a CMYK picture as sRGB, by its profile or plain inversion, and the new profile.
+
+    Args:
+      image: Pillow's, of mode "CMYK".
+      icc: the embedded profile; None, or one of another space, means plain inversion.
+      name: what to call the file in the warning.
+
+    Returns:
+      The picture in mode "RGB", and an sRGB profile.
+    """
     profile = inspect(icc) if icc else None
     if profile is not None and profile.space == "CMYK":
         logger.warning("%s: converted from CMYK (%s) to sRGB.", name, profile.name)
@@ -84,14 +97,18 @@ def cmyk_to_srgb(image: Image.Image, icc: bytes | None, name: str) -> tuple[Imag
 
 
 def to_srgb(pixels: np.ndarray, icc: bytes | None, name: str) -> tuple[np.ndarray, bytes | None]:
-    """Returns pixels as sRGB and the profile to write with them; says what it converts.
+    """Returns pixels as sRGB and the profile to write with them; logs what it converts.
 
     sRGB pictures, gray ones with a gray profile, and those without a profile come back untouched.
 
     Args:
       pixels: (height, width, 3) or (height, width); uint8 or uint16.
-      icc: the embedded profile.
+      icc: the embedded profile; None or empty for none.
       name: what to call the file in warnings.
+
+    Raises:
+      UserError: libvips cannot convert 16-bit pixels.
+      ValueError: 16-bit pixels, and libvips is not installed.
     """
     if not icc:
         return pixels, None

@@ -31,7 +31,11 @@ _ROWS = 64  # converted at a time: floats take twelve bytes a pixel
 
 
 def srgb_curve(values: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1: sRGB's values in [0, 1] to light."""
+    """Converts sRGB values to linear light by IEC 61966-2-1.
+
+    Args:
+      values: of any shape, in [0, 1].
+    """
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
@@ -41,7 +45,11 @@ def _bt709_curve(values):
 
 
 def power(gamma: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a curve that is a power."""
+    """Returns a transfer curve that is a power: values to linear light, both in [0, 1].
+
+    Args:
+      gamma: the exponent.
+    """
     return lambda values: values**gamma
 
 
@@ -70,9 +78,10 @@ class Colours:
     curve: Callable[[np.ndarray], np.ndarray]
 
     def to_srgb(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns pixels as sRGB: uint8 or uint16, (height, width, 3), or (height, width) gray.
+        """Returns pixels converted to sRGB; colours outside sRGB are clipped.
 
-        Colours outside sRGB are clipped.
+        Args:
+          pixels: (height, width, 3), or (height, width) for gray; uint8 or uint16.
         """
         top = np.iinfo(pixels.dtype).max
         levels = np.linspace(0, 1, top + 1)

@@ -1,4 +1,4 @@
-"""Decoding picture files: what is refused, what becomes 8 or 16-bit channels, and how."""
+"""Decodes picture files to 8 or 16-bit channels, or refuses them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from restore_tf.pictures.colour_spaces import Colours
 from restore_tf.pictures.metadata import Metadata
 from restore_tf.system.log import logger
 
-# GIF only to say of a misnamed animation what it is. No others: Pillow hands some to programs.
+# GIF only to name a misnamed animation in the error. No others: Pillow passes some to programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 _GRAY_MODES = ("1", "L", "LA", "La")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr")
@@ -37,7 +37,8 @@ class Picture:
         uint16 from a file of 16 bits a channel.
       alpha: (height, width) of the same type, or None.
       icc_profile: the colour profile of `pixels`, or None.
-      colours: what `pixels` are where the file says so without a profile; None for sRGB.
+      colours: the colour space of `pixels` where the file states it without a profile; None for
+        sRGB.
       metadata: EXIF and the like.
       kind: the format of its file, as Pillow calls it.
       lossless_webp: the file was a WebP without loss, and is to be written as one.
@@ -58,8 +59,10 @@ def decode(
     """Decodes a file, turned upright; RGB colours are as stored, CMYK becomes sRGB.
 
     Args:
-      file, max_pixels, name: as for `files.read_picture`.
-      pixels_only: read nothing of what stands beside the pixels, and warn of none of it.
+      file: path of the file, or its bytes.
+      max_pixels: the largest picture that is decoded, width times height.
+      name: what to call the file in messages.
+      pixels_only: skip metadata and profiles, and their warnings.
 
     Raises:
       UserError: as `files.read_picture`; `TooManyPixels` for more than `max_pixels`.
@@ -89,7 +92,7 @@ def _stream(file, name):
 
 
 def _looks(stream):
-    """Says of a file that Pillow does not know what it looks like."""
+    """Describes a file that Pillow does not recognise."""
     stream.seek(0)
     head = stream.read(4)
     if not head:
@@ -102,7 +105,7 @@ def _looks(stream):
 
 
 def _open(stream, max_pixels, name):
-    # Pillow's own limit is one for the whole process, and half warning, half error.
+    # Pillow's own limit holds for the whole process, and is half warning, half error.
     with _LIMIT_LOCK:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -158,7 +161,7 @@ def _decode_shallow(image, stream, tags, beside, name):
     kind = {"MPO": "JPEG", "GIF": "PNG"}.get(image.format, image.format)
     found = beside()
     profile = image.info.get("icc_profile")
-    image.info.pop("exif", None)  # read already; Pillow would write it anew, and fail on odd tags
+    image.info.pop("exif", None)  # read already; Pillow would rewrite it, and fail on odd tags
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "CMYK":
         image, profile = colour_profiles.cmyk_to_srgb(image, profile, name)

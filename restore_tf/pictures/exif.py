@@ -1,7 +1,7 @@
-"""EXIF blocks changed in place: upright, without the old thumbnail, with sRGB's colours.
+"""Edits EXIF blocks in place: upright, without the old thumbnail, with sRGB's colours.
 
 Everything else stays where it is, byte for byte: makers' notes point by position, and writing a
-block anew, as Pillow does, breaks them. EXIF 2.32 section 4.5 says how a block is laid out.
+block again, as Pillow does, breaks them. EXIF 2.32 section 4.5 defines the layout of a block.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ def upright(block: bytes, width: int, height: int, turned: bool = False) -> byte
 
     Args:
       block: a TIFF structure, without the prefix "Exif".
-      width, height: of the upright picture; replace what the block says, where it says it.
+      width: of the upright picture, in pixels; replaces the block's entry where there is one.
+      height: likewise.
       turned: whether rows became columns: horizontal and vertical resolution swap.
 
     Raises:
-      struct.error, ValueError: the block is damaged.
+      struct.error: the block is damaged.
+      ValueError: the block is damaged.
     """
     exif, order, first = _open(block)
     sizes: dict[int, int] = {
@@ -54,8 +56,12 @@ def upright(block: bytes, width: int, height: int, turned: bool = False) -> byte
 def as_srgb(block: bytes) -> bytes:
     """Returns an EXIF block for pixels that were converted to sRGB.
 
+    Args:
+      block: a TIFF structure, without the prefix "Exif".
+
     Raises:
-      struct.error, ValueError: the block is damaged.
+      struct.error: the block is damaged.
+      ValueError: the block is damaged.
     """
     exif, order, first = _open(block)
     for directory in _directories(exif, order, first):

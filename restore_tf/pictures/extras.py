@@ -1,4 +1,4 @@
-"""What a picture file holds beside its one picture and is not kept: looked for, and named.
+"""Finds and names what a picture file holds beside its picture, and what is not kept.
 
 Cameras append a second, smaller picture (an HDR gain map, a preview, depth) or a video to a JPEG,
 after its end, and editors store layers and notes in places of their own. None of it would fit the
@@ -40,7 +40,7 @@ _DNG_VERSION, _SUB_PICTURES, _LAYERS = 50706, ExifTags.Base.SubIFDs, 37724
 
 
 def warn(image: Image.Image, stream, tags: Image.Exif, frames: int, name: str) -> None:
-    """Warns in one line of all that is not kept.
+    """Logs one warning that lists all content that is not kept.
 
     Args:
       image: as Pillow opened it; a PNG file loaded.

@@ -1,7 +1,7 @@
-"""Picture files and arrays: reading, writing, and the quiet conversions that go wrong.
+"""Reads and writes picture files: bit depth, alpha, metadata and colour profiles are preserved.
 
-Pillow reads and writes; `sixteen_bits` does what has 16 bits a channel, `colour_profiles` the
-profiles, `metadata` what stands beside the pixels. A warning names what of a file cannot be kept.
+Pillow decodes and encodes; `sixteen_bits` handles 16 bits a channel, `colour_profiles` the
+profiles, `metadata` EXIF, XMP and IPTC. A warning names what a format cannot hold.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def read_picture(
     Warnings name what is converted on the way (another colour space, CMYK) or left behind.
 
     Args:
-      file: path of the file, or what is in it. Its kind is told by what is in it, not by its name.
-      max_pixels: the largest picture that is decoded: small files can claim to be huge.
+      file: path of the file, or its bytes. The content decides the format, not the name.
+      max_pixels: the largest picture that is decoded, width times height: small files can claim to
+        be huge.
       name: what to call the file in messages; its path by default.
 
     Raises:
@@ -72,7 +73,10 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
     """Returns a picture file's colours alone, (height, width, 3) uint8; gray is repeated.
 
     Colours are as stored, whatever the profile: the two pictures of a pair share one, and published
-    protocols compare stored values. Hidden ones are those of the nearest visible pixel.
+    protocols compare stored values. Hidden pixels get the colour of the nearest visible one.
+
+    Args:
+      path: the file.
 
     Raises:
       UserError: as `read_picture`, or 16 bits a channel.
@@ -85,11 +89,11 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
 
 
 def restored(picture: Picture, pixels: np.ndarray) -> Picture:
-    """Returns a picture with restored pixels, and what belongs to the picture beside them.
+    """Returns a picture with restored pixels; alpha and metadata are kept and follow its size.
 
     Args:
       picture: the degraded one.
-      pixels: as large as its pixels, or a multiple: alpha becomes as large, by bicubics (Pillow's).
+      pixels: as large as its pixels, or a multiple; alpha is enlarged by Pillow's bicubic filter.
     """
     alpha, beside = picture.alpha, picture.metadata
     if pixels.shape[:2] != picture.pixels.shape[:2]:
@@ -126,7 +130,11 @@ def encode_restored(
 
 
 def ending(kind: str) -> str:
-    """Returns the usual ending, with its dot, of a format that Pillow calls `kind`."""
+    """Returns the usual ending, with its dot, of a format that Pillow calls `kind`.
+
+    Args:
+      kind: a value of `kinds.PICTURES`, such as "JPEG".
+    """
     return next(suffix for suffix, known in kinds.PICTURES.items() if known == kind)
 
 

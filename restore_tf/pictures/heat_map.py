@@ -1,4 +1,4 @@
-"""One number for every pixel, drawn as a picture with its scale below."""
+"""Heat maps: one number for every pixel, drawn with a colour bar below."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARGIN, _BAR, _TEXT = 8, 14, 14  # pixels
 
 
 def scale_end(values: np.ndarray) -> float:
-    """Returns the least of 1, 2, 5, 10, … (and 0.5, 0.2, …) that few values lie beyond.
+    """Returns the least of …, 0.5, 1, 2, 5, 10, … that at most 0.1 % of the values exceed.
 
     Args:
       values: 0 or more, of any shape.
@@ -40,7 +40,7 @@ def colours(shares: np.ndarray) -> np.ndarray:
 
 
 def draw(values: np.ndarray, unit: str, caption: str) -> np.ndarray:
-    """Draws values from 0 to a round number, and below them a bar that says which.
+    """Draws a heat map with a colour bar, which runs from 0 to a round number.
 
     Args:
       values: (height, width), 0 or more.
@@ -48,7 +48,7 @@ def draw(values: np.ndarray, unit: str, caption: str) -> np.ndarray:
       caption: a line below the bar.
 
     Returns:
-      (height and the scale's, width or more, 3) uint8; pixel (y, x) of the values lies at (y, x).
+      (height and the bar's, width or more, 3) uint8; pixel (y, x) of the values lies at (y, x).
     """
     height, width = values.shape
     end, right = scale_end(values), max(width, _LEAST)

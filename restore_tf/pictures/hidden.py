@@ -15,7 +15,7 @@ from restore_tf.pictures.pixels import repeat, scale_of
 
 
 def fill(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """Returns pixels in which hidden ones have the colour of the nearest visible one.
+    """Gives hidden pixels the colour of the nearest visible one.
 
     Args:
       pixels: (height, width, 3) or (height, width), of any number type.
@@ -40,7 +40,7 @@ def fill(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 
 
 def put_back(restored: np.ndarray, pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """Returns restored pixels in which hidden ones have their first colours again.
+    """Gives hidden pixels their original colours again.
 
     Args:
       restored: (height, width, …), of the type of `pixels`, or a multiple of their size.
@@ -62,6 +62,7 @@ def restore(
 
     Args:
       function: takes and returns pixels of one type; what it returns may be a multiple as large.
-      pixels, alpha: as for `fill`.
+      pixels: as for `fill`.
+      alpha: as for `fill`.
     """
     return put_back(function(fill(pixels, alpha)), pixels, alpha)

@@ -61,27 +61,47 @@ _NAMES = 3  # files named for each ending, where many are left out
 
 
 def ending(path: str | os.PathLike) -> str:
-    """Returns a path's ending with its dot, in small letters."""
+    """Returns a path's ending with its dot, in lower case.
+
+    Args:
+      path: of a file that need not exist.
+    """
     return Path(path).suffix.lower()
 
 
 def is_picture(path: str | os.PathLike) -> bool:
-    """Whether a path's ending is that of a picture that can be read and written."""
+    """Whether a path's ending is that of a picture that can be read and written.
+
+    Args:
+      path: of a file that need not exist.
+    """
     return ending(path) in PICTURES
 
 
 def is_clip(path: str | os.PathLike) -> bool:
-    """Whether a path's ending is that of a video that can be read."""
+    """Whether a path's ending is that of a video that can be read.
+
+    Args:
+      path: of a file that need not exist.
+    """
     return ending(path) in CLIPS
 
 
 def advice(path: str | os.PathLike) -> str | None:
-    """Returns what to do with a picture or clip of a known kind that is not read; else None."""
+    """Returns what to do with a picture or clip in a known format that is not read; else None.
+
+    Args:
+      path: of a file that need not exist.
+    """
     return UNREADABLE.get(ending(path))
 
 
 def unknown_ending(path: str | os.PathLike) -> str:
-    """Returns one line about a file that is no picture by its ending: why, and what to do."""
+    """Returns a one-line message about a file without a picture's ending: why, and what to do.
+
+    Args:
+      path: the file.
+    """
     if (what := advice(path)) is not None:
         return f"{path}: {ending(path)} files are not read; {what}."
     return f"{path}: unknown ending; expected one of {', '.join(PICTURES)}."
@@ -89,6 +109,9 @@ def unknown_ending(path: str | os.PathLike) -> str:
 
 def describe_left_out(paths: Iterable[str | os.PathLike]) -> str | None:
     """Counts and names files that a command does not take, by their endings.
+
+    Args:
+      paths: the files.
 
     Returns:
       "left out 3 files: 2 .heic (a.heic, b.heic; convert it to JPEG or PNG first), 1 .txt (c.txt)";

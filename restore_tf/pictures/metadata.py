@@ -1,6 +1,6 @@
-"""What a picture file says beside its pixels: EXIF, XMP, IPTC, texts, resolution.
+"""Reads a picture file's metadata: EXIF, XMP, IPTC, texts, resolution.
 
-It is read here; `metadata_writing` writes it.
+`metadata_writing` writes it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SQUARE = 0.01  # files round their resolutions
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What is kept of a file beside pixels and colour profile.
+    """The metadata of a file that is kept.
 
     Attributes:
       exif: the EXIF block, a TIFF structure without the prefix "Exif"; its orientation is 1 and it
@@ -55,7 +55,12 @@ class Metadata:
 
 
 def exif_tags(image: Image.Image, name: str) -> Image.Exif:
-    """Returns an open file's EXIF tags; none, with a warning, where they are damaged."""
+    """Returns an open file's EXIF tags; none, with a warning, where they are damaged.
+
+    Args:
+      image: as Pillow opened it.
+      name: what to call the file in the warning.
+    """
     try:
         return image.getexif()
     except Exception as error:  # Pillow raises many kinds on damaged tags
@@ -65,15 +70,22 @@ def exif_tags(image: Image.Image, name: str) -> Image.Exif:
 
 
 def orientation(tags: Image.Exif) -> int:
-    """Returns the EXIF orientation, 1 to 8; 1 where it says none or nonsense."""
+    """Returns the EXIF orientation, 1 to 8; 1 where it is missing or out of range.
+
+    Args:
+      tags: from `exif_tags`.
+    """
     value = tags.get(ExifTags.Base.Orientation, 1)
     return value if value in range(1, 9) else 1
 
 
 def colour_space(tags: Image.Exif) -> str | None:
-    """Returns the colour space that EXIF states: "sRGB", "Adobe RGB", another's words, or None.
+    """Returns the colour space that EXIF states: "sRGB", "Adobe RGB", a description, or None.
 
     Cameras call Adobe RGB uncalibrated, with an index of interoperability R03 (DCF 2.0).
+
+    Args:
+      tags: from `exif_tags`.
     """
     try:
         space = tags.get_ifd(ExifTags.IFD.Exif).get(_COLOUR_SPACE_TAG)
@@ -90,7 +102,11 @@ def colour_space(tags: Image.Exif) -> str | None:
 
 
 def xmp_of(image: Image.Image) -> bytes | None:
-    """Returns an open file's XMP packet."""
+    """Returns an open file's XMP packet, or None.
+
+    Args:
+      image: as Pillow opened it; a PNG file loaded.
+    """
     packet = getattr(image, "text", {}).get(XMP_KEY) or image.info.get("xmp")
     return packet.encode() if isinstance(packet, str) else packet
 
@@ -157,7 +173,12 @@ def _classic(tags, name):
 
 
 def as_srgb(metadata: Metadata, name: str) -> Metadata:
-    """Returns metadata for pixels that were converted to sRGB."""
+    """Returns metadata for pixels that were converted to sRGB.
+
+    Args:
+      metadata: of the pixels before the conversion.
+      name: what to call the file in the warning about damaged EXIF.
+    """
     exif, xmp = metadata.exif, metadata.xmp
     try:
         exif = exif_blocks.as_srgb(exif) if exif else None
@@ -168,7 +189,12 @@ def as_srgb(metadata: Metadata, name: str) -> Metadata:
 
 
 def resized(metadata: Metadata, size: tuple[int, int]) -> Metadata:
-    """Returns metadata for a picture of another (width, height); those of `read` are upright."""
+    """Returns metadata for a picture of another size.
+
+    Args:
+      metadata: of an upright picture, as `read` returns it.
+      size: (width, height) in pixels.
+    """
     exif = exif_blocks.upright(metadata.exif, *size) if metadata.exif else None
     return dataclasses.replace(metadata, exif=exif)
 
@@ -182,7 +208,7 @@ def _dpi(dpi):
 
 
 def _say_aspect(info, dpi, name):
-    """Warns of pixels that are not square: some viewers stretch such a picture, and we do not."""
+    """Warns of pixels that are not square: some viewers stretch such pictures."""
     unitless = info.get("aspect")  # PNG
     if info.get("jfif_unit") == 0:
         unitless = info.get("jfif_density")

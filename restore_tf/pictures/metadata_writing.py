@@ -1,4 +1,4 @@
-"""What stands beside a picture's pixels, as Pillow's writers take it.
+"""Converts metadata to the options of Pillow's writers.
 
 What a format cannot hold is left out, with a warning.
 """
@@ -21,8 +21,8 @@ from restore_tf.pictures.metadata import (
 )
 from restore_tf.system.log import logger
 
-# What Pillow, and so we, read of a PNG file: bytes of a compressed text or profile once they are
-# decompressed, and characters of all texts.
+# Pillow's limits in reading a PNG file: bytes of a decompressed text or profile, and characters of
+# all texts.
 PNG_COMPRESSED = 2**20
 _PNG_TEXTS = 2**26
 _ZIPPED_FROM = 1024  # characters
@@ -40,7 +40,7 @@ _WORDS = {"exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "dpi": "resolution (pixe
 
 
 def save_options(metadata: Metadata, kind: str, name: str) -> dict[str, Any]:
-    """Returns what Pillow's `Image.save` takes to write the metadata; says what cannot be kept.
+    """Returns the options of Pillow's `Image.save` for the metadata; warns of what is left out.
 
     Args:
       metadata: what to write.
@@ -65,7 +65,7 @@ def save_options(metadata: Metadata, kind: str, name: str) -> dict[str, Any]:
 
 
 def _fitting(metadata, kind, name):
-    """Takes off what the format has no place for, and says so."""
+    """Removes what the format cannot hold, with a warning."""
     lost = [
         field
         for field in ("exif", "xmp", "iptc", "comment", "texts")
@@ -106,12 +106,17 @@ def _iptc_segment(iptc):
 
 
 def tiff_tags(metadata: Metadata, name: str) -> Image.Exif:
-    """Returns the metadata as the tags of a TIFF file."""
+    """Returns the metadata as the tags of a TIFF file.
+
+    Args:
+      metadata: what to write.
+      name: what to call the file in warnings.
+    """
     tags = Image.Exif()
     if metadata.exif:
         try:
             tags.load(b"Exif\0\0" + metadata.exif)
-            # Phones describe the pixels of their JPEG here, which would misdescribe ours.
+            # Phones describe the pixels of their JPEG here, which differ from those to be written.
             for tag in STRUCTURE.intersection(tags):
                 del tags[tag]
             inner = tags.get_ifd(ExifTags.IFD.Exif)

@@ -1,4 +1,4 @@
-"""Arrays of pixels: number types and strips."""
+"""Arrays of pixels: number types, sizes, side-by-side pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ def _as_type(pixels, dtype):
 
 
 def to_float(pixels: np.ndarray) -> np.ndarray:
-    """uint8 in [0, 255] or uint16 in [0, 65535] to float32 in [0, 1]; floats become float32."""
+    """Converts pixels to float32 in [0, 1].
+
+    Args:
+      pixels: of any shape; uint8 in [0, 255], uint16 in [0, 65535], or floats (not scaled).
+
+    Raises:
+      UserError: another type.
+    """
     pixels = np.asarray(pixels)
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32)
@@ -28,7 +35,12 @@ def to_float(pixels: np.ndarray) -> np.ndarray:
 
 
 def from_float(pixels: np.ndarray, dtype) -> np.ndarray:
-    """Float in [0, 1] to `dtype`: integers are clipped and rounded, never truncated."""
+    """Converts floats in [0, 1] to another type; integers are clipped and rounded, never truncated.
+
+    Args:
+      pixels: floats of any shape.
+      dtype: uint8, uint16 or a float type, which is not scaled.
+    """
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return pixels.astype(dtype)
@@ -37,19 +49,34 @@ def from_float(pixels: np.ndarray, dtype) -> np.ndarray:
 
 
 def scale_of(restored: np.ndarray, degraded: np.ndarray) -> int:
-    """Returns how many times as high and wide a restored picture is; 0 where it is no multiple."""
+    """Returns how many times as high and wide a restored picture is; 0 where it is no multiple.
+
+    Args:
+      restored: (height, width, …).
+      degraded: (height, width, …).
+    """
     sides = [divmod(a, b) for a, b in zip(restored.shape[:2], degraded.shape[:2], strict=True)]
     (scale, rest), other = sides
     return scale if not rest and (scale, rest) == other else 0
 
 
 def repeat(pixels: np.ndarray, scale: int) -> np.ndarray:
-    """Returns (height, width, …) `scale` times as large: each pixel becomes a square."""
+    """Enlarges by an integer factor: each pixel becomes a square.
+
+    Args:
+      pixels: (height, width, …).
+      scale: the factor, 1 or more.
+    """
     return pixels if scale == 1 else pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def before_after(*pictures: np.ndarray, gap: int = 8) -> np.ndarray:
-    """Puts uint8 or uint16 pictures side by side, as one (h, w, 3) uint8; smaller ones enlarged."""
+    """Puts pictures side by side, as one (height, width, 3) uint8; smaller ones are enlarged.
+
+    Args:
+      pictures: (height, width, 3) or (height, width) each, uint8 or uint16.
+      gap: white columns between two pictures, in pixels.
+    """
     columns, height = [], max(len(pixels) for pixels in pictures)
     for pixels in pictures:
         pixels = repeat(pixels, height // len(pixels))

@@ -1,4 +1,4 @@
-"""Colour pictures through networks of one channel or three, and back: the one place for it.
+"""Splits colour pictures into what networks of one or three channels take, and joins them again.
 
 - "rgb": the three channels together; a gray picture as three equal ones, their mean comes back.
 - "planes": red, green and blue each by itself.
@@ -18,24 +18,54 @@ _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114  # BT.601
 
 
 def colour_of(model) -> str:
-    """Returns how a model takes colours; a one-channel model that does not say takes planes."""
+    """Returns how a model takes colours; a one-channel model that does not say takes planes.
+
+    Args:
+      model: has `channels`, and `colour` where it is not the default.
+
+    Returns:
+      "rgb", "planes" or "luminance".
+    """
     colour = getattr(model, "colour", "rgb")
     return "planes" if colour == "rgb" and model.channels == 1 else colour
 
 
 def luminance(rgb):
-    """Y of (…, 3) in [0, 1]; (…, 1)."""
+    """Returns the luminance Y of RGB colours.
+
+    Args:
+      rgb: (…, 3) in [0, 1].
+
+    Returns:
+      (…, 1) in [0, 1].
+    """
     return _RED * rgb[..., 0:1] + _GREEN * rgb[..., 1:2] + _BLUE * rgb[..., 2:3]
 
 
 def to_ycbcr(rgb):
-    """Y, Cb, Cr of (…, 3) in [0, 1], each (…, 1); Cb and Cr lie in [-0.5, 0.5]."""
+    """Converts RGB to Y, Cb, Cr.
+
+    Args:
+      rgb: (…, 3) in [0, 1].
+
+    Returns:
+      Three of (…, 1): Y in [0, 1], Cb and Cr in [-0.5, 0.5].
+    """
     y = luminance(rgb)
     return y, (rgb[..., 2:3] - y) / (2 * (1 - _BLUE)), (rgb[..., 0:1] - y) / (2 * (1 - _RED))
 
 
 def to_rgb(y, cb, cr):
-    """Red, green and blue of Y, Cb, Cr, each (…, 1): the inverse of `to_ycbcr`."""
+    """Converts Y, Cb, Cr to RGB: the inverse of `to_ycbcr`.
+
+    Args:
+      y: (…, 1) in [0, 1].
+      cb: (…, 1) in [-0.5, 0.5].
+      cr: (…, 1) in [-0.5, 0.5].
+
+    Returns:
+      Red, green and blue, each (…, 1).
+    """
     red, blue = y + 2 * (1 - _RED) * cr, y + 2 * (1 - _BLUE) * cb
     return red, (y - _RED * red - _BLUE * blue) / _GREEN, blue
 
@@ -45,7 +75,7 @@ def split(pixels: np.ndarray, model) -> np.ndarray:
 
     Args:
       pixels: (height, width, 3 or 1), uint8, uint16 or float.
-      model: what has `channels`, and `colour` where it is not the default.
+      model: has `channels`, and `colour` where it is not the default.
 
     Returns:
       (batch, height, width, model.channels), of the picture's type; float32 for the luminance of
@@ -83,7 +113,7 @@ def join(batch: np.ndarray, pixels: np.ndarray, model) -> np.ndarray:
 
 
 def enlarged_to(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns a picture in the size of its larger partner: what costs nothing, to compare with.
+    """Enlarges a picture to its partner's size by bicubic interpolation: the baseline.
 
     Args:
       pixels: (height, width, channels) of any type.
@@ -96,9 +126,15 @@ def enlarged_to(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
-    """Returns a float picture (height, width, channels) `scale` times as large, by bicubics.
+    """Enlarges a picture by bicubic interpolation: Pillow's filter, Keys' cubic with a = -0.5.
 
-    That is Pillow's filter, Keys' cubic with a = -0.5. The result may leave [0, 1] a little.
+    Args:
+      pixels: (height, width, channels), float.
+      scale: the factor, 1 or more.
+
+    Returns:
+      (scale * height, scale * width, channels) float32, which may leave [0, 1] a little; `pixels`
+      themselves for a scale of 1.
     """
     if scale == 1:
         return pixels

@@ -11,9 +11,12 @@ START = 8  # bytes before the first chunk
 
 
 def chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yields (type, where its data begin, their length) of each chunk, up to IEND.
+    """Yields (type, offset of its data, their length) of each chunk, up to IEND.
 
-    A file that is cut short ends the chunks; the decoder says so.
+    A truncated file ends the chunks without an error; the decoder raises one.
+
+    Args:
+      stream: a PNG file, binary; its position is moved.
     """
     size = stream.seek(0, os.SEEK_END)
     position = START
@@ -29,7 +32,12 @@ def chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def first(stream: BinaryIO, wanted: bytes) -> bytes | None:
-    """Returns the data of the first chunk of a type before the pixels; None where there is none."""
+    """Returns the data of the first chunk of a type before the pixels; None where there is none.
+
+    Args:
+      stream: a PNG file, binary; its position is moved.
+      wanted: the chunk's type, such as b"cICP".
+    """
     for kind, start, length in chunks(stream):
         if kind == b"IDAT":
             return None

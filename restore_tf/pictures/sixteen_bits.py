@@ -1,7 +1,7 @@
 """Pictures of 16 bits a channel, which Pillow rounds to 8 unless they are gray.
 
-libvips reads them, writes PNG and converts colours. It rewrites EXIF on the way, so what stands
-beside the pixels goes through Pillow (`metadata_writing`).
+libvips reads them, writes PNG and converts colours. It would rewrite EXIF, so metadata go through
+Pillow (`metadata_writing`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TIFF_LIMIT = 2**32  # bytes; TIFF counts them in 32 bits
 
 @functools.cache
 def libvips():
-    """Returns pyvips, ready for strangers' files.
+    """Returns pyvips, set up to read untrusted files.
 
     Raises:
       ValueError: it is not installed, or does not find libvips.
@@ -34,8 +34,8 @@ def libvips():
         raise ValueError(
             f"16 bits a channel need libvips: pip install 'restore_tf[deep]'; {error}"
         ) from None
-    pyvips.cache_set_max(0)  # it would keep pictures for operations that never come again
-    pyvips.block_untrusted_set(True)  # decoders that libvips holds unfit for strangers' files
+    pyvips.cache_set_max(0)  # it would keep pictures for operations that are never repeated
+    pyvips.block_untrusted_set(True)  # decoders that libvips marks as unsafe for untrusted files
     return pyvips
 
 
@@ -43,7 +43,7 @@ def read(data: bytes, orientation: int) -> tuple[np.ndarray, np.ndarray | None, 
     """Decodes a PNG or TIFF file of 16 bits a channel and turns it upright.
 
     Args:
-      data: what is in the file.
+      data: the file's bytes.
       orientation: the EXIF orientation, 1 to 8.
 
     Returns:
@@ -77,11 +77,23 @@ def read(data: bytes, orientation: int) -> tuple[np.ndarray, np.ndarray | None, 
 
 
 def to_srgb(pixels: np.ndarray, icc: bytes, name: str) -> np.ndarray:
-    """Converts (height, width, 3) uint16 from an RGB profile to sRGB.
+    """Converts pixels from an RGB profile to sRGB.
 
     In two steps, through Lab: in one, Little CMS does 16 bits by a coarse table. Measured for Adobe
     RGB against the formulas: off by 11 of 65,535 on average and 300 at most, in one step by 30 and
     5,000, at the border of sRGB.
+
+    Args:
+      pixels: (height, width, 3) uint16.
+      icc: their profile.
+      name: what to call the file in messages.
+
+    Returns:
+      (height, width, 3) uint16.
+
+    Raises:
+      UserError: libvips cannot convert them.
+      ValueError: libvips is not installed.
     """
     vips = libvips()
     try:
@@ -104,11 +116,11 @@ def _image(planes):
 
 
 def encode_png(planes: np.ndarray, options: dict[str, Any]) -> bytes:
-    """Returns a PNG file: the pixels by libvips, what stands beside them by Pillow.
+    """Returns a PNG file: the pixels by libvips, the metadata by Pillow.
 
     Args:
       planes: (height, width) or (height, width, 2, 3 or 4) uint16; of 2 and 4, the last is alpha.
-      options: what `Image.save` would take.
+      options: as for `Image.save`.
     """
     beside = io.BytesIO()
     gray = planes.ndim == 2 or planes.shape[2] == 2
@@ -133,7 +145,7 @@ def encode_tiff(planes: np.ndarray, options: dict[str, Any]) -> bytes:
 
     Args:
       planes: (height, width) or (height, width, 3 or 4) uint16; of 4, the last is alpha.
-      options: what `Image.save` would take.
+      options: as for `Image.save`; "exif" is required.
 
     Raises:
       ValueError: 4 GiB or more.

@@ -2,8 +2,8 @@
 
 PNG states them in its chunks cICP, sRGB, gAMA and cHRM, of which an earlier one (and a profile
 after cICP) overrides those after it (PNG, third edition, section 4.3). Cameras state Adobe RGB in
-EXIF, and TIFF has tags of its own for primaries and transfer curve. Whatever is none of these is
-taken as sRGB, which the networks expect; HDR cannot be.
+EXIF, and TIFF has tags of its own for primaries and transfer curve. Files that state nothing are
+taken as sRGB, which the networks expect; HDR files are refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B")
 
 
 def find(image: Image.Image, stream, tags: Image.Exif, name: str) -> tuple[Colours | None, bool]:
-    """Returns what a file states of its colours without a profile.
+    """Returns the colour space that a file states without a profile.
 
     Args:
       image: as Pillow opened it.
@@ -49,7 +49,16 @@ def find(image: Image.Image, stream, tags: Image.Exif, name: str) -> tuple[Colou
 
 
 def refuse_hdr(image: Image.Image, stream, name: str) -> None:
-    """Raises a UserError where a file says that it is HDR; the arguments are those of `find`."""
+    """Refuses a file that states an HDR transfer curve (PQ or HLG).
+
+    Args:
+      image: as Pillow opened it.
+      stream: the file; its position is moved.
+      name: what to call the file in the message.
+
+    Raises:
+      UserError: the file says that it is HDR.
+    """
     profile = image.info.get("icc_profile")
     if profile:
         _refuse_transfer(_cicp_of_profile(profile)[1], name)
@@ -77,7 +86,7 @@ def _find(image, stream, tags, name):
 
 
 def _from_cicp(code, name):
-    """Returns whether PNG's chunk cICP says anything that can be followed, and the colours."""
+    """Returns whether PNG's chunk cICP states supported colours, and these colours."""
     if len(code) != 4:
         logger.warning("%s: its cICP chunk is damaged; not followed.", name)
         return False, None

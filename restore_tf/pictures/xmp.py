@@ -1,6 +1,6 @@
-"""Adobe's XMP packets changed in place, so that they claim nothing that is not there any more.
+"""Edits Adobe's XMP packets in place: entries about content that is not kept are removed.
 
-Packets are changed as text: parsed and written anew, they would lose comments, order and padding.
+Packets are edited as text: parsed and rewritten, they would lose comments, order and padding.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _HDR_NOTES = "http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/"
-# Namespace: which of its names speak of what stood behind the picture (a gain map, a video, depth).
+# Namespace: its names for content behind the picture (a gain map, a video, depth).
 _CLAIMS = {
     **dict.fromkeys(_HDR_NOTES, r"[\w.-]+"),
     "http://ns.google.com/photos/1.0/container/": r"[\w.-]+",
@@ -29,12 +29,20 @@ _PROFILE_NAME = b"sRGB IEC61966-2.1"
 
 
 def upright(xmp: bytes) -> bytes:
-    """Returns a packet for the picture turned upright."""
+    """Returns a packet for the picture turned upright.
+
+    Args:
+      xmp: the packet.
+    """
     return re.sub(rb"(tiff:Orientation(?:\s*=\s*[\"']|>\s*))[2-8]", rb"\g<1>1", xmp)
 
 
 def as_srgb(xmp: bytes) -> bytes:
-    """Returns a packet for pixels that were converted to sRGB."""
+    """Returns a packet for pixels that were converted to sRGB.
+
+    Args:
+      xmp: the packet.
+    """
     xmp = re.sub(rb"(exif:ColorSpace(?:\s*=\s*[\"']|>\s*))\d+", rb"\g<1>1", xmp)
     return re.sub(
         rb"(photoshop:ICCProfile(?:\s*=\s*[\"']|>))[^\"'<]*", rb"\g<1>" + _PROFILE_NAME, xmp
@@ -42,17 +50,29 @@ def as_srgb(xmp: bytes) -> bytes:
 
 
 def speaks_of_gain_map(xmp: bytes) -> bool:
-    """Whether a packet says that an HDR gain map goes with the picture."""
+    """Whether a packet states that the file holds an HDR gain map.
+
+    Args:
+      xmp: the packet, or other bytes of the file.
+    """
     return any(namespace.encode() in xmp for namespace in _HDR_NOTES) or b'"GainMap"' in xmp
 
 
 def is_split(xmp: bytes) -> bool:
-    """Whether a packet says that it goes on in others."""
+    """Whether a packet states that extended packets continue it.
+
+    Args:
+      xmp: the packet.
+    """
     return b"HasExtendedXMP" in xmp
 
 
 def without_claims(xmp: bytes) -> bytes:
-    """Returns a packet that claims no gain map, video or depth beside the picture."""
+    """Returns a packet without entries about gain maps, videos or depth, which are not kept.
+
+    Args:
+      xmp: the packet; one of more than 1 MiB comes back as it is.
+    """
     if len(xmp) > _LONGEST:
         return xmp
     claims = _CLAIMS | (_EXTENDED if is_split(xmp) else {})

@@ -3,8 +3,8 @@
     with Client("grpc://localhost:8500", "restore_tf") as client:
         restored = client.restore(pixels)      # (height, width, 3) or (height, width) uint8
 
-Pictures go out and come back as PNG files, through the signature `serving_bytes`. A server that is
-busy or away for a moment is asked again, with growing pauses. `http://` needs `requests` alone;
+Pictures are sent and received as PNG files, through the signature `serving_bytes`. Requests to a
+busy or unreachable server are repeated, with growing pauses. `http://` needs `requests` alone;
 `grpc://` needs tensorflow-serving-api, whose stubs import TensorFlow (some seconds, some 500 MB).
 """
 
@@ -68,14 +68,15 @@ class Client:
             http://USER:PASSWORD@HOST:PORT where it asks for a password.
           version: of the model; the server's latest by default.
           signature: of the SavedModel, `image_bytes` to `restored_bytes`.
-          timeout: seconds for one attempt. Over REST: without a sign of life.
-          retries: further attempts when the server is unavailable, busy or too late.
+          timeout: seconds for one attempt; over REST, seconds without a byte received.
+          retries: further attempts when the server is unavailable, busy or too slow.
           max_message: the largest request, in bytes.
-          ca_file: PEM file of the certificates to trust over TLS; those that gRPC or requests come
-            with by default.
+          ca_file: PEM file of the certificates to trust over TLS; by default those shipped with
+            gRPC or requests.
 
         Raises:
-          UserError: another kind of address, a missing package, or a `ca_file` that is none.
+          UserError: another form of address, a missing package, or a `ca_file` that is no PEM file
+            or needs TLS.
         """
         parts = _address(server)
         kind = transports.Grpc if parts.scheme in _GRPC else transports.Rest
@@ -134,7 +135,11 @@ class Client:
         return restored
 
     def restore_file(self, file: bytes, name: str = "the picture") -> bytes:
-        """Sends what is in a JPEG or PNG file; returns the PNG file that comes back.
+        """Sends a JPEG or PNG file; returns the restored PNG file.
+
+        Args:
+          file: the file's bytes.
+          name: what to call the picture in messages.
 
         Raises:
           UserError: too large a file.
@@ -157,7 +162,7 @@ class Client:
                 if not error.transient or pause == self._retries:
                     raise
             seconds = min(_LONGEST_PAUSE, FIRST_PAUSE * 2**pause)
-            # At random times: clients that were refused together would come back together.
+            # At random times: clients that were refused together would otherwise retry together.
             if self._closed.wait(seconds * random.uniform(0.5, 1)):
                 raise ServerError(f"{self.server}: given up, the client was closed.")
         raise AssertionError("the last attempt returns or raises")
@@ -198,7 +203,7 @@ def _address(server):
 
 
 def _certificates(path, scheme) -> Path | None:
-    """The file, after a look whether it can be what it should."""
+    """The path of the certificates, once they have been read without error."""
     if path is None:
         return None
     if scheme not in _OVER_TLS:

@@ -1,4 +1,4 @@
-"""The files that put an exported SavedModel behind TensorFlow Serving: Docker, Kubernetes, curl."""
+"""Writes deployment files for TensorFlow Serving: Docker, Kubernetes, curl."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def write(
 
     Args:
       directory: the export's folder, DIR; it must exist. Files of an earlier call are replaced.
-      model_name: what requests call the model.
-      concurrent: computations at the same time. One already uses every core; each takes its own
-        memory.
-      queued: pictures that wait; further ones are refused, and clients come again.
-      memory_gib: what the container may take.
+      model_name: the model's name in requests.
+      concurrent: computations at the same time, 1 or more. One already uses every core; each takes
+        its own memory.
+      queued: pictures that wait, 1 or more; further ones are refused, and clients try again.
+      memory_gib: the container's memory limit, in GiB.
 
     Returns:
-      The files.
+      The files' paths.
 
     Raises:
       UserError: a name with other characters than letters, digits, `_`, `-` and `.`, or numbers
@@ -70,7 +70,14 @@ def write(
 
 
 def check_name(model_name: str) -> None:
-    """Raises a UserError for a name that TensorFlow Serving or an address would not take."""
+    """Checks that TensorFlow Serving and addresses accept a name.
+
+    Args:
+      model_name: letters, digits, `_`, `-` and `.`, beginning with a letter or digit; 1 to 63.
+
+    Raises:
+      UserError: another name.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", model_name):
         raise UserError(
             f"model name {model_name!r}: expected letters, digits, '_', '-' and '.', 63 at most."

@@ -30,17 +30,17 @@ HTTP = {
     "UNAUTHENTICATED": 401,
 }
 
-# What may go better the next time.
+# A repeated request may succeed.
 TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 TRANSIENT_HTTP = tuple(HTTP[name] for name in TRANSIENT)
 
 
 class StatusError(Exception):
-    """What a request is answered with when it fails.
+    """The status that a failed request is answered with.
 
     Attributes:
       code: one of `NAMES`.
-      message: one line for whoever sent the request.
+      message: one line for the client.
     """
 
     def __init__(self, code: str, message: str):

@@ -1,4 +1,4 @@
-"""The two ways of a picture to the server and back: gRPC and REST. `client` builds on them."""
+"""The client's two transports: gRPC and REST. `client` builds on them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _CONNECT_SECONDS = 10.0
 
 
 class ServerError(UserError):
-    """What a server answered, or that it did not.
+    """A server's error, or a server that does not answer.
 
     Attributes:
-      transient: the same request may go well a little later.
+      transient: the same request may succeed a little later.
     """
 
     def __init__(self, message: str, transient: bool = False):
@@ -33,7 +33,7 @@ def _words(text):
 
 
 def _reason(error):
-    """What lies behind an error of requests."""
+    """The cause of an error of `requests`."""
     return getattr(error.args[0] if error.args else error, "reason", error)
 
 
@@ -51,7 +51,19 @@ class Grpc:
         timeout: float,
         ca_file: Path | None = None,
     ):
-        """Opens a channel, which connects when first used; see `client.Client`."""
+        """Opens a channel, which connects when first used.
+
+        Args:
+          parts: the server's address.
+          model_name: as `client.Client`'s, like the following ones.
+          version: of the model; None for the server's latest.
+          signature: of the SavedModel.
+          timeout: seconds for one attempt.
+          ca_file: PEM file of the certificates to trust; None for gRPC's own.
+
+        Raises:
+          UserError: tensorflow-serving-api is not installed.
+        """
         try:
             import grpc
             from tensorflow_serving.apis import (
@@ -84,7 +96,11 @@ class Grpc:
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
     def message_size(self, file_size: int) -> int:
-        """Returns about how many bytes a request with a file takes."""
+        """Returns the approximate size of a request, in bytes.
+
+        Args:
+          file_size: of the file that it carries, in bytes.
+        """
         return file_size
 
     def check(self) -> None:
@@ -103,7 +119,14 @@ class Grpc:
             )
 
     def predict(self, file: bytes) -> bytes:
-        """Returns the restored file of a file; a ServerError if it fails."""
+        """Returns the restored file's bytes.
+
+        Args:
+          file: a JPEG or PNG file's bytes.
+
+        Raises:
+          ServerError: the server's error, or an answer without a file.
+        """
         from tensorflow.core.framework import types_pb2
         from tensorflow_serving.apis import predict_pb2
 
@@ -129,7 +152,7 @@ class Grpc:
             return method(request, timeout=self._timeout)
         except self._grpc.RpcError as error:
             code, words = error.code().name, error.details() or ""
-            # gRPC calls a message that the server does not take by the name of a full queue.
+            # gRPC gives too large a message the code of a full queue.
             transient = code in statuses.TRANSIENT and "larger than max" not in words
             raise ServerError(f"{self._address}: {code}: {_words(words)}", transient) from None
         except ValueError as error:  # the channel is closed
@@ -154,7 +177,19 @@ class Rest:
         timeout: float,
         ca_file: Path | None = None,
     ):
-        """Keeps what requests need; see `client.Client`."""
+        """Connects when first used.
+
+        Args:
+          parts: the server's address.
+          model_name: as `client.Client`'s, like the following ones.
+          version: of the model; None for the server's latest.
+          signature: of the SavedModel.
+          timeout: seconds without a byte received.
+          ca_file: PEM file of the certificates to trust; None for those of `requests`.
+
+        Raises:
+          UserError: `requests` is not installed.
+        """
         try:
             import requests
         except ImportError:
@@ -168,7 +203,11 @@ class Rest:
         self._signature, self._threads = signature, threading.local()
 
     def message_size(self, file_size: int) -> int:
-        """Returns about how many bytes a request with a file takes: base64 is a third more."""
+        """Returns the approximate size of a request, in bytes: base64 adds a third.
+
+        Args:
+          file_size: of the file that it carries, in bytes.
+        """
         return (file_size + 2) // 3 * 4
 
     def check(self) -> None:
@@ -182,7 +221,14 @@ class Rest:
             raise ServerError(f"{self._model}: is not available yet.", transient=True)
 
     def predict(self, file: bytes) -> bytes:
-        """Returns the restored file of a file; a ServerError if it fails."""
+        """Returns the restored file's bytes.
+
+        Args:
+          file: a JPEG or PNG file's bytes.
+
+        Raises:
+          ServerError: the server's error, or an answer without a file.
+        """
         instances = [{_INPUT: {"b64": base64.b64encode(file).decode()}}]
         content = {"signature_name": self._signature, "instances": instances}
         answer = self._call("POST", f"{self._model}:predict", content)

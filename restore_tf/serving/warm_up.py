@@ -1,8 +1,8 @@
-"""Warm-up requests: what TensorFlow Serving sends itself before it takes others.
+"""Writes warm-up requests, which TensorFlow Serving runs before it accepts others.
 
-The first run of a graph is slow: memory is found, kernels are chosen and compiled. TF Serving runs
-the requests in `assets.extra/tf_serving_warmup_requests` of a version while it loads it, so that
-the first client does not wait (TFX guide, "SavedModel Warmup"): a TFRecord file of `PredictionLog`
+The first run of a graph is slow: memory is allocated, kernels are chosen and compiled. TF Serving
+runs the requests in `assets.extra/tf_serving_warmup_requests` while it loads a version, so that the
+first client does not wait (TFX guide, "SavedModel Warmup"): a TFRecord file of `PredictionLog`
 messages, 1,000 at most.
 """
 
@@ -38,11 +38,12 @@ def write_requests(
 
     Args:
       version_dir: the SavedModel, DIR/saved_model/<version>.
-      model_name: the name that it is going to be served under.
-      sizes: (height, width) of the pictures that are expected; each is run at every start of the
+      model_name: the name that it will be served under.
+      sizes: (height, width) of the expected pictures, in pixels; each is run at every start of the
         server, and takes 12 bytes a pixel of the file.
       channels: of the network. A request that fails keeps TF Serving from loading the version.
-      max_pixels: as the export's; larger sizes are left out, since the graph refuses them.
+      max_pixels: as the export's; larger sizes are left out, since the graph refuses them. None
+        for no limit.
 
     Returns:
       How many requests were written; 0 where tensorflow-serving-api is missing.

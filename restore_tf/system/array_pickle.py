@@ -1,7 +1,7 @@
-"""Arrays out of a pickle of nested dicts, such as JAX projects publish weights in.
+"""Reads arrays from a pickle of nested dicts, the form in which JAX projects publish weights.
 
-Read as `weights.pytorch_pickle` reads PyTorch's: `find_class` never imports, it answers for three
-of NumPy's names with stand-ins of this file, and the program is checked before it runs.
+As `weights.pytorch_pickle` reads PyTorch's: `find_class` never imports but returns stand-ins of
+this file for three of NumPy's names, and the program is checked before it runs.
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
       UserError: the file cannot be read, is larger than 256 MB, is damaged, or asks for anything
         but that.
+
+    Args:
+      path: the file.
+
+    Raises:
+      UserError: the file cannot be read, is larger than 256 MiB, is damaged, or holds anything
+        else.
     """
     path = Path(path)
     try:

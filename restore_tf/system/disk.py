@@ -1,4 +1,4 @@
-"""Folders and files that may not be writable: said in one line."""
+"""Makes folders and writes files; reports failures in one line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from restore_tf.errors import UserError
 
 
 def check_folder(folder: str | os.PathLike) -> None:
-    """Raises a UserError where a folder could not be made or written to; makes nothing.
+    """Checks, before long work, that a folder could be made and written to; makes nothing.
 
-    For use before long work: `make_folder` comes after it.
+    Args:
+      folder: the output folder; it need not exist.
+
+    Raises:
+      UserError: a file or a broken link is in the way, or there is no permission.
     """
     path = Path(folder)
     while not os.path.lexists(path) and path != path.parent:
@@ -30,7 +34,10 @@ def check_folder(folder: str | os.PathLike) -> None:
 
 
 def make_folder(folder: str | os.PathLike) -> Path:
-    """Makes a folder and those above it, where they are missing; returns its path.
+    """Makes a folder and its missing parents; returns its path.
+
+    Args:
+      folder: may exist.
 
     Raises:
       UserError: it cannot be made: a file is in the way, the disk is full or read-only.
@@ -45,7 +52,14 @@ def make_folder(folder: str | os.PathLike) -> Path:
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[None]:
-    """Turns the `OSError`s of writing `path` into a UserError of one line."""
+    """Turns `OSError`s in the block into one-line errors.
+
+    Args:
+      path: the file or folder being written, named in the error.
+
+    Raises:
+      UserError: writing failed.
+    """
     try:
         yield
     except OSError as error:
@@ -53,6 +67,10 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Returns what an exception says, in one line: "No space left on device"."""
+    """Returns an exception's message in one line, such as "No space left on device".
+
+    Args:
+      error: of any type.
+    """
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Writing files so that an interruption never leaves half of one."""
+"""Writes files atomically: an interruption never leaves a partial file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ _CANNOT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, suffix: str | None = None) -> Iterator[Path]:
-    """Yields a temporary path in the same folder; what is written there becomes `path`.
+    """Yields a temporary path in the same folder; the file written there becomes `path`.
 
     The rename happens when the block ends without an exception; otherwise the temporary file is
     removed and `path` stays as it was. A link at `path` is replaced, not followed.
 
     Args:
       path: the file to write. Its folder must exist.
-      suffix: ending of the temporary name, for writers that look at it; `path`'s by default.
+      suffix: ending of the temporary name, for writers that choose a format by it; `path`'s by
+        default.
 
     Raises:
-      UserError: the file cannot be made, written or renamed: no such folder, no right, no space.
+      UserError: the file cannot be made, written or renamed: no such folder, no permission, no
+        space.
     """
     path = Path(path)
     ending = path.suffix if suffix is None else suffix
@@ -41,7 +43,7 @@ def atomic_path(path: str | os.PathLike, suffix: str | None = None) -> Iterator[
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        # mkstemp makes files for the owner's eyes only; outputs follow the user's umask.
+        # mkstemp makes files that only the owner can read; outputs follow the user's umask.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)

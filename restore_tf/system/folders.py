@@ -1,4 +1,4 @@
-"""Walking folders: links followed, nothing twice, nothing left out in silence."""
+"""Walks folders: links are followed, nothing is listed twice, everything left out is named."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def walk(
 
     Links to folders are followed. Each real folder is listed once, so loops end: under its own
     path where that lies below `folder`, otherwise under the first link's. Hidden files and folders
-    are left out: they are other programs' notes, or outputs that were never finished. Warnings name
-    links that lead nowhere, folders met again and folders that cannot be listed.
+    are left out: they are other programs' notes, or unfinished outputs. Warnings name broken links,
+    folders met again and folders that cannot be listed.
 
     Args:
       folder: where to begin.

@@ -1,7 +1,7 @@
 """The package's one logger, "restore_tf".
 
-Libraries that use this package configure it as any other; the commands call `show`. Warnings are
-for what the caller did not ask for and may not expect; information is what was decided on the way.
+Libraries that use this package configure it as any other; the commands call `show`. Warnings report
+what the caller did not ask for and may not expect; information reports decisions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger("restore_tf")
 
 @contextlib.contextmanager
 def once() -> Iterator[None]:
-    """Lets each line of code log one message while it lasts: for what recurs with every frame."""
+    """Lets each line of code log one message in the block: for messages that recur every frame."""
     seen = set()
 
     def is_new(record):
@@ -47,7 +47,7 @@ def collected() -> Iterator[list[str]]:
 
 
 def silent():
-    """Returns a context in which nothing is logged: for a trial run on made-up data."""
+    """Returns a context in which nothing is logged: for trial runs on synthetic data."""
     return _filtered(lambda record: False)
 
 
@@ -64,7 +64,7 @@ def show() -> None:
     """Prints messages to standard error: "warning: …" for warnings, information as it is.
 
     The same warning is printed once: a file that is read in every epoch would otherwise be warned
-    about in every epoch. Each call begins anew.
+    about in every epoch. Each call starts over.
     """
     lines = next((handler for handler in logger.handlers if isinstance(handler, _Lines)), None)
     if lines is None:
@@ -106,7 +106,7 @@ class _Lines(logging.Handler):
                 return
             self.warned.add(message)
             message = f"warning: {message}"
-        # Standard error is looked up at every message: whoever captures it replaces it.
+        # Standard error is looked up at every message: programs that capture it replace it.
         tqdm.write(message, file=sys.stderr)
 
 

@@ -1,8 +1,8 @@
-"""Folders that commands write: made in one place, and nothing that another owns is replaced.
+"""Output folders of the commands: written in one step; only this package's files are replaced.
 
-Every command keeps to one rule. It first checks what it was given. Results are written aside, into
-a `staged` folder, and swapped in when they are whole. What an earlier run wrote and recorded
-(`Record`) is replaced; anything else in the way is a `UserError` that names it and stays as it is.
+Every command follows one rule. It first checks its arguments. Results are written to a `staged`
+folder and moved into place when they are complete. Files that an earlier run wrote and recorded
+(`Record`) are replaced; anything else in the way is a `UserError` that names it, and stays.
 Links inside an output folder are never followed; the output folder itself may be one.
 """
 
@@ -28,21 +28,21 @@ _STAGING = ".restore_tf_"  # prefix of the folders that results are written to f
 def staged(
     folder: str | os.PathLike, names: Sequence[str] = (), cleared: Sequence[str] = ()
 ) -> Iterator[Path]:
-    """Yields an empty folder; what is written there comes to `folder` when the block ends well.
+    """Yields an empty folder, whose files are moved to `folder` when the block ends normally.
 
     A folder that does not exist appears in one step. In one that exists, the recorded files of
-    earlier runs are replaced one by one; what else is there stays. After an exception nothing has
-    changed.
+    earlier runs are replaced one by one; other files stay. After an exception nothing has changed.
 
     Args:
       folder: the output folder.
       names: of the files and folders that the block will write, as far as known: checked before it
         begins.
-      cleared: those of the names whose recorded files go even where none of that name comes.
+      cleared: those of the names whose recorded files are removed even if the block writes none of
+        that name.
 
     Raises:
-      UserError: the folder cannot be made, or something in the way is not ours. What turns up in
-        the way only at the end keeps nothing from being found: the message says where it is.
+      UserError: the folder cannot be made, or something in the way is not recorded. If it appears
+        while the block runs, the results are kept and the message says where.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -88,7 +88,7 @@ def _swap(staging, folder, cleared):
 
 
 def _replace(staging, folder, digests, cleared):
-    """Moves files, {path: SHA-256}, to their places, once it is sure that all of them can go."""
+    """Moves files, {path: SHA-256}, into place, after checking that all of them can be moved."""
     record = Record(folder)
     for above in sorted({path.as_posix() for key in digests for path in Path(key).parents[:-1]}):
         record.check_folder(above)
@@ -122,7 +122,7 @@ def _remove_empty(folder, top):
 
 
 def _follow_umask(folder):
-    """mkdtemp makes folders for the owner's eyes only; outputs follow the user's umask."""
+    """mkdtemp makes folders that only the owner can read; outputs follow the user's umask."""
     mask = os.umask(0)
     os.umask(mask)
     folder.chmod(0o777 & ~mask)

@@ -1,10 +1,10 @@
-"""Reads a pickle's program before it runs: only the operations that its writer uses may pass.
+"""Checks a pickle's program before it runs: only the operations that its writer uses may pass.
 
 A pickle is a program, and `Unpickler.find_class` alone does not make it harmless. Python's
-unpickler is written in C: it reserves memory for whatever memo index it is told (68 GB for the
-largest), it takes extension codes from a cache without asking `find_class`, and it hashes whatever
-is a dict's key (tuples of tuples can take for ever). The pure-Python unpickler has a dict for a
-memo, but the other two faults too, and no public name.
+unpickler, written in C, reserves memory for any memo index (68 GB for the largest), takes extension
+codes from a cache without calling `find_class`, and hashes any dict key (nested tuples can take for
+ever). The pure-Python unpickler has a dict for a memo, but the other two faults too, and no public
+name.
 """
 
 from __future__ import annotations
@@ -17,25 +17,30 @@ _KEYS = [getattr(pickletools, f"py{kind}") for kind in "unicode int float bool n
 
 
 class Refused(Exception):
-    """The pickle asks for more than plain data; the text says for what."""
+    """The pickle asks for more than plain data; the message names it."""
 
 
 def shown(text: Any) -> str:
-    """Returns words of a file as one short printable line."""
+    """Returns a text as one printable line of at most 120 characters.
+
+    Args:
+      text: anything, often from a file.
+    """
     return str(text).encode("unicode_escape").decode()[:120]
 
 
 def check(program: bytes, operations: Collection[str], writer: str) -> None:
-    """Follows a program by the kinds of what is on its stack, computing nothing.
+    """Simulates a program with the types on its stack, without executing it.
 
     Args:
       program: the pickle.
       operations: names of the operations that it may use, as `pickletools` has them.
-      writer: what writes such pickles, for messages.
+      writer: the program that writes such pickles, for messages.
 
     Raises:
-      Refused: an operation, a memo index or a dict's key that such a writer does not write.
-      ValueError, LookupError: damaged.
+      Refused: an operation, a memo index or a dict key that such a writer does not write.
+      ValueError: it is damaged.
+      LookupError: it is damaged.
     """
     stack: list = []
     marks: list[int] = []

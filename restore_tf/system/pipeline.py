@@ -1,4 +1,4 @@
-"""Reading, computing and writing at the same time, for many things one after the other."""
+"""Overlaps reading, computing and writing of many items in order."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def overlap(
 ) -> Iterator[Any]:
     """Runs `work` here while one thread makes the next items and another writes the results.
 
-    An exception in any of the three ends it all and is raised here, after the threads have ended
-    and what was worked on is written.
+    An exception in any of the three is raised here, after the threads have ended and pending
+    results are written.
 
     Args:
       items: iterated over in a thread.
-      work: takes an item, returns what is to be written.
-      write: called in another thread, in the items' order.
-      stop: asked before each item; true ends the work early.
-      waiting: how many items wait on either side at most: made ahead, and to be written.
+      work: takes an item, returns the result to write.
+      write: takes a result; called in another thread, in the items' order.
+      stop: called before each item; true ends the work early.
+      waiting: the most items made ahead, and the most results waiting to be written.
 
     Yields:
-      What `write` returned.
+      The values that `write` returned.
     """
     end, source = object(), iter(items)
     making, writing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
@@ -52,23 +52,26 @@ def overlap(
         writing.shutdown()
 
 
-def run(
+def process_jobs(
     jobs: Iterable[Job],
     read: Callable[[Job], Any],
     compute: Callable[[Job, Any], Any],
     write: Callable[[Job, Any], None],
 ) -> Iterator[tuple[Job, UserError | None]]:
-    """Does every job, and yields each when it is done or has failed, in order.
+    """Reads, computes and writes every job, overlapped, in order.
 
-    Three jobs are in memory at most: one being read, one computed, one written. A `UserError` in
-    any of the three ends its job alone. Other exceptions, and KeyboardInterrupt, end the run, after
-    what is being written.
+    At most three jobs are in memory: one being read, one computed, one written. A `UserError` in
+    any of the three ends its job alone. Other exceptions, and KeyboardInterrupt, end the loop after
+    pending writes.
 
     Args:
-      jobs: what is to be done.
-      read: takes a job, returns what `compute` takes.
-      compute: takes a job and what was read for it; returns what is to be written.
-      write: takes a job and what was computed for it.
+      jobs: passed to the three functions.
+      read: takes a job, returns its input.
+      compute: takes a job and its input; returns its result.
+      write: takes a job and its result.
+
+    Yields:
+      (job, None) when it is written, or (job, the UserError that ended it).
     """
 
     def reading():

@@ -1,4 +1,4 @@
-"""Libraries that print what no user of ours asked for, kept silent."""
+"""Suppresses libraries' messages that users of this package did not ask for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without the lines its libraries print about CPU features and GPU drivers.
+    """Imports TensorFlow without its libraries' messages about CPU features and GPU drivers.
 
-    TF_CPP_MIN_LOG_LEVEL does not reach these lines: they come before TensorFlow's log is set up.
+    TF_CPP_MIN_LOG_LEVEL does not suppress them: they are printed before TensorFlow's log is set up.
     Set it to 0 to see them.
     """
     if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
@@ -26,7 +26,7 @@ def import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def standard_error() -> Iterator[None]:
-    """Holds back what is written to standard error, by C++ too; it comes out if the block fails."""
+    """Suppresses standard error in the block, C++'s too; prints it if the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:

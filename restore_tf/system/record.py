@@ -1,4 +1,4 @@
-"""What this package wrote into a folder, so that nothing else is ever replaced."""
+"""Records the files that this package wrote into a folder, so that nothing else is replaced."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MANIFEST = ".restore_tf.jsonl"
 
 
 class Record:
-    """What this package wrote into a folder: a line of JSON for each file, with its SHA-256.
+    """The files that this package wrote into a folder: a JSON line for each, with its SHA-256.
 
-    Lines are only added while files are written, so that a run that is killed leaves a record of
+    While files are written, lines are only added, so that a killed run leaves a record of
     everything it wrote.
 
     Args:
-      folder: where the files are; the record is `MANIFEST` in it. Neither needs to exist yet.
+      folder: the files' folder; the record is `MANIFEST` in it. Neither needs to exist yet.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -39,7 +39,11 @@ class Record:
                     self._digests.setdefault(entry["path"], set()).add(entry["sha256"])
 
     def owns(self, path: str | os.PathLike) -> bool:
-        """Returns whether `path` is a file that was written and recorded here, and is unchanged."""
+        """Returns whether a file was written and recorded here, and is unchanged.
+
+        Args:
+          path: below the folder.
+        """
         path = Path(path)
         digests = self._digests.get(self._key(path))
         if not digests or self._linked(path) or not path.is_file():
@@ -47,9 +51,13 @@ class Record:
         return sha256(path) in digests
 
     def check(self, path: str | os.PathLike) -> None:
-        """Raises a UserError where a file below the folder is in the way and not ours.
+        """Checks that a file may be replaced, for commands that do so without a flag.
 
-        For commands that replace their earlier results without being asked to.
+        Args:
+          path: the file; it need not exist.
+
+        Raises:
+          UserError: it exists and is not recorded, was changed, or is reached by a link.
         """
         path = Path(path)
         self._refuse_links(path)
@@ -57,12 +65,15 @@ class Record:
             raise UserError(self._foreign(path))
 
     def check_overwrite(self, path: str | os.PathLike, overwrite: bool) -> None:
-        """Raises a UserError where a file below the folder may not be written under a flag.
+        """Checks that a file below the folder may be written.
 
         Args:
           path: the file.
-          overwrite: the command's --overwrite: then what was recorded may be replaced, even if it
-            was changed since; else nothing may be there.
+          overwrite: the command's --overwrite: a recorded file may be replaced, even if it was
+            changed since. Without it, nothing may be there.
+
+        Raises:
+          UserError: it may not be written.
         """
         path = Path(path)
         self._refuse_links(path)
@@ -74,10 +85,16 @@ class Record:
             raise UserError(self._foreign(path))
 
     def check_name(self, name: str) -> None:
-        """Raises a UserError where a file or folder called `name` holds what is not recorded.
+        """Checks that a file or folder may be replaced.
 
-        A folder may hold other files beside recorded ones; they stay. One that holds none is
-        somebody else's.
+        A folder may hold other files beside recorded ones; they stay. One without recorded files
+        belongs to another program.
+
+        Args:
+          name: within the folder; it need not exist.
+
+        Raises:
+          UserError: it holds files that are not recorded.
         """
         path = self.folder / name
         if path.is_dir() and not path.is_symlink():
@@ -88,7 +105,14 @@ class Record:
             self.check(path)
 
     def check_folder(self, name: str) -> None:
-        """Raises a UserError where a folder called `name` is a link, a file or somebody else's."""
+        """Checks that files may be written into a folder below this one.
+
+        Args:
+          name: within the folder; it need not exist.
+
+        Raises:
+          UserError: it is a link, a file that is not recorded, or a folder without recorded files.
+        """
         path = self.folder / name
         self._refuse_links(path)
         if not path.is_dir():
@@ -97,7 +121,11 @@ class Record:
             raise UserError(self._foreign(path))
 
     def below(self, name: str) -> list[Path]:
-        """Returns the recorded paths of a file `name` or below a folder `name`."""
+        """Returns the recorded paths of a file, or of the files below a folder.
+
+        Args:
+          name: of the file or folder, within this folder.
+        """
         keys = [k for k in self._digests if k == name or k.startswith(f"{name}/")]
         return [self.folder / key for key in sorted(keys)]
 
@@ -109,8 +137,8 @@ class Record:
           digest: its SHA-256 in hexadecimal digits; read from the file by default.
 
         Raises:
-          UserError: the record cannot be written, as on a full disk. The file stays: it may have
-            taken hours.
+          UserError: the record cannot be written, as on a full disk. The file itself stays: it may
+            have taken hours.
         """
         path = Path(path)
         entry = {"path": self._key(path), "sha256": digest or sha256(path)}
@@ -168,7 +196,7 @@ class Record:
 
 
 def _inside(path):
-    """Whether a recorded path stays in its folder, whoever wrote the record."""
+    """Whether a recorded path stays in its folder, even in a manipulated record."""
     parts = PurePosixPath(path).parts
     return (
         bool(parts)
@@ -183,6 +211,10 @@ def _without_links(path, flags):
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """Returns a file's SHA-256 in hexadecimal digits."""
+    """Returns a file's SHA-256 in hexadecimal digits.
+
+    Args:
+      path: the file.
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

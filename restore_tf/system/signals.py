@@ -1,4 +1,4 @@
-"""Signals that ask a long piece of work to end at the next good moment."""
+"""Signals that end long work at the next good moment."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import signal
 
 
 class StopRequest:
-    """Whether somebody asked for an end.
+    """Whether a signal asked for an end.
 
     Attributes:
       requested: turns true at the signal.
-      number: which signal it was.
+      number: the signal's; None before.
     """
 
     requested = False
@@ -40,12 +40,12 @@ def stop_signals():
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM was received."""
 
 
 @contextlib.contextmanager
 def interruptible():
-    """Lets SIGTERM end the work as Ctrl-C does while the context lasts: nothing half is left."""
+    """Lets SIGTERM end the work as Ctrl-C does while the context lasts: no partial files stay."""
 
     def end(number, frame):
         raise Terminated

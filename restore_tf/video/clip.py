@@ -1,4 +1,4 @@
-"""What a video file says of itself: the part of video that is not streaming.
+"""A video file's properties: size, rate, colour tags, orientation.
 
 A stream without a colour tag gets the matrix that players assume, BT.709 from 1280x720 on and
 BT.601 below, and stays untagged; `colours` converts by it.
@@ -46,11 +46,19 @@ class Orientation:
     matrix: tuple[int, ...] | None = None
 
     def upright(self, pixels: np.ndarray) -> np.ndarray:
-        """Turns stored (height, width, 3) pixels to how they are to be seen; a view."""
+        """Turns stored pixels to how they are to be seen; a view.
+
+        Args:
+          pixels: (height, width, 3), as stored.
+        """
         return self._flipped(pixels.swapaxes(0, 1) if self.swap else pixels)
 
     def stored(self, pixels: np.ndarray) -> np.ndarray:
-        """Turns upright pixels back; a view."""
+        """Turns upright pixels back to how they are stored; a view.
+
+        Args:
+          pixels: (height, width, 3), as seen.
+        """
         pixels = self._flipped(pixels)
         return pixels.swapaxes(0, 1) if self.swap else pixels
 
@@ -60,7 +68,7 @@ class Orientation:
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """What a video says of itself.
+    """A video's properties, as the file states them.
 
     Attributes:
       path: the file.
@@ -107,10 +115,13 @@ class Clip:
 
 
 def probe(path: str | os.PathLike) -> Clip:
-    """Reads a video's header and first frame; warns of what restoring cannot do justice to.
+    """Reads a video's header and first frame; warns of interlacing, alpha and more than 8 bits.
+
+    Args:
+      path: the file.
 
     Raises:
-      UserError: no such file, no video, cut short, HDR, an unknown colour matrix.
+      UserError: no such file, no video, truncated, HDR, an unknown colour matrix, or no PyAV.
     """
     path = Path(path)
     with open_clip(path) as container:
@@ -219,12 +230,15 @@ def _say_alpha(path, stream, pixel_format):
 
 
 def frame_times(clip: Clip) -> tuple[np.ndarray, int]:
-    """Returns all frames' times of presentation, ascending, and when the last one ends.
+    """Returns all frames' presentation times, ascending, and when the last one ends; in time bases.
 
-    Both in time bases. Reads the whole file but decodes nothing.
+    Reads the whole file but decodes nothing.
+
+    Args:
+      clip: from `probe`.
 
     Raises:
-      UserError: the file does not say when its frames are shown.
+      UserError: the file has no presentation times.
     """
     durations: dict[int, int] = {}
     with open_clip(clip.path) as container:
@@ -243,10 +257,13 @@ def frame_times(clip: Clip) -> tuple[np.ndarray, int]:
 
 
 def whole_frames(clip: Clip) -> tuple[int, int] | None:
-    """Returns how many of how many frames lie within a file cut short; None if it is whole.
+    """Returns (complete frames, all frames) of a truncated file; None for a complete one.
 
-    MP4, MOV and AVI list where each frame lies, so a copy that broke off is noticed before the
-    work and not at its end. For other files the answer is None.
+    MP4, MOV and AVI list where each frame lies, so an incomplete copy is found before the work
+    begins. For other files the answer is None.
+
+    Args:
+      clip: from `probe`.
     """
     with open_clip(clip.path) as container:
         size = clip.path.stat().st_size

@@ -1,8 +1,7 @@
-"""A video's colours, from YUV to RGB and back.
+"""Converts a video's colours from YUV to RGB and back.
 
-Pictures are stored as YUV. The way to RGB and back uses the stream's own matrix and range, said
-explicitly, and rounds: PyAV's default conversion takes a shortcut that truncates and darkens 4:2:0
-by about one gray level.
+Pictures are stored as YUV. Both conversions state the stream's own matrix and range, and round:
+PyAV's default conversion truncates, which darkens 4:2:0 by about one gray level.
 
 Needs PyAV, the extra `video`.
 """
@@ -54,15 +53,28 @@ class ColourConverter:
         self._reformatter = self._av.video.reformatter.VideoReformatter()
 
     def to_rgb(self, frame):
-        """Returns an av.VideoFrame as another one, of format rgb24."""
+        """Converts a frame to RGB.
+
+        Args:
+          frame: an av.VideoFrame of the clip.
+
+        Returns:
+          An av.VideoFrame of format rgb24.
+        """
         source_range = FULL if frame.format.is_rgb else self._range
         return self._convert(frame, "rgb24", source_range, FULL)
 
     def from_rgb(self, frame, pixel_format: str):
-        """Returns an av.VideoFrame of format rgb24 as another one.
+        """Converts an RGB frame to the clip's matrix and range.
 
-        Make `frame` by `to_rgb`: it remembers where in 4:2:0 the colour samples lie, which PyAV
-        cannot say otherwise, and which would move colours by a quarter of a pixel.
+        Args:
+          frame: an av.VideoFrame of format rgb24, from `to_rgb`: it keeps where in 4:2:0 the colour
+            samples lie, which PyAV cannot set otherwise; without it, colours move by a quarter of a
+            pixel.
+          pixel_format: FFmpeg's name of the new format, such as "yuv420p".
+
+        Returns:
+          An av.VideoFrame.
         """
         return self._convert(frame, pixel_format, FULL, self._range)
 
@@ -79,7 +91,11 @@ class ColourConverter:
 
 
 def pixels_of(frame) -> np.ndarray:
-    """Returns a view of an av.VideoFrame of format rgb24, (height, width, 3) uint8, writable."""
+    """Returns a writable view of a frame's pixels, (height, width, 3) uint8.
+
+    Args:
+      frame: an av.VideoFrame of format rgb24.
+    """
     plane = frame.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
     return rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)

@@ -18,7 +18,14 @@ _OPEN_OPTIONS = {
 
 
 def import_av(path: str | os.PathLike):
-    """Returns PyAV; a UserError that says how to install it where it is missing."""
+    """Returns the module `av` (PyAV).
+
+    Args:
+      path: the video, named in the error.
+
+    Raises:
+      UserError: PyAV is not installed; says how to install it.
+    """
     try:
         import av
     except ImportError:
@@ -30,7 +37,14 @@ def import_av(path: str | os.PathLike):
 
 @contextlib.contextmanager
 def open_clip(path: Path) -> Iterator[Any]:
-    """Opens a video for reading; FFmpeg's errors inside the block become UserErrors."""
+    """Opens a video for reading; yields PyAV's container.
+
+    Args:
+      path: the file.
+
+    Raises:
+      UserError: no such file, no PyAV, or an error of FFmpeg here or inside the block.
+    """
     av = import_av(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a video.")
@@ -47,7 +61,15 @@ def open_clip(path: Path) -> Iterator[Any]:
 
 
 def video_stream(container, path: Path):
-    """Returns a container's first video stream that is not a cover picture."""
+    """Returns a container's first video stream that is not a cover picture; enables threads.
+
+    Args:
+      container: from `open_clip`.
+      path: the file, named in errors.
+
+    Raises:
+      UserError: no video in it, or no decoder for it.
+    """
     streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
         raise UserError(f"{path}: no video found in it; expected a whole video file.")
@@ -58,5 +80,9 @@ def video_stream(container, path: Path):
 
 
 def is_cover(stream) -> bool:
-    """Whether a stream is one still that stands for the clip, as an album's cover does."""
+    """Whether a stream is an attached picture, such as an album's cover.
+
+    Args:
+      stream: a PyAV stream.
+    """
     return bool(stream.disposition & type(stream.disposition).attached_pic)

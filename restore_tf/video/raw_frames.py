@@ -1,7 +1,7 @@
-"""Raw video frames: how their bytes become pixels, and how a TFLite file restores them.
+"""Raw video frames: converts their bytes to pixels and restores them by a TFLite file.
 
-Everything of a frame's size is made once. What LiteRT and swscale hand out for each frame is as
-large every time and given back at once, so memory does not grow.
+Buffers of a frame's size are allocated once. What LiteRT and swscale allocate for each frame has a
+fixed size and is freed at once, so memory does not grow.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _MOST_BYTES = 2**31  # what one call reads at most
 
 @dataclasses.dataclass(frozen=True)
 class FrameFormat:
-    """What the bytes of a stream are.
+    """The format of a stream's frames.
 
     Attributes:
-      height, width: of a frame, in pixels.
+      height: of a frame, in pixels.
+      width: of a frame, in pixels.
       pixels: "rgb24", three bytes a pixel, or "nv12": a plane of brightness, then one of colour
         at half the size with blue and red differences in turn.
       matrix: of NV12, one of `MATRICES`; "auto" is what players assume, BT.709 from 1280x720 on
@@ -69,9 +70,9 @@ class FrameFormat:
 class FrameRestorer:
     """Restores frames, bytes to bytes.
 
-    A frame of the file's own size goes straight through it, and as uint8 where the file takes
-    that. Other sizes, and files for one channel, go through `restore_tf.restore`, which pads,
-    tiles and crops.
+    A frame of the file's own size is passed to it directly, as uint8 where the file takes that.
+    Other sizes, and files for one channel, are restored by `restore_tf.restore`, which pads, tiles
+    and crops.
 
     Args:
       model: a `restore_tf.inference.tflite_model.LiteModel`.
@@ -104,12 +105,22 @@ class FrameRestorer:
         return self._bytes if model.takes_bytes else self._same_size
 
     def warm_up(self, frame: np.ndarray, restored: np.ndarray) -> None:
-        """Restores a frame of no content: the first run of a network takes longer."""
+        """Restores one frame without logging: a network's first run takes longer.
+
+        Args:
+          frame: (bytes,) uint8.
+          restored: (bytes,) uint8, overwritten.
+        """
         with log.silent():
             self(frame, restored)
 
     def __call__(self, frame: np.ndarray, restored: np.ndarray) -> None:
-        """Restores one frame's bytes into another's; both (bytes,) uint8."""
+        """Restores one frame.
+
+        Args:
+          frame: its bytes, (bytes,) uint8.
+          restored: (bytes,) uint8, overwritten with the restored frame's.
+        """
         pixels, result = self._layout.open(frame, restored)
         self._restore(pixels, result)
         self._layout.close(restored)
@@ -145,21 +156,30 @@ class FrameRestorer:
 
 
 class _Rgb24:
-    """Bytes that are pixels already."""
+    """RGB frames, whose bytes are the pixels."""
 
     def __init__(self, form):
         self._shape = (form.height, form.width, 3)
 
     def open(self, frame, restored):
-        """Returns a frame's pixels and where the restored ones go, (height, width, 3) uint8."""
+        """Returns a frame's pixels and where the restored ones go, (height, width, 3) uint8.
+
+        Args:
+          frame: (bytes,) uint8.
+          restored: (bytes,) uint8.
+        """
         return frame.reshape(self._shape), restored.reshape(self._shape)
 
     def close(self, restored):
-        """Finishes a frame once its pixels are written."""
+        """Stores the restored pixels as bytes.
+
+        Args:
+          restored: (bytes,) uint8, as for `open`.
+        """
 
 
 class _Nv12:
-    """NV12 to RGB and back by swscale, which rounds when it is told to; see `clip`."""
+    """Converts NV12 to RGB and back by swscale, with rounding; see `colours`."""
 
     def __init__(self, form):
         from restore_tf.video import clip as video_clip
@@ -186,7 +206,12 @@ class _Nv12:
         self._rgb = None
 
     def open(self, frame, restored):
-        """As `_Rgb24.open`; the restored pixels take the place of the frame's."""
+        """As `_Rgb24.open`; the restored pixels overwrite the frame's.
+
+        Args:
+          frame: (bytes,) uint8.
+          restored: not used here.
+        """
         for plane, rows in zip(_planes(self._source), self._split(frame), strict=True):
             plane[:] = rows
         self._rgb = self._converter.to_rgb(self._source)
@@ -194,7 +219,11 @@ class _Nv12:
         return pixels, pixels
 
     def close(self, restored):
-        """As `_Rgb24.close`."""
+        """As `_Rgb24.close`.
+
+        Args:
+          restored: (bytes,) uint8, overwritten.
+        """
         stored = self._converter.from_rgb(self._rgb, "nv12")
         for rows, plane in zip(self._split(restored), _planes(stored), strict=True):
             rows[:] = plane

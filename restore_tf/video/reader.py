@@ -1,4 +1,4 @@
-"""Reading a video: frames decoded one by one, and the packets of the streams beside them."""
+"""Reads a video: decoded frames one by one, and the packets of its other streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DISCARD_ALL = 48  # FFmpeg's AVDISCARD_ALL
 
 @dataclasses.dataclass(frozen=True)
 class FrameRanges:
-    """Frame numbers as a user gives them.
+    """Ranges of frame numbers, from a user.
 
     Attributes:
       text: as given.
@@ -33,6 +33,13 @@ class FrameRanges:
 
     def within(self, count: int, path: str | os.PathLike) -> tuple[range, ...]:
         """Returns the ranges in a clip of `count` frames, ascending, without overlap.
+
+        Raises:
+          UserError: a range reaches beyond the end.
+
+        Args:
+          count: the clip's number of frames.
+          path: the clip, named in the error.
 
         Raises:
           UserError: a range reaches beyond the end.
@@ -52,12 +59,15 @@ class FrameRanges:
 
 
 def parse_frames(text: str) -> FrameRanges:
-    """Reads "10-20", "15", "10-" (to the end), "-20" (from 0) or several with commas.
+    """Parses frame numbers: "10-20", "15", "10-" (to the end), "-20" (from 0), or several.
 
     Frames are numbered from 0, in the order in which they are shown; both ends are included.
 
+    Args:
+      text: ranges, separated by commas.
+
     Raises:
-      UserError: something else.
+      UserError: another form, or a range whose end comes before its start.
     """
     bounds = []
     for part in text.split(","):
@@ -108,12 +118,16 @@ class Stretch:
 
     @property
     def end(self) -> int:
-        """When the last chosen frame gives way to the next."""
+        """When the last chosen frame ends."""
         following = self.ranges[-1].stop
         return int(self.times[following]) if following < len(self.times) else self.clip_end
 
     def number(self, time: int) -> int:
-        """The number of the frame shown at a time; frames lost before do not shift it."""
+        """Returns the number of the frame shown at a time; lost frames before it do not shift it.
+
+        Args:
+          time: in time bases.
+        """
         return int(np.searchsorted(self.times, time))
 
     def __contains__(self, number: int) -> bool:
@@ -180,7 +194,7 @@ class Reader:
             self.others = [
                 stream
                 for stream in self.container.streams
-                # FFmpeg marks so what it has read itself: the chapters' titles.
+                # FFmpeg marks streams so that it has read itself: the chapters' titles.
                 if stream.index != self.video.index
                 and int(getattr(stream, "discard", 0)) != _DISCARD_ALL
             ]
@@ -253,7 +267,7 @@ class Reader:
                 yield Frame(number, self._time, frame.duration or 0, pixels.copy(), picture)
 
     def _time_of(self, frame) -> int:
-        """The frame's time, made up where it is missing or stands still."""
+        """The frame's time, extrapolated where it is missing or does not advance."""
         if frame.pts is None:
             return 0 if self._time is None else self._time + self._clip.frame_step
         return frame.pts if self._time is None else max(frame.pts, self._time + 1)

@@ -4,8 +4,7 @@
     frames_as_images("clip.mp4", "stills", restore_pixels, frames=parse_frames("10-20"))
 
 `restore_pixels` takes and returns (height, width, 3) uint8 RGB; each frame is restored by itself.
-`clip` says what happens to colours and turned pictures, `writer` what to times, sound
-and the rest of the file.
+See `clip` for colours and orientation, `writer` for times, sound and other streams.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ RestorePixels = Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What was done.
+    """The result of restoring a video.
 
     Attributes:
       frames: written.
@@ -81,17 +80,19 @@ def restore_video(
     """Restores a video, or a stretch of it, into a new file.
 
     Frames are decoded, restored and encoded one by one; the memory in use does not depend on the
-    length. Written under a temporary name: after an error, Ctrl-C or SIGTERM nothing is left, and
-    what was at `output` is as it was. A frame that cannot be decoded is left out, with a warning
-    at the end; the others keep their times.
+    length. Written under a temporary name: an error, Ctrl-C or SIGTERM leaves no partial file, and
+    `output` unchanged. A frame that cannot be decoded is left out, with a warning at the end; the
+    others keep their times.
 
     Args:
       source: a video.
       output: .mp4, .mov, .m4v or .mkv (H.264) or .webm (VP9). Replaced if it exists.
       restore_pixels: (height, width, 3) uint8 to the same, `scale` times as large; called in this
         thread.
-      frames: one stretch; it starts at time 0 in the output, with the sound of the same time.
-      quality: the encoder's constant rate factor; smaller is better. None: no visible loss.
+      frames: one range, such as "10-20" (see `reader.parse_frames`), or None for all; the output
+        starts at time 0, with the sound of the same time.
+      quality: the encoder's constant rate factor, 0 to 51 for H.264, 0 to 63 for VP9; smaller is
+        better. None: no visible loss (16 and 18).
       scale: how many times as high and wide restored frames are.
       progress: show frames per second and the time left, on terminals only.
 
@@ -146,14 +147,15 @@ def frames_as_images(
 
     Args:
       source: a video.
-      folder: where to; made if missing.
+      folder: where to write; made if missing.
       restore_pixels: (height, width, 3) uint8 to the same, or a multiple as large; called in this
         thread.
-      frames: which; all by default.
+      frames: which, such as "10-20,40" (see `reader.parse_frames`); all by default.
       suffix: the stills' ending, which decides their format.
       jpeg_quality: of JPEG and WebP, 1 to 100.
       overwrite: replace stills that an earlier call wrote and recorded.
-      record: of what was written into the folder, or one above it; by default the folder's own.
+      record: lists what this package wrote into the folder, or one above it; by default the
+        folder's own.
       progress: show frames per second and the time left, on terminals only.
 
     Returns:
@@ -246,7 +248,7 @@ def _run(reader, restore_pixels, scale, write, stop, total, progress) -> int:
 
     with (
         tqdm(total=total, unit="frame", disable=None if progress else True) as bar,
-        log.once(),  # what is true of every frame
+        log.once(),  # messages that would recur with every frame
     ):
         for _ in pipeline.overlap(reader, work, write, lambda: stop.requested, WAITING):
             pass
@@ -263,8 +265,11 @@ def restored(restore_pixels: RestorePixels, frame: Frame, scale: int | None = 1)
       frame: the degraded one.
       scale: the multiple that is expected; None for any.
 
+    Returns:
+      (height, width, 3) uint8, or that multiple as large.
+
     Raises:
-      UserError: their size or type is another.
+      UserError: `restore_pixels` returned another size or type.
     """
     pixels = np.asarray(restore_pixels(frame.pixels))
     found = scale_of(pixels, frame.pixels) if pixels.ndim == 3 and pixels.shape[2] == 3 else 0
@@ -279,7 +284,12 @@ def restored(restore_pixels: RestorePixels, frame: Frame, scale: int | None = 1)
 
 
 def larger(clip: Clip, scale: int) -> Clip:
-    """Returns a clip's description with `scale` times its size."""
+    """Returns a clip's description with its width and height multiplied.
+
+    Args:
+      clip: the source.
+      scale: the factor, 1 or more.
+    """
     return dataclasses.replace(clip, width=scale * clip.width, height=scale * clip.height)
 
 

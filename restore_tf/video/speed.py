@@ -1,4 +1,4 @@
-"""How many frames a second this machine restores at a clip's size, and where the time goes."""
+"""Measures the frames a second that this machine restores, and the time of each part."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def fps_report(
       source: a video.
       restore_pixels: (height, width, 3) uint8 to the same, `scale` times as large.
       scale: how many times as high and wide restored frames are.
-      seconds: about how long to measure, all in all; a slow network takes longer, because each
-        part is measured on at least 3 frames.
+      seconds: approximate total time of the measurement; a slow network takes longer, because
+        each part is measured on at least 3 frames.
 
     Returns:
       "path", "width", "height", "clip_fps" (None if the file does not say), "speed" (the pipeline's
@@ -76,7 +76,11 @@ def fps_report(
 
 
 def report_table(report: dict[str, Any]) -> str:
-    """Returns what `fps_report` measured as text, for people."""
+    """Formats a report as a table for people.
+
+    Args:
+      report: from `fps_report`.
+    """
     lines = [
         f"{report['path']}: {report['width']}x{report['height']}",
         f"{'':10}{'frames/s':>10}{'median ms':>12}{'95% ms':>10}{'frames':>9}",

@@ -1,10 +1,11 @@
-"""Restoring raw frames as they come: for displays, cameras and pipes.
+"""Restores a stream of raw frames: for displays, cameras and pipes.
 
-    summary = stream.run(LiteModel("srn.tflite"), 0, 1, FrameFormat(720, 1280), live=True)
+    model, form = LiteModel("srn.tflite"), FrameFormat(720, 1280)
+    summary = stream.restore_stream(model, 0, 1, form, live=True)
 
 One thread reads, one restores, one writes. A live source does not wait: where restoring cannot
-keep up, the newest frame is taken and older ones are dropped, so that what is shown is as late as
-one frame takes and never later. Memory is fixed: the frames' buffers are made once.
+keep up, the newest frame is restored and older ones are dropped, so that the delay stays at about
+one frame. Memory is fixed: the frames' buffers are allocated once.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from restore_tf.system.signals import stop_signals
 from restore_tf.video.raw_frames import FrameFormat, FrameRestorer
 from restore_tf.video.stream_threads import FrameReader, FrameWriter, Latencies, OutputClosed
 
-__all__ = ["OutputClosed", "Summary", "run"]
+__all__ = ["OutputClosed", "Summary", "restore_stream"]
 
 _REPORT = 2.0  # seconds between reports
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What was done.
+    """Counts and times of a stream.
 
     Attributes:
-      frames: that came in whole; always `written` + `dropped`.
-      written: frames that went out.
+      frames: complete frames read; always `written` + `dropped`.
+      written: frames written.
       dropped: frames that newer ones replaced, or that were left when a signal ended the stream.
       seconds: from the first frame in to the last one out.
       latency: from a frame's last byte in to its last byte out, in seconds, at 50, 90 and 99
@@ -60,7 +61,7 @@ class Summary:
         )
 
 
-def run(
+def restore_stream(
     model,
     source: int,
     sink: int,
@@ -80,15 +81,15 @@ def run(
       model: a `restore_tf.inference.tflite_model.LiteModel`.
       source: where frames are read; a pipe, a file or a device.
       sink: where restored frames are written.
-      form: what frames are.
+      form: the frames' format.
       live: drop frames when restoring cannot keep up; otherwise the source waits.
-      fps: read so many frames a second, to have a file play like a camera.
-      queue: whole frames that may wait; more of them make for fewer gaps and more delay.
+      fps: frames read a second, so that a file plays like a camera; None reads as fast as it can.
+      queue: complete frames that may wait, 1 or more; more of them mean fewer gaps and more delay.
       strength: 1 for restored frames, 0 for frames as they are, a mix of both between.
-      report: told every two seconds how things stand.
+      report: called with the summary so far, every two seconds.
 
     Raises:
-      OutputClosed: nobody reads the output any more.
+      OutputClosed: the output's reader closed it.
       UserError: reading or writing fails, or a strength outside [0, 1].
     """
     restore = FrameRestorer(model, form, strength)
@@ -96,7 +97,7 @@ def run(
     restore.warm_up(*frames)
     restoring, reported = Latencies(), time.monotonic()
     with (
-        log.once(),  # what is true of every frame
+        log.once(),  # messages that would recur with every frame
         stop_signals() as stop,
         FrameWriter(sink, stop) as writer,
         FrameReader(source, form, live, fps, queue) as reader,

@@ -13,11 +13,11 @@ import numpy as np
 from restore_tf.errors import UserError
 
 _POLL = 0.1  # seconds after which a waiting thread looks whether it shall stop
-_GRACE = 2.0  # seconds that a reader of ours has to take the last frame after a signal
+_GRACE = 2.0  # seconds that the output's reader has to take the last frame after a signal
 
 
 class OutputClosed(UserError):
-    """Who read our output went away."""
+    """The reader of the output closed it."""
 
     exit_code = 141  # what shells report for SIGPIPE
 
@@ -31,12 +31,20 @@ class Latencies:
         self._counts = np.zeros(self._BINS, np.int64)
 
     def add(self, seconds: float) -> None:
-        """Counts one."""
+        """Counts one duration.
+
+        Args:
+          seconds: the duration; 1e-6 at least.
+        """
         place = np.log(max(seconds, self._LEAST) / self._LEAST) / self._WIDTH
         self._counts[min(int(place), self._BINS - 1)] += 1
 
     def percentile(self, percent: float) -> float:
-        """Returns the duration, in seconds, that so many percent do not exceed; 0 without any."""
+        """Returns a percentile of the durations, in seconds; 0 without any.
+
+        Args:
+          percent: 0 to 100.
+        """
         total = self._counts.sum()
         if not total:
             return 0.0
@@ -85,9 +93,15 @@ class FrameReader:
             os.close(end)
 
     def frames(self, stop):
-        """Yields (bytes, when they were whole) until the source ends or `stop` is requested.
+        """Yields (bytes, when the frame was complete) until the source ends or a stop is requested.
 
-        The bytes stay as they are until the next one is asked for.
+        A frame's buffer is valid until the next frame is requested.
+
+        Args:
+          stop: a `system.signals.StopRequest`.
+
+        Raises:
+          UserError: the source cannot be read.
         """
         while True:
             with self._changed:
@@ -156,11 +170,11 @@ class FrameReader:
 
 
 class FrameWriter:
-    """A thread that writes one frame at a time, so that a signal is heard while a pipe is full.
+    """A thread that writes one frame at a time, so that signals are noticed while a pipe is full.
 
     Attributes:
       count: frames written.
-      lost: frames that nobody took in time after a signal.
+      lost: frames that the output's reader did not take in time after a signal.
       last: when the last one was written, by `time.perf_counter`.
       latencies: from each frame's arrival to its last byte out.
     """
@@ -182,11 +196,20 @@ class FrameWriter:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        # Not for ever: who shall take what is being written may never come.
+        # Not for ever: a reader may never take the frame that is being written.
         self._thread.join(0 if self._given_up else _GRACE)
 
     def write(self, frame, arrived):
-        """Hands over a frame once the one before is written."""
+        """Hands over a frame once the one before is written.
+
+        Args:
+          frame: (bytes,) uint8; kept until it is written.
+          arrived: when it was complete, by `time.perf_counter`.
+
+        Raises:
+          OutputClosed: the output's reader closed it.
+          UserError: the output cannot be written.
+        """
         if not self.wait():
             self.lost += 1
             return

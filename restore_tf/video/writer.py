@@ -1,4 +1,4 @@
-"""Writing a video: restored frames encoded at their own times, the other streams copied.
+"""Writes a video: encodes restored frames at their own times and copies the other streams.
 
 The frames' time base is the source's: variable rates and start offsets survive. Matroska and WebM
 count in milliseconds, so times are rounded to those there, and they cannot begin before time 0:
@@ -49,11 +49,11 @@ class Writer:
     """Writes restored frames and copied packets into a new file. A context manager.
 
     Args:
-      path: where to.
-      name: how errors and warnings call it; its ending decides the format.
-      clip: the source; its size is that of the frames that will come.
+      path: the file to write, usually a temporary one.
+      name: the output's name in errors and warnings; its ending decides the format.
+      clip: the source, with the size of the restored frames.
       reader: the open source, for the streams to copy; None copies none.
-      stretch: the frames that will come; they are moved to start at time 0.
+      stretch: the restored frames; they are moved to start at time 0. None for all.
       quality: constant rate factor, 0 to 51 for H.264, 0 to 63 for VP9; smaller is better. None:
         16 and 18, where the eye sees no loss.
 
@@ -111,7 +111,7 @@ class Writer:
         options = dict(_OPTIONS[encoder])
         if quality is not None:
             options["crf"] = str(quality)
-        # The rate only tells players how fast a decoder must be; some recorders note 1000.
+        # For players the rate is only a hint at the decoder's speed; some recorders write 1000.
         rate = min(clip.rate or 25, 240)
         stream = self._output.add_stream(encoder, rate=rate, options=options)
         context = stream.codec_context
@@ -161,7 +161,14 @@ class Writer:
         return copies
 
     def write(self, item: Any) -> None:
-        """Takes what a `Reader` delivers."""
+        """Writes an item of a `Reader`.
+
+        Args:
+          item: a `Frame` with restored pixels, or a PyAV packet of another stream.
+
+        Raises:
+          UserError: it cannot be written.
+        """
         if isinstance(item, Frame):
             self._write_frame(item)
         else:
@@ -188,7 +195,7 @@ class Writer:
         with self._errors():
             try:
                 self._output.mux(packet)
-            except refused:  # a time that goes back, say; the next packets may be right
+            except refused:  # such as a decreasing time; the next packets may be right
                 self.uncopied += 1
 
     def _place(self, packet) -> bool:
@@ -225,6 +232,13 @@ def container_for(path: Path, quality: int | None = None) -> _Container:
 
     Raises:
       UserError: an ending that we do not write, or a quality that the encoder does not know.
+
+    Args:
+      path: the output.
+      quality: as `Writer`'s.
+
+    Raises:
+      UserError: an ending that is not written, or a quality that the encoder does not have.
     """
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:

@@ -1,4 +1,4 @@
-"""Chains as runs: networks and steps that a picture passes one after the other.
+"""Chains as runs: networks and steps applied to a picture one after the other.
 
 A chain is the model "chain" (`restore_tf.networks.chain`), found as papers are. The `network` of
 its experiment.json holds
@@ -7,7 +7,7 @@ its experiment.json holds
                published weights, a step without weights such as "unsharp:2:1.5:3", or, of links
                that were fine-tuned together, the whole experiment of a link as a mapping
     eight_bit  round and clip to 8 bits between the links, as files would
-    stages     None, or how many links are taken
+    stages     how many links are taken; None for all
 
 Weights of links that are runs stay in these runs; those of mappings are in the chain's own files.
 """
@@ -42,6 +42,12 @@ def build(experiment: Experiment) -> Chain:
 
     Raises:
       UserError: no links, a run that is not there, or links that do not fit together.
+
+    Args:
+      experiment: of the model "chain".
+
+    Raises:
+      UserError: no links, a run that does not exist, or links that do not fit together.
     """
     return make(**experiment.network)
 
@@ -54,7 +60,9 @@ def make(
     """Returns a chain without weights.
 
     Args:
-      links, eight_bit, stages: see above; paths are absolute or relative to the current folder.
+      links: see above; paths are absolute or relative to the current folder.
+      eight_bit: round and clip to 8 bits between the links.
+      stages: how many links are taken; None for all.
 
     Raises:
       UserError: as `build`.
@@ -84,10 +92,10 @@ def _is_step(link):
 
 
 def _network(link, number) -> Restorer:
-    """The network of a link that has weights; knows the run they are in."""
+    """The network of a link that has weights; its attribute `run` is their run directory."""
     run = published.resolve(link) if isinstance(link, str) else None
     recipe = Experiment(**link) if run is None else experiments.read(run)[0]
-    # Weights that a constructor makes shall tell their link, as those of `Chain.build` do.
+    # Weights that a constructor makes carry their link in their path, as those of `Chain.build` do.
     with keras.name_scope(MODEL), keras.name_scope(f"link{number + 1}"):
         network = experiments.construct(recipe)
     network.run = run
@@ -95,7 +103,14 @@ def _network(link, number) -> Restorer:
 
 
 def names(links: Sequence[str | Mapping[str, Any]]) -> list[str]:
-    """Returns what tables call the links: the model of a run, the text of a step."""
+    """Returns the links' names in tables: a run's model, a step's text.
+
+    Args:
+      links: as in the `network` of a chain's experiment, see above.
+
+    Raises:
+      UserError: a run that does not exist.
+    """
     found: list[str] = []
     for link in links:
         if _is_step(link):
@@ -112,6 +127,12 @@ def digests(links: Sequence[str]) -> dict[str, str]:
 
     Raises:
       UserError: a run that is not there, or has no weights yet.
+
+    Args:
+      links: runs and steps.
+
+    Raises:
+      UserError: a run that does not exist, or has no weights yet.
     """
     return {link: _digest(link) for link in links if not is_step(link)}
 
@@ -127,10 +148,13 @@ def _digest(link):
 
 
 def record(links: Sequence[str]) -> tuple[Experiment, Run]:
-    """Returns the record of a chain of these links.
+    """Returns the experiment and run record of a chain.
 
-    What it says of data and training is that of the last link that was trained on what links before
-    it gave, else of the first link: the data that the whole chain works on.
+    Data and training are those of the last link that was trained on the output of links before it,
+    else of the first link: the data that the whole chain works on.
+
+    Args:
+      links: runs and steps, in order.
 
     Raises:
       UserError: as `make`, or a run without weights.
@@ -152,6 +176,12 @@ def load(links: Sequence[str]) -> Chain:
 
     Raises:
       UserError: as `make`, or a run without weights.
+
+    Args:
+      links: runs and steps, in order.
+
+    Raises:
+      UserError: as `make`, or a run without weights.
     """
     chain = make(links)
     chain.build()
@@ -160,12 +190,27 @@ def load(links: Sequence[str]) -> Chain:
 
 
 def check_fit(links: Sequence[str], network: Restorer) -> None:
-    """Raises a UserError where a network cannot follow a chain of these links."""
+    """Checks that a network can follow a chain.
+
+    Args:
+      links: the chain's runs and steps.
+      network: the one to follow them.
+
+    Raises:
+      UserError: it does not fit, or as `make`.
+    """
     Chain([*make(links).links, network])
 
 
 def warn_of_changes(run: Run) -> None:
-    """Warns of links whose weights are not those that a chain was made of."""
+    """Warns of links whose weights changed since the chain was made.
+
+    Args:
+      run: the chain's record.
+
+    Raises:
+      UserError: a link that does not exist, or has no weights.
+    """
     known = run.links or {}
     for link, digest in digests(list(known)).items():
         if digest != known[link]:
@@ -177,7 +222,11 @@ def warn_of_changes(run: Run) -> None:
 
 
 def joint(model: str = MODEL) -> Experiment:
-    """All links trained together; with --init_from CHAIN, `fine_tuning` fills it in."""
+    """All links trained together; with --init_from CHAIN, `fine_tuning` fills it in.
+
+    Args:
+      model: the chain's model name.
+    """
     return Experiment(
         model=model,
         recipe="joint",
@@ -198,12 +247,12 @@ def joint(model: str = MODEL) -> Experiment:
 def fine_tuning(experiment: Experiment, source: Experiment) -> Experiment:
     """Returns the training of all links of a chain together.
 
-    It takes a tenth of the learning rate and of the steps that the chain's record has, and keeps
-    the links' experiments and weights itself: the run that comes of it loads without theirs.
+    It takes a tenth of the learning rate and of the steps in the chain's record. The new run holds
+    the links' experiments and weights: it loads without their runs.
 
     Args:
-      experiment: the recipe.
-      source: the chain's, of either kind.
+      experiment: the recipe `joint`.
+      source: the chain's experiment, whose links are runs or whole experiments.
 
     Raises:
       UserError: a link of more than one pass, which has no gradient to train by.

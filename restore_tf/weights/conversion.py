@@ -1,4 +1,4 @@
-"""From an authors' checkpoint to a run directory, every weight read back before it is kept."""
+"""Converts an authors' checkpoint to a run directory; every weight is read back and compared."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from restore_tf.weights.run import load_weights, save_half
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """What came of a conversion.
+    """The result of a conversion.
 
     Attributes:
       weights: how many arrays were converted.
-      identified: which published network they are, in words; empty where that is not known.
+      identified: the published network that they are, in words; empty where unknown.
       terms: the licence of such weights, in words.
       non_commercial: whether they may not be used commercially.
     """
@@ -50,12 +50,12 @@ def convert(
 
     Args:
       model: the paper's model, see `papers`.
-      task: what it was trained for, of the paper's converter.
+      task: one of the tasks of the paper's converter, such as "deblurring".
       checkpoint: the authors' file or files, as the converter names them.
       output: the run directory to make.
       overrides: "network.field=value" texts, for networks of another width.
-      network: the same as {field: value}.
-      provenance: facts to be kept in the run's record.
+      network: the same as {field: value}; it wins over `overrides`.
+      provenance: facts added to the run's record, under "converted".
       half: keep the weights as float16, for a run directory half as large.
 
     Raises:

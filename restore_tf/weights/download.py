@@ -1,4 +1,4 @@
-"""Files from the npm registry and from https addresses, checked before they are used."""
+"""Downloads files from the npm registry and https addresses; checks size and SHA-256."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Unavailable(Exception):
-    """A source that cannot be had now or here; another one may."""
+    """A source is unavailable now or here; another one may be available."""
 
 
 def get(
@@ -37,12 +37,16 @@ def get(
 
     Args:
       source: what to fetch.
-      folder: where to; made if missing. What is left of an interrupted download is continued.
+      folder: where to write; made if missing. An interrupted download is resumed.
       progress: called with (bytes so far, bytes in all or None).
+
+    Returns:
+      The file's path.
 
     Raises:
       Unavailable: no connection, no npm, the server's refusal.
-      UserError: the file is not the one that is expected; it was removed.
+      UserError: no https address, more bytes than allowed, or another size or SHA-256 than
+        expected; then the file is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / source.file_name
@@ -75,7 +79,11 @@ def _check(source, file):
 
 
 def sha256(file: str | os.PathLike) -> str:
-    """Returns a file's SHA-256 in hexadecimal digits."""
+    """Returns a file's SHA-256 in hexadecimal digits.
+
+    Args:
+      file: the file.
+    """
     with open(file, "rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
@@ -123,7 +131,7 @@ def _download(source, target, progress):
                 raise UserError(f"{source}: {total} bytes, more than {source.most_bytes} allowed.")
             _receive(answer, source, partial, done, total, progress)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and done:  # what is there is not the beginning of this file
+        if error.code == 416 and done:  # the partial file is not the beginning of this one
             partial.unlink()
             return _download(source, target, progress)
         raise Unavailable(f"the server answers {error.code} {error.reason}") from None

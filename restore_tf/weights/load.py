@@ -1,4 +1,4 @@
-"""A network with its trained weights: of a run directory, or published ones by name."""
+"""Loads a network with its trained weights: a run directory's, or published ones by name."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ def load_model(
 
     Args:
       workdir: a run directory, as train.py and convert.py make them, the name of published weights
-        (`restore_tf.weights.published`), or None for those that come with the package.
+        (`restore_tf.weights.published`), or None for those shipped with the package.
       checkpoint: "best", the weights with the highest validation PSNR, or "latest".
-      precision: "float32" or "bfloat16": what the layers compute in; images and the last layer are
-        float32 in both.
+      precision: of the layers, "float32" or "bfloat16"; images and the last layer are float32 in
+        both.
       network: arguments of the network's constructor in place of the recipe's: options of
         inference, such as {"stages": 1} for the early exit of a network of several stages.
       options: the same by keyword: `load_model(run, stages=1)`; None and False leave the recipe's.
+
+    Returns:
+      A `Restorer`, set up for inference.
 
     Raises:
       UserError: not a run directory, no such checkpoint yet, weights that do not fit, or a network
@@ -51,7 +54,7 @@ def load_model(
 
 
 def load_initial(workdir: str | os.PathLike, model) -> None:
-    """Loads the best weights of a run into a network that is to be trained from there.
+    """Loads the best weights of a run into a network, to train it from there.
 
     Args:
       workdir: the run directory; of a chain that lists runs its links' weights are taken.

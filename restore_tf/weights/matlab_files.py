@@ -14,6 +14,9 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     MATLAB drops axes of length 1 at an array's end, beyond the second.
 
+    Args:
+      path: a .mat file, up to version 7.
+
     Raises:
       UserError: it cannot be read, is of version 7.3 (HDF5), or holds anything but numbers.
     """
@@ -29,7 +32,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or one_line(str(error))})."
         ) from None
-    except Exception as error:  # broken files raise whatever their bytes lead to
+    except Exception as error:  # broken files may raise anything
         raise UserError(f"{path}: is no MATLAB file ({one_line(str(error))}).") from None
     arrays = {name: array for name, array in found.items() if not name.startswith("__")}
     for name, array in arrays.items():

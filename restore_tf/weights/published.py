@@ -1,11 +1,11 @@
-"""Published weights by name: listed, fetched, checked, converted into run directories, removed.
+"""Published weights by name: lists, fetches, checks, converts and removes them.
 
     restore_tf.weights.published.fetch("maxim_deblurring")
     model = restore_tf.load_model("maxim_deblurring")
 
-What is fetched is compared with a SHA-256 that this package carries, converted without running
-anything that the file brings, and kept as a run directory in the user's cache folder, or below the
-folder that the environment variable RESTORE_TF_HOME names. Some weights come with the package.
+A fetched file is compared with the SHA-256 in this package, converted without running any code of
+the file's, and kept as a run directory in the user's cache folder, or below the folder that the
+environment variable RESTORE_TF_HOME names. Some weights are shipped with the package.
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ SOURCES = {"npm": NpmPackage, "https": Download}
 
 
 def all_published() -> dict[str, Published]:
-    """Returns {name: `Published`} of every paper that is announced, in the papers' order.
+    """Returns {name: `Published`} of every announced paper, in the papers' order.
 
-    A paper that cannot be imported is named in a warning: it must not keep others' weights from
-    whoever asks for those.
+    A paper that cannot be imported is skipped with a warning, so that the others stay available.
     """
     found = {}
     for paper in papers.names():
         try:
             entries = getattr(papers.find(paper), "PUBLISHED", ())
-        except Exception as error:  # anything may go wrong in a stranger's package
+        except Exception as error:  # third-party packages may raise anything
             logger.warning("%s: its weights are left out, it cannot be imported (%s)", paper, error)
             continue
         for entry in entries:
@@ -50,6 +49,12 @@ def find(name: str) -> Published:
 
     Raises:
       UserError: there are none; names the close ones.
+
+    Args:
+      name: see `all_published`.
+
+    Raises:
+      UserError: no such name; names similar ones.
     """
     table = all_published()
     if name not in table:
@@ -61,10 +66,10 @@ def find(name: str) -> Published:
 
 
 def default() -> Published:
-    """Returns the weights that are taken where nothing is asked for; they come with the package.
+    """Returns the weights used where the caller names none; they are shipped with the package.
 
     Raises:
-      UserError: no paper brings any.
+      UserError: no paper has any.
     """
     for entry in all_published().values():
         if entry.default:
@@ -73,7 +78,7 @@ def default() -> Published:
 
 
 def home() -> Path:
-    """Returns the folder that fetched weights are kept in."""
+    """Returns the folder for fetched weights."""
     if os.environ.get(HOME):
         return Path(os.environ[HOME]) / "weights"
     import platformdirs
@@ -82,10 +87,13 @@ def home() -> Path:
 
 
 def path(name: str) -> Path:
-    """Returns the run directory of published weights that are here.
+    """Returns the run directory of published weights that are shipped or were fetched.
+
+    Args:
+      name: see `all_published`.
 
     Raises:
-      UserError: no such name, or they were not fetched; says what is here.
+      UserError: no such name, or not fetched; lists the weights that are here.
     """
     entry = find(name)
     for place in (entry.shipped, home() / name):
@@ -99,20 +107,28 @@ def path(name: str) -> Path:
 
 
 def is_here(name: str) -> bool:
-    """Returns whether the weights are shipped or were fetched."""
+    """Returns whether the weights are shipped or were fetched.
+
+    Args:
+      name: see `all_published`.
+
+    Raises:
+      UserError: no such name.
+    """
     entry = find(name)
     places = (entry.shipped, home() / name)
     return any(place is not None and (place / FILE_NAME).is_file() for place in places)
 
 
 def resolve(run: str | os.PathLike | None) -> Path:
-    """Returns the run directory that a caller means.
+    """Returns the run directory for a path or a name.
 
     Args:
-      run: a run directory, the name of published weights, or None for `default`.
+      run: a run directory, the name of published weights, or None for `default`. What exists as a
+        path is never taken for a name.
 
     Raises:
-      UserError: as `path` and `default`. What exists as a path is never taken for a name.
+      UserError: as `path` and `default`.
     """
     if run is None:
         return path(default().name)
@@ -128,12 +144,12 @@ def fetch(
 ) -> Path:
     """Fetches published weights, converts them and returns their run directory.
 
-    What is here already is not fetched again.
+    Weights that are here are not fetched again.
 
     Args:
       name: see `all_published`.
-      source: "npm" or "https"; by default the first of the entry's that works.
-      file: the file itself where the user has it; nothing is fetched then.
+      source: "npm" or "https"; None tries the entry's sources in order.
+      file: a local copy of the file; nothing is downloaded then.
       progress: called with (bytes so far, bytes in all or None).
 
     Raises:
@@ -176,7 +192,7 @@ def _candidates(entry, source):
 
 
 def _convert(entry, file, origin, target):
-    """Makes the run directory of a fetched file."""
+    """Converts a fetched file to a run directory."""
     facts = {"published": entry.name, "source": origin, "licence": entry.licence}
     conversion.convert(
         entry.model, entry.task, file, target, network=entry.network, provenance=facts
@@ -186,10 +202,13 @@ def _convert(entry, file, origin, target):
 
 
 def remove(name: str) -> Path:
-    """Removes fetched weights; returns the folder that was removed.
+    """Removes fetched weights; returns the removed folder.
+
+    Args:
+      name: see `all_published`.
 
     Raises:
-      UserError: no such name, nothing was fetched, or they come with the package.
+      UserError: no such name, nothing was fetched, or the weights are shipped.
     """
     find(name)
     target = home() / name

@@ -1,4 +1,4 @@
-"""Tensors from PyTorch checkpoints (`.pth`), without PyTorch and without running anything.
+"""Reads tensors from PyTorch checkpoints (`.pth`) without PyTorch and without running any code.
 
 Since PyTorch 1.6, `torch.save` writes an uncompressed zip archive:
 
@@ -53,7 +53,7 @@ def read_state_dict(
     max_pickle_bytes: int = 64 * 2**20,
     max_entries: int = 100_000,
 ) -> dict[str, np.ndarray]:
-    """Reads the named tensors of a PyTorch checkpoint; executes nothing that the file brings.
+    """Reads the named tensors of a PyTorch checkpoint; executes no code of the file's.
 
     Files written before PyTorch 1.6 are no zip archives; PyTorch itself reads them where it is
     installed, with `weights_only=True`.
@@ -185,7 +185,15 @@ class _Archive:
         return "<" if order == b"little" else ">"
 
     def read(self, name, limit: int) -> bytes:
-        """Returns an entry of at most `limit` bytes; its checksum is verified."""
+        """Returns an entry's bytes; its checksum is verified.
+
+        Args:
+          name: of the entry, below the archive's folder.
+          limit: the largest size that is read, in bytes.
+
+        Raises:
+          UserError: no such entry, compressed, or larger than `limit`.
+        """
         try:
             entry = self._zip.getinfo(f"{self._folder}/{name}")
         except KeyError:
@@ -203,7 +211,15 @@ class _Archive:
         return self._zip.read(entry)
 
     def array(self, name: str, tensor: Tensor) -> np.ndarray:
-        """Returns a tensor's numbers, in C order, in memory of their own."""
+        """Returns a tensor's numbers as a C-ordered array that owns them.
+
+        Args:
+          name: the tensor's, for messages.
+          tensor: from the pickle.
+
+        Raises:
+          UserError: a dtype that is not read, or a tensor that reaches outside its storage.
+        """
         numbers = self._storage(tensor.storage)
         where = f"{self._path}: tensor {shown(name)}"
         if tensor.dtype not in DTYPES:

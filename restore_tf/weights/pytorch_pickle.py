@@ -2,10 +2,10 @@
 
 A pickle is a program. `pickle.Unpickler` runs it, with three guards:
 
-- `find_class` never imports. It answers for a fixed table of names, and what it returns are
-  stand-ins of this file: calling one makes a dict or describes a tensor.
+- `find_class` never imports. For a fixed table of names it returns stand-ins of this file: calling
+  one makes a dict or describes a tensor.
 - The stand-ins, and all they make, are tuples without attributes or dicts that ignore BUILD, so
-  that nothing a file brings can change them.
+  that no file can change them.
 - `pickle_program.check` reads the program first, without running it. Only the operations that
   `torch.save` uses pass.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from restore_tf.system.pickle_program import Refused, check, shown
 
-# torch's name of a dtype: NumPy's of what the file holds.
+# torch's name of a dtype: NumPy's dtype of the stored numbers.
 DTYPES = {
     name: np.dtype(name)
     for name in (
@@ -94,6 +94,14 @@ def load(program: bytes) -> Any:
     Raises:
       Refused: it asks for more than that.
       ValueError, LookupError: it is damaged.
+
+    Args:
+      program: the pickle's bytes.
+
+    Raises:
+      Refused: it asks for more than that.
+      ValueError: it is damaged.
+      LookupError: it is damaged.
     """
     check(program, _OPERATIONS, "torch.save")
     try:

@@ -22,6 +22,13 @@ def by_path(model, variables) -> dict:
     tf.train.Checkpoint(model=…) silently leaves out every layer that a Keras 3 layer keeps in a
     list; naming each variable leaves out none. The model's own path may carry a counter, or begin
     with the chain that it is a link of.
+
+    Args:
+      model: the built model.
+      variables: some of its variables.
+
+    Raises:
+      ValueError: two variables have the same path.
     """
     named = {_inside(model, variable): variable.value for variable in variables}
     if len(named) != len(variables):
@@ -79,6 +86,12 @@ def weights_digest(workdir: str | os.PathLike) -> str:
 
     Raises:
       UserError: it has none yet.
+
+    Args:
+      workdir: the run directory.
+
+    Raises:
+      UserError: it has no weights yet.
     """
     for name in (BEST, HALF):
         path = Path(workdir) / name
@@ -111,7 +124,7 @@ def save_half(workdir: str | os.PathLike, model) -> None:
         for name, array in sorted(arrays.items()):
             buffer = io.BytesIO()
             np.save(buffer, array.astype(np.float16), allow_pickle=False)
-            # A fixed date: the bytes shall depend on the weights alone.
+            # A fixed date, so that the bytes depend on the weights alone.
             member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             archive.writestr(member, buffer.getvalue())
 
@@ -187,7 +200,7 @@ def load_fit_state(
     Args:
       workdir: the run directory.
       groups: {group: {path: variable}} to restore.
-      optional: leave variables as they are whose group was not saved.
+      optional: skip groups that were not saved.
 
     Returns:
       {name: number} of the training's progress, or None where nothing was saved.

@@ -1,4 +1,4 @@
-"""Named tensors of PyTorch put into a network's variables, by name and never by position.
+"""Assigns PyTorch's named tensors to a network's variables, by name and never by position.
 
 Kernels of convolutions are (out, in, height, width) in PyTorch, (height, width, in, out) in Keras.
 """
@@ -25,7 +25,7 @@ def assign(
       tensors: {name: array} of the file, in PyTorch's layout. Names may begin with "module.";
         counts of batches, which nothing uses, are left out.
       source: the file, named in errors.
-      network: what the variables belong to, in words, and how to choose another one.
+      network: the variables' network in words, for errors, and how to choose another one.
 
     Raises:
       UserError: a tensor is missing, left over or of another shape. No variable is changed then.
@@ -52,13 +52,23 @@ def assign(
 
 
 def of_convolution(name: str, layer) -> dict[str, Any]:
-    """Returns {name in the file: variable} of a `Conv2D` called `name` there."""
+    """Returns {name in the file: variable} of a `Conv2D` called `name` there.
+
+    Args:
+      name: of the layer in the file.
+      layer: a built `Conv2D`.
+    """
     biases = {} if layer.bias is None else {f"{name}.bias": layer.bias}
     return {f"{name}.weight": layer.kernel, **biases}
 
 
 def of_normalisation(name: str, layer) -> dict[str, Any]:
-    """Returns {name in the file: variable} of a `BatchNormalization` called `name` there."""
+    """Returns {name in the file: variable} of a `BatchNormalization` called `name` there.
+
+    Args:
+      name: of the layer in the file.
+      layer: a built `BatchNormalization`.
+    """
     return {
         f"{name}.weight": layer.gamma,
         f"{name}.bias": layer.beta,
@@ -68,19 +78,31 @@ def of_normalisation(name: str, layer) -> dict[str, Any]:
 
 
 def to_keras(tensor: np.ndarray) -> np.ndarray:
-    """Returns a tensor in Keras' layout, float32: kernels of convolutions are transposed."""
+    """Returns a tensor in Keras' layout, float32: kernels of convolutions are transposed.
+
+    Args:
+      tensor: in PyTorch's layout, of any shape.
+    """
     if tensor.ndim == 4:
         tensor = np.transpose(tensor, (2, 3, 1, 0))
     return np.ascontiguousarray(tensor, np.float32)
 
 
 def files(path: str) -> list[Path]:
-    """Returns a checkpoint's one file where it exists, for its checksum."""
+    """Returns [the checkpoint's file], or [] where it does not exist; for its SHA-256.
+
+    Args:
+      path: the checkpoint.
+    """
     return [Path(path)] if Path(path).is_file() else []
 
 
 def checksum(variables) -> str:
-    """Returns the SHA-256 of variables' numbers, float32 in the order that they are given in."""
+    """Returns the SHA-256 of variables' numbers, float32 in the order that they are given in.
+
+    Args:
+      variables: Keras variables; converted to float32 and hashed in this order.
+    """
     digest = hashlib.sha256()
     for variable in variables:
         digest.update(np.ascontiguousarray(variable.numpy(), "<f4").tobytes())

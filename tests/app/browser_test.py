@@ -169,9 +169,13 @@ def test_errors_are_shown(visit):
     page = visit()
     press(page)
     page.wait_for_selector("#status >> text=Choose a picture first.")
-    give(page, ("notes.png", b"not a picture"))
+    hostile = "<img src=x onerror=alert(1)>${1}{{2}}.png"
+    give(page, (hostile, b"not a picture"))
     press(page)
     page.wait_for_selector(".rtf-error >> text=cannot be read as a picture")
+    assert page.inner_text("#photos .rtf-files span") == hostile
+    assert page.inner_text("#results summary") == hostile
+    assert page.locator("#photos img, #results img").count() == 0
     page.click("[data-remove]")
     page.set_input_files("#photos input[type=file]", files(("large.png", b"x" * (5 * 10**6 + 1))))
     page.wait_for_selector("#photos >> text=more than 4.77 MiB")
@@ -228,11 +232,9 @@ def test_an_example_has_scores(visit):
 
 def test_two_models_beside_each_other(visit):
     page = visit()
-    page.get_by_role("tab", name="Compare two models").click()
+    page.get_by_role("tab", name="Compare").click()
     page.wait_for_selector("#compared .rtf-area")
     give(page, ("a.png", png(PICTURE)), area="#compared")
-    page.get_by_label("Model 2").click()
-    page.get_by_role("option", name="doubling").click()
     press(page)
     page.wait_for_selector("#comparison .rtf-viewer")
     assert page.inner_text("#comparison .tag.l") == "1: inverting"
@@ -329,3 +331,22 @@ def test_below_a_path_of_a_proxy(chromium):
         np.testing.assert_array_equal(decoded(download.value.path().read_bytes()), 255 - PICTURE)
         context.close()
     assert (watched.outside, watched.errors) == ([], [])
+
+
+def test_with_a_password(chromium):
+    service, user = tiny_app.make(), {"username": "ada", "password": "secret"}
+    bound = server.listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    app = assembly.assemble(service, ["127.0.0.1"], {"ada": "secret"})
+    with server.running(app, service, bound):
+        context = chromium.new_context(http_credentials=user)
+        context.set_default_timeout(30_000)
+        page = Watched(context, address).page
+        page.goto(address)
+        give(page, ("a.png", png(PICTURE)))
+        press(page)
+        page.wait_for_selector(".rtf-viewer")
+        context.close()
+        stranger = chromium.new_context(http_credentials={**user, "password": "wrong"})
+        assert stranger.new_page().goto(address).status == 401
+        stranger.close()

@@ -37,7 +37,7 @@ def test_the_version_has_one_place(capsys):
     ],
 )
 def test_requirements(wanted, met, text):
-    assert doctor.state(Requirement(wanted)) == (met, text)
+    assert doctor.check_requirement(Requirement(wanted)) == (met, text)
 
 
 def test_what_every_command_needs_is_apart_from_the_extras():

@@ -51,7 +51,7 @@ def test_what_exact_tiles_cost(caplog, tile, level, words):
     ((found, message),) = say(exact(), caplog, "--tile", str(tile))
     assert found == level
     assert message == (
-        f"--tile {tile}: SRN sees 12 pixels around what a tile gives, {words}the least useful "
+        f"--tile {tile}: SRN needs 12 pixels around each tile's result, {words}the least useful "
         "value is 36, at 9 times."
     )
 

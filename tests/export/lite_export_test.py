@@ -227,7 +227,7 @@ def test_a_dead_convolution_does_not_crash_xnnpack(tmp_path):
     path = prepared.file("uint8")
     assert prepared.widened == {"widened_ranges": 2}  # what is made of its zeros is zero as well
     # In a process of its own: it would end this one.
-    found = jobs.run(
+    found = jobs.run_in_process(
         "tflite.check", "check", tmp_path,
         file=str(path), folder=str(tmp_path), restored=str(tmp_path / "restored.npy"),
     )  # fmt: skip
@@ -495,7 +495,7 @@ def test_a_crash_is_reported(script, message, tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(jobs.Failed, match=message):
-        jobs.run("tflite.check", "check", tmp_path)
+        jobs.run_in_process("tflite.check", "check", tmp_path)
 
 
 def test_a_crash_is_a_row(tiny_srn, tmp_path, here, caplog):
@@ -532,7 +532,7 @@ def test_in_processes_of_their_own(tmp_path, caplog):
 def test_mprnet_in_eight_bits_and_in_sixteen(tiny_mprnet, kind):
     """Its PReLU, as a leaky ReLU: TFLite has none in 16 bits."""
     path, restored = tiny_mprnet.file(kind), tiny_mprnet.folder / f"{kind}.npy"
-    found = jobs.run(
+    found = jobs.run_in_process(
         "tflite.check", "check", tiny_mprnet.folder,
         file=str(path), folder=str(tiny_mprnet.folder), restored=str(restored),
     )  # fmt: skip

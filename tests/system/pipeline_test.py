@@ -26,12 +26,12 @@ def test_order_results_and_failures():
             raise UserError("5: disk full")
         written.append((job, value))
 
-    outcomes = list(pipeline.run([1, 2, 3, 4, 5, 6], read, compute, write))
+    outcomes = list(pipeline.process_jobs([1, 2, 3, 4, 5, 6], read, compute, write))
     assert [job for job, _ in outcomes] == [1, 2, 3, 4, 5, 6]
     failures = {job: str(error) for job, error in outcomes if error is not None}
     assert failures == {2: "2: broken", 4: "4: too much", 5: "5: disk full"}
     assert written == [(1, 11), (3, 31), (6, 61)]
-    assert list(pipeline.run([], read, compute, write)) == []
+    assert list(pipeline.process_jobs([], read, compute, write)) == []
 
 
 def test_the_three_overlap():
@@ -52,7 +52,7 @@ def test_the_three_overlap():
     def write(job, result):
         writing.set()
 
-    assert len(list(pipeline.run(range(4), read, compute, write))) == 4
+    assert len(list(pipeline.process_jobs(range(4), read, compute, write))) == 4
 
 
 def test_no_more_than_three_in_memory():
@@ -68,7 +68,7 @@ def test_no_more_than_three_in_memory():
         with lock:
             alive.remove(job)
 
-    list(pipeline.run(range(50), read, lambda job, value: value, write))
+    list(pipeline.process_jobs(range(50), read, lambda job, value: value, write))
     assert max(most) <= 3
 
 
@@ -82,7 +82,11 @@ def test_other_exceptions_end_the_run_after_what_is_being_written(error):
         return job
 
     with pytest.raises(error):
-        list(pipeline.run(range(9), lambda job: job, compute, lambda job, _: written.append(job)))
+        list(
+            pipeline.process_jobs(
+                range(9), lambda job: job, compute, lambda job, _: written.append(job)
+            )
+        )
     assert written == [0, 1]
     assert threading.active_count() == threads
 

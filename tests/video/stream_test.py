@@ -459,14 +459,14 @@ def test_python_interface_and_what_it_refuses():
     os.write(source[1], bytes(range(48)) * 2)
     os.close(source[1])
     form = FrameFormat(4, 4)
-    summary = stream.run(Recorder(), source[0], sink[1], form, live=False)
+    summary = stream.restore_stream(Recorder(), source[0], sink[1], form, live=False)
     assert (summary.frames, summary.written, summary.dropped) == (2, 2, 0)
     assert os.read(sink[0], 200) == bytes(range(48)) * 2
     with pytest.raises(UserError, match="strength 2"):
-        stream.run(Recorder(), source[0], sink[1], form, live=False, strength=2)
+        stream.restore_stream(Recorder(), source[0], sink[1], form, live=False, strength=2)
     only_written = os.open(os.devnull, os.O_WRONLY)
     with pytest.raises(UserError, match="the input: cannot be read"):
-        stream.run(Recorder(), only_written, sink[1], form, live=False)
+        stream.restore_stream(Recorder(), only_written, sink[1], form, live=False)
     for file in (source[0], only_written, *sink):
         os.close(file)
 

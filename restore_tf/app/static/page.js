@@ -87,12 +87,26 @@
   const visible = element => element.offsetParent !== null;
 
   // Makes a Gradio HTML component an input: its value is a list of {id, name}.
-  function area(element, props, trigger) {
+  function area(element, props, trigger, watch) {
     const root = element.querySelector(".rtf-area") ? element : element.parentElement;
     const many = Number(props.many), address = `${props.root}/page/upload?kind=${props.kind}`;
     const say = text => { root.querySelector(".rtf-area-note").textContent = text; };
     const files = () => Array.isArray(props.value) ? props.value : [];
-    const update = value => { props.value = value; trigger("change"); };
+    const update = value => { props.value = value; draw(); trigger("change"); };
+
+    function draw() {
+      root.querySelector(".rtf-files").replaceChildren(...files().map(file => {
+        const line = document.createElement("li"), name = document.createElement("span");
+        const button = document.createElement("button");
+        name.textContent = file.name;
+        Object.assign(button, {type: "button", textContent: "\u00d7"});
+        button.dataset.remove = file.id;
+        button.setAttribute("aria-label", `remove ${file.name}`);
+        line.append(name, button);
+        return line;
+      }));
+    }
+    watch("value", draw);   // an example was chosen
 
     async function take(list) {
       const chosen = Array.from(list).slice(0, many);

@@ -108,7 +108,7 @@ def _probe(function, run, **arguments):
 
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            return jobs.run(_PROBE, function, Path(scratch), run=str(run), **arguments)
+            return jobs.run_in_process(_PROBE, function, Path(scratch), run=str(run), **arguments)
         except (jobs.Failed, UserError) as error:
             logger.warning("%s: its cost was not measured (%s)", run, error)
             return None

@@ -1,4 +1,4 @@
-"""The flags that say which pairs a command works on."""
+"""The flags that select the pairs of a command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ FOLDERS = ("data_dir", "degraded_dir", "sharp_dir")
 
 
 def define(values: flags.FlagValues, default_text: str) -> None:
-    """Defines --dataset, --config, --data_dir, --degraded_dir and --sharp_dir."""
+    """Defines --dataset, --config, --data_dir, --degraded_dir and --sharp_dir.
+
+    Args:
+      values: the command's flags.
+      default_text: the default data set, for the help of --dataset.
+    """
     text = {
         "dataset": f"data set: gopro, reds, hide, realblur, blur_dataset, folder or synthetic, or "
         f"several as SET:CONFIG@WEIGHT,SET:CONFIG@WEIGHT,…; {default_text} by default",
@@ -26,12 +31,16 @@ def define(values: flags.FlagValues, default_text: str) -> None:
 
 
 def dataset_of(values: flags.FlagValues, experiment=None) -> tuple[str, str]:
-    """Returns (data set, configuration) of the flags, else those of the experiment, or synthetic.
+    """Returns (data set, configuration) of the flags, else of the experiment, else synthetic.
 
-    A mixture is written out with its configurations and the weights as they are drawn.
+    A mixture is spelled out with its configurations and normalised weights.
+
+    Args:
+      values: the command's flags.
+      experiment: the `Experiment` whose data set is the default; None for none.
 
     Raises:
-      UserError: no such set, or a mixture that is not one.
+      UserError: no such set, or a malformed mixture.
     """
     from restore_tf.datasets import mixture, names
 
@@ -49,12 +58,21 @@ def dataset_of(values: flags.FlagValues, experiment=None) -> tuple[str, str]:
 
 
 def described(dataset: str, config: str) -> str:
-    """A data set and its configuration in words; a mixture's text says both already."""
+    """Names a data set with its configuration, such as "gopro/blur"; a mixture's text has both.
+
+    Args:
+      dataset: the data set, or a mixture's text.
+      config: its configuration.
+    """
     return dataset if "," in dataset else f"{dataset}/{config}"
 
 
 def mixtures_folders(values: flags.FlagValues, dataset: str) -> dict[str, str | None]:
-    """{"data_dir": text} of a mixture's folders, absolute; nothing where it is none or has none.
+    """Returns {"data_dir": text} of a mixture's folders, made absolute; {} without any.
+
+    Args:
+      values: the command's flags.
+      dataset: the data set, or a mixture's text.
 
     Raises:
       UserError: --data_dir is not of a mixture's form, or names another set.
@@ -68,13 +86,14 @@ def mixtures_folders(values: flags.FlagValues, dataset: str) -> dict[str, str | 
 
 
 def each(values: flags.FlagValues, experiment, run) -> list[tuple[str, str, dict]]:
-    """Returns (data set, configuration, {flag: folder}) of what is to be scored: a mixture's parts.
+    """Returns (data set, configuration, {flag: folder}) of each set to score on: a mixture's parts.
 
-    Folders are those of the flags, else where the run was trained on that set.
+    Folders are those of the flags, else the run's own, where it was trained on that set.
 
     Args:
-      values: the flags.
-      experiment, run: of the run directory.
+      values: the command's flags.
+      experiment: the run directory's `Experiment`.
+      run: the run directory's `Run`.
 
     Raises:
       UserError: see `dataset_of` and `mixtures_folders`.
@@ -98,7 +117,7 @@ def each(values: flags.FlagValues, experiment, run) -> list[tuple[str, str, dict
 
 
 def _known_folders(experiment, run, dataset, config):
-    """{flag: folder} of where a run was trained on this set; nothing where it was not."""
+    """{flag: folder} of the run's training on this set; {} where it was not trained on it."""
     from restore_tf.datasets import mixture
 
     same = {name: getattr(run, name) for name in FOLDERS}

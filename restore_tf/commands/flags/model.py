@@ -1,4 +1,4 @@
-"""The flags that say which trained network a command uses, and how it runs."""
+"""The flags that select a trained network and its options of inference."""
 
 from __future__ import annotations
 
@@ -26,33 +26,34 @@ _NETWORK = "network."
 
 
 def define(values: flags.FlagValues) -> None:
-    """Defines --workdir, --weights, --checkpoint, --set, --precision and names for some --set."""
+    """Defines --workdir, --weights, --checkpoint, --set, --precision and short forms of --set.
+
+    Args:
+      values: the command's flags.
+    """
     string = lambda *words: flags.DEFINE_string(*words, flag_values=values)  # noqa: E731
-    string("workdir", None, "the run directory; by default the weights that come with the package")
+    string("workdir", None, "the run directory; by default the weights shipped with the package")
     string(
         "weights", None, "published weights by name, in place of --workdir; see restore-tf weights"
     )
-    string("checkpoint", "best", "best or latest")
+    string("checkpoint", "best", "best (highest validation score) or latest")
     flags.DEFINE_multi_string(
         "set",
         [],
         "network.OPTION=VALUE: an option of inference, such as network.stages=1",
         flag_values=values,
     )
-    flags.DEFINE_integer("stages", None, "--set network.stages=…", 1, flag_values=values)
-    flags.DEFINE_boolean(
-        "local_attention", False, "--set network.local_attention=True", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "local_attention_crop",
-        None,
-        "--set network.local_attention=PIXELS",
-        lower_bound=8,
-        flag_values=values,
-    )
-    flags.DEFINE_integer("steps", None, "--set network.steps=…", 1, flag_values=values)
-    flags.DEFINE_integer("samples", None, "--set network.samples=…", 1, flag_values=values)
-    flags.DEFINE_float("eta", None, "--set network.eta=…", 0, 1, flag_values=values)
+    for name, least, text in [
+        ("stages", 1, "the first stages alone, so many: --set network.stages=…"),
+        ("local_attention_crop", 8, "window in pixels: --set network.local_attention=PIXELS"),
+        ("steps", 1, "steps of a sampler: --set network.steps=…"),
+        ("samples", 1, "samples that a sampler averages: --set network.samples=…"),
+    ]:
+        flags.DEFINE_integer(name, None, text, least, flag_values=values)
+    local = "attention over windows: --set network.local_attention=True"
+    flags.DEFINE_boolean("local_attention", False, local, flag_values=values)
+    eta = "noise of a sampler's steps, 0 (none) to 1: --set network.eta=…"
+    flags.DEFINE_float("eta", None, eta, 0, 1, flag_values=values)
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -63,7 +64,11 @@ def define(values: flags.FlagValues) -> None:
 
 
 def define_tflite(values: flags.FlagValues) -> None:
-    """Defines --tflite, which takes the place of --workdir."""
+    """Defines --tflite, which replaces --workdir.
+
+    Args:
+      values: the command's flags.
+    """
     flags.DEFINE_string(
         "tflite",
         None,
@@ -73,7 +78,14 @@ def define_tflite(values: flags.FlagValues) -> None:
 
 
 def check_tflite(values: flags.FlagValues) -> None:
-    """Raises a UserError for flags that say what a TFLite file was decided on when it was made."""
+    """Refuses flags whose values a TFLite file already fixes.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: one of them is given.
+    """
     for name in _OF_A_RUN:
         if values[name].present:
             raise UserError(
@@ -83,7 +95,10 @@ def check_tflite(values: flags.FlagValues) -> None:
 
 
 def load_tflite(values: flags.FlagValues):
-    """Returns the `tflite_model.LiteModel` that --tflite names.
+    """Loads the TFLite file that --tflite names, as a `tflite_model.LiteModel`.
+
+    Args:
+      values: the command's flags.
 
     Raises:
       UserError: as `LiteModel`, or flags about tiles for a file whose size is fixed.
@@ -105,6 +120,12 @@ def workdir(values: flags.FlagValues) -> Path:
 
     Raises:
       UserError: both flags, a name that is none, or weights that were not fetched.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: both flags, an unknown name, or weights that were not fetched.
     """
     from restore_tf.weights import published
 
@@ -127,17 +148,27 @@ def workdir(values: flags.FlagValues) -> Path:
 
 
 def name(values: flags.FlagValues) -> str:
-    """Returns what results call the weights: the run directory, or the name of published ones."""
+    """Returns the weights' name in results: the run directory, or the name of published ones.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: no weights are shipped, and none are named.
+    """
     from restore_tf.weights import published
 
     return str(values.workdir or values.weights or published.default().name)
 
 
 def network(values: flags.FlagValues) -> dict:
-    """Returns the options of inference: those of --set, and of the flags that stand for some.
+    """Returns the options of inference: those of --set and its short forms.
+
+    Args:
+      values: the command's flags.
 
     Raises:
-      UserError: an assignment of anything but the network, or what another flag says, too.
+      UserError: an assignment of anything but the network, or an option given twice.
     """
     from restore_tf.experiments import experiment
 
@@ -156,15 +187,29 @@ def network(values: flags.FlagValues) -> dict:
 
 
 def arguments(values: flags.FlagValues) -> dict:
-    """Returns what `weights.load.load_model` takes besides the run and the precision."""
+    """Returns the keyword arguments of `weights.load.load_model`, without the precision.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: as `network`.
+    """
     return {"checkpoint": values.checkpoint, "network": network(values)}
 
 
 def load(values: flags.FlagValues, run: Path):
-    """Returns the network that the flags name.
+    """Loads the network that the flags name.
 
     Args:
-      run: as `workdir` returned it.
+      values: the command's flags.
+      run: from `workdir`.
+
+    Returns:
+      A `Restorer`.
+
+    Raises:
+      UserError: as `load_model`.
     """
     from restore_tf.inference.fastest_precision import faster
     from restore_tf.weights.load import load_model
@@ -180,7 +225,11 @@ def load(values: flags.FlagValues, run: Path):
 
 
 def describe(values: flags.FlagValues) -> str:
-    """How the network was run, for provenance: "best checkpoint, stages=2, bfloat16 precision"."""
+    """Describes the options of inference: "best checkpoint, stages=2, bfloat16 precision".
+
+    Args:
+      values: the command's flags.
+    """
     parts = [f"{values.checkpoint} checkpoint"]
     parts += [f"{option}={value}" for option, value in network(values).items()]
     if values.precision != "float32":

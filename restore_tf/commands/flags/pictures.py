@@ -1,6 +1,4 @@
-"""What `restore.py` and `restore-tf client` share: from the words of a command to files, a report
-and an exit code.
-"""
+"""Shared by `restore.py` and `restore-tf client`: flags, inputs, outputs, report, exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ FORMATS = tuple(ending.removeprefix(".") for ending in kinds.PICTURES)
 
 
 def define(values: flags.FlagValues, output: str) -> None:
-    """Defines the flags that say which pictures there are and how they are written.
+    """Defines the flags of inputs and outputs.
 
     Args:
       values: the command's flags.
@@ -39,12 +37,13 @@ def define(values: flags.FlagValues, output: str) -> None:
         flags.DEFINE_boolean(name, False, meaning, flag_values=values)
 
     flags.DEFINE_string("output", None, output, short_name="o", flag_values=values)
-    meaning = "put into names: NAME_sharp.png; beside the input without --output"
+    meaning = "added to names, NAME_sharp.png; without --output, written beside the inputs"
     flags.DEFINE_string("suffix", "", meaning, flag_values=values)
-    flags.DEFINE_enum("format", None, FORMATS, "write another format", flag_values=values)
-    number("jpeg_quality", files.JPEG_QUALITY, 100, "of JPEG and WebP files")
-    number("max_pixels", files.MAX_PIXELS, None, "refuse larger pictures")
-    switch("recursive", "also the sub-folders of folders, kept below --output")
+    meaning = "write this format; the input's by default"
+    flags.DEFINE_enum("format", None, FORMATS, meaning, flag_values=values)
+    number("jpeg_quality", files.JPEG_QUALITY, 100, "quality of JPEG and WebP files, 1 to 100")
+    number("max_pixels", files.MAX_PIXELS, None, "refuse pictures of more pixels, height x width")
+    switch("recursive", "restore sub-folders too, into the same sub-folders of --output")
     switch(
         "overwrite",
         "replace the file that --output names; in folders, and beside inputs, what an earlier run "
@@ -53,11 +52,19 @@ def define(values: flags.FlagValues, output: str) -> None:
 
 
 def entries(positional: Sequence[str], values: flags.FlagValues) -> list[Entry]:
-    """Lists all files among the inputs, see `restore_inputs.entries`."""
+    """Lists all files among the inputs, see `restore_inputs.entries`.
+
+    Args:
+      positional: the files, folders and patterns of the command line.
+      values: the command's flags.
+
+    Raises:
+      UserError: no inputs, or a missing one.
+    """
     return restore_inputs.entries(positional, values.output, values.recursive)
 
 
-def run(
+def restore_and_report(
     found: Sequence[Entry],
     positional: Sequence[str],
     values: flags.FlagValues,
@@ -65,16 +72,16 @@ def run(
     strip: bool = False,
     disagreement: bool = False,
 ) -> int:
-    """Has pictures restored and reports: what was done to standard output, what failed to the
-    standard error.
+    """Restores pictures and reports: successes to standard output, failures to standard error.
 
     Args:
       found: from `entries`.
-      positional: the files, folders and patterns that were given.
-      values: the flags that `define` made.
-      restore_all: restores the pictures that are not there yet, yielding each with its error.
-      strip: whether before/after strips are wanted.
-      disagreement: whether maps of where samples disagree are.
+      positional: the files, folders and patterns of the command line.
+      values: the command's flags.
+      restore_all: restores the pictures whose outputs do not exist yet, yielding each with its
+        error or None.
+      strip: also write before/after strips.
+      disagreement: also write maps of where a sampler's pictures disagree.
 
     Returns:
       The exit code: 0, `SOME_FAILED`, or `cli.USER_ERROR` where there was a single picture.
@@ -102,19 +109,19 @@ def save(
     values: flags.FlagValues,
     disagreement: np.ndarray | None = None,
 ) -> None:
-    """Writes a restored picture, and its strip and its map where they are wanted.
+    """Writes a restored picture, and its strip and its map where the job has them.
 
     Args:
-      job: says where to; not to standard output.
+      job: the paths to write to; not standard output.
       picture: the degraded one, whose metadata are kept.
-      pixels: the restored ones.
-      values: the flags that `define` made.
+      pixels: the restored ones, (height, width, 3) or (height, width), uint8 or uint16.
+      values: the command's flags.
       disagreement: the map, (height, width, 3) uint8, where `job` has a file for one.
 
     Raises:
       UserError: it exists and --overwrite was not given, or it cannot be written.
     """
-    if (error := _in_the_way(job, values)) is not None:  # it came up meanwhile
+    if (error := _in_the_way(job, values)) is not None:  # another program wrote it meanwhile
         raise error
     disk.make_folder(job.output.parent)
     files.write_picture(job.output, files.restored(picture, pixels), values.jpeg_quality)
@@ -128,7 +135,14 @@ def save(
 
 @contextlib.contextmanager
 def naming_errors(name: str) -> Iterator[None]:
-    """Puts a picture's or clip's name before errors that lack it, as those of computing do."""
+    """Puts a picture's or clip's name before errors that lack it.
+
+    Args:
+      name: of the picture or clip.
+
+    Raises:
+      UserError: a UserError or MemoryError of the block, with the name.
+    """
     try:
         yield
     except MemoryError:

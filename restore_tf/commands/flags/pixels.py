@@ -17,41 +17,67 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "
 
 
 def define(values: flags.FlagValues) -> None:
-    """Defines --memory, --tile, --whole, --verify_tiles, --seed, --strength, --ensemble."""
+    """Defines --memory, --tile, --whole, --verify_tiles, --seed, --strength, --ensemble.
+
+    Args:
+      values: the command's flags.
+    """
     flags.DEFINE_string(
-        "memory", None, "restore within it, in tiles: 2GB; what is free", flag_values=values
+        "memory",
+        None,
+        "memory limit, kept by restoring in tiles: 2GB; the free memory by default",
+        flag_values=values,
     )
     flags.DEFINE_integer(
         "tile", None, "side of the tiles in pixels, in place of --memory", 1, flag_values=values
     )
-    flags.DEFINE_boolean("whole", False, "never in tiles", flag_values=values)
+    flags.DEFINE_boolean("whole", False, "never restore in tiles", flag_values=values)
     flags.DEFINE_boolean(
-        "verify_tiles", False, "restore again untiled, print the difference", flag_values=values
+        "verify_tiles", False, "restore untiled too, print the difference", flag_values=values
     )
     define_seed(values)
-    flags.DEFINE_float("strength", 1.0, "1: restored, 0: the input", 0, 1, flag_values=values)
+    flags.DEFINE_float("strength", 1.0, "mix of restored (1) and input (0)", 0, 1, values)
     flags.DEFINE_boolean(
         "ensemble", False, "mean over 8 flips and rotations: 8 times as slow", flag_values=values
     )
 
 
 def define_seed(values: flags.FlagValues) -> None:
-    """Defines --seed, which decides what a sampler draws while it restores."""
-    flags.DEFINE_integer("seed", 0, "of what a sampler draws", 0, 2**31 - 1, flag_values=values)
+    """Defines --seed, the seed of a sampler's noise.
+
+    Args:
+      values: the command's flags.
+    """
+    flags.DEFINE_integer("seed", 0, "seed of a sampler's noise", 0, 2**31 - 1, flag_values=values)
 
 
 def check(values: flags.FlagValues) -> None:
-    """Raises a UserError for a --memory that is not a size."""
+    """Checks --memory.
+
+    Args:
+      values: the command's flags.
+
+    Raises:
+      UserError: it is no size.
+    """
     if values.memory is not None:
         size_in_bytes(values.memory)
 
 
 def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns the function that turns a picture's pixels into restored ones.
+    """Returns the function that restores a picture's pixels.
 
-    Pixels are (height, width, 3) or (height, width), uint8 or uint16, the same in and out. The
-    function's attribute `scale` says how many times as high and wide they come out, `model` is the
-    network. Its second argument is a seed in place of --seed; tiles are not verified then.
+    Pixels are (height, width, 3) or (height, width), uint8 or uint16; the restored ones have the
+    same type, and the same shape or a multiple of it. The function's attribute `scale` is that
+    multiple, `model` the network. Its second argument is a seed in place of --seed; with it, tiles
+    are not verified.
+
+    Args:
+      model: a `Restorer`, `Chain` or `LiteModel`.
+      values: the command's flags.
+
+    Raises:
+      UserError: a --memory that is no size.
     """
     from restore_tf.inference import restore as inference
 
@@ -80,7 +106,7 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _say_cost(model, tile):
-    """Says beforehand what tiles of this size cost, and from which size on they are useful."""
+    """Logs beforehand what tiles of this size cost, and from which size on they are useful."""
     if model.size is not None:  # of one size alone; `inference.memory` refuses the flag
         return
     tiler = model.tiler()
@@ -88,7 +114,7 @@ def _say_cost(model, tile):
         least = model.blended_tile.smallest
         if tile < least:
             logger.warning(
-                "--tile %d: %s sees nothing beyond a tile, so small ones come out unlike the whole "
+                "--tile %d: %s sees nothing beyond a tile, so small ones differ from the whole "
                 "picture; the least useful value is %d.", tile, model.name, least,
             )  # fmt: skip
         return
@@ -101,7 +127,7 @@ def _say_cost(model, tile):
     )
     say = logger.warning if tile < least else logger.info
     say(
-        "--tile %d: %s sees %d pixels around what a tile gives, so larger pictures %s; the "
+        "--tile %d: %s needs %d pixels around each tile's result, so larger pictures %s; the "
         "least useful value is %d, at %.3g times.",
         tile, model.name, tiler.margin, cost, least, (least / (least - 2 * tiler.margin)) ** 2,
     )  # fmt: skip
@@ -128,7 +154,7 @@ def size_in_bytes(text: str) -> int:
 
 
 class _Progress:
-    """A bar over the pixels of one picture; it comes up with the first tile."""
+    """A progress bar over the pixels of one picture; it appears with the first tile."""
 
     def __enter__(self):
         self._bar = None

@@ -54,11 +54,13 @@ def write_blind(
         size = choice.crops[SHARP].shape[:2]
         pictures.append([(letter, choice.pngs[row], size) for letter, row in columns.items()])
     key = {"seed": seed, "questions": asked}
-    key = {"id": _digest(key), **key}
+    identity = _digest(key)
     with outputs.staged(comparison.folder, (PAGE, KEY)) as folder:
-        text = page.render_blind(comparison.title, key["id"], pictures)
+        text = page.render_blind(comparison.title, identity, pictures)
         (folder / PAGE).write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        (folder / KEY).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
+        (folder / KEY).write_text(
+            json.dumps({"id": identity, **key}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def _choices(comparison, seed, crop, questions):

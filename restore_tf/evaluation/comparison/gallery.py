@@ -79,7 +79,7 @@ def entries(
     shown: list[Entry] = []
     size = 0
     for key in grid.progress(keys, "gallery"):
-        choice = at_hand.get(key) or grid.cut(comparison, *key, [], crop)
+        choice = at_hand.get(key) or grid.cut(comparison, key[0], key[1], [], crop)
         entry = _entry(comparison, found[choice.block], choice)
         size += sum(len(column.png) for column in entry.columns)
         if size > LIMIT and shown:

@@ -80,7 +80,10 @@ def select(
         for block, statistics in found.items()
         for picture, reasons in rules(comparison, statistics, seed).items()
     ]
-    return [cut(comparison, *each, crop) for each in progress(chosen, "grid")]
+    return [
+        cut(comparison, block, picture, reasons, crop)
+        for block, picture, reasons in progress(chosen, "grid")
+    ]
 
 
 def progress(items: Sequence, what: str):
@@ -130,7 +133,7 @@ def rules(comparison: Comparison, found: BlockStatistics, seed: int = 0) -> dict
     middle = table.mean(axis=0)
     add(largest(-np.abs(middle - np.median(middle))), "the median picture")
     if found.disagreements:
-        first, second = (score_name(metric) for metric in found.opposed)
+        first, second = (score_name(metric) for metric in found.opposed or ())
         picture = found.disagreements[0].picture
         add(names.index(picture), f"largest disagreement of {first} and {second}")
     worst: dict[int, list[str]] = {}

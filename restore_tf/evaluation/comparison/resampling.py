@@ -42,7 +42,9 @@ class Estimate(NamedTuple):
     @property
     def apart(self) -> bool:
         """Whether zero lies outside the interval; never of a spread or a single value."""
-        return self.kind == "interval" and (self.low > 0 or self.high < 0)
+        if self.kind != "interval" or self.low is None or self.high is None:
+            return False
+        return self.low > 0 or self.high < 0
 
 
 class Resampling:

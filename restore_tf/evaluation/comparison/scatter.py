@@ -114,21 +114,22 @@ def marks_of(comparison: Comparison, found: BlockStatistics) -> list[Mark]:
       found: statistics of its block.
     """
     marks = []
+    metrics = found.opposed or ()
     for row in found.rows:
-        estimates = [found.means[row][metric] for metric in found.opposed]
+        estimates = [found.means[row][metric] for metric in metrics]
         if not all(math.isfinite(estimate.mean) for estimate in estimates):
             continue
         texts = [
             " ".join((describe(metric).label, *estimate_text(estimate, metric))).strip()
-            for metric, estimate in zip(found.opposed, estimates, strict=True)
+            for metric, estimate in zip(metrics, estimates, strict=True)
         ]
         label = label_of(comparison, row)
-        places = [
+        x, y = (
             (e.mean, e.low, e.high) if e.kind == "interval" else (e.mean, None, None)
             for e in estimates
-        ]
+        )
         kind = "input" if row == INPUT else comparison.row(row).kind
-        marks.append(Mark(label, kind, *places, f"{label}: {', '.join(texts)}"))
+        marks.append(Mark(label, kind, x, y, f"{label}: {', '.join(texts)}"))
     return marks
 
 
@@ -143,6 +144,7 @@ def curves_of(comparison: Comparison, found: BlockStatistics) -> list[tuple[str,
       (name, points in order) of each.
     """
     names = {row.name for row in comparison.rows}
+    metrics = found.opposed or ()
     curves = []
     for curve in comparison.curves:
         head = label_of(comparison, curve.row) if curve.row in names else curve.row
@@ -150,15 +152,15 @@ def curves_of(comparison: Comparison, found: BlockStatistics) -> list[tuple[str,
         for point in curve.points:
             scores = list(point.scores.get(found.block, {}).values())
             means = [
-                np.mean([each[metric] for each in scores if metric in each] or [np.nan])
-                for metric in found.opposed
+                float(np.mean([each[metric] for each in scores if metric in each] or [np.nan]))
+                for metric in metrics
             ]
             if not np.isfinite(means).all():
                 continue
-            texts = [format_number(m, n) for m, n in zip(means, found.opposed, strict=True)]
+            texts = [format_number(m, n) for m, n in zip(means, metrics, strict=True)]
             title = f"{head}, {point.label}: {', '.join(texts)}"
-            places = [(float(mean), None, None) for mean in means]
-            points.append(Mark(point.label, "curve", *places, title))
+            x, y = ((mean, None, None) for mean in means)
+            points.append(Mark(point.label, "curve", x, y, title))
         if points:
             curves.append((f"{head}: {curve.knob}", points))
     return curves

@@ -174,8 +174,11 @@ def opposed(metrics: Sequence[str]) -> tuple[str, str] | None:
     Args:
       metrics: names of those that are measured.
     """
-    found = [next((n for n in names if n in metrics), None) for names in (_DISTORTION, _PERCEPTION)]
-    return None if None in found else tuple(found)
+    distortion, perception = (
+        next((name for name in names if name in metrics), None)
+        for names in (_DISTORTION, _PERCEPTION)
+    )
+    return None if distortion is None or perception is None else (distortion, perception)
 
 
 def _values(comparison, block):

@@ -244,7 +244,8 @@ def cross(
     lines = []
     for row in sorted(rows, key=lambda row: order[row.label]):
         cells = [_score(comparison, found[block.name], row, metric) for block in comparison.blocks]
-        lines.append((row.label, "all kinds" if row.trained_on == ALL else row.trained_on, cells))
+        trained_on = "all kinds" if row.trained_on == ALL else str(row.trained_on)
+        lines.append((row.label, trained_on, cells))
     return lines
 
 

@@ -1,1 +1,1 @@
-"""What fits into a frame's time, measured here or by a device's rate."""
+"""Plans which network fits into a frame's time, measured here or estimated from a device's TOPS."""

@@ -1,4 +1,4 @@
-"""What a network costs per pixel of the picture, counted in TensorFlow's graph of it."""
+"""A network's cost per pixel of the picture, counted in its TensorFlow graph."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ class Cost:
 
     Attributes:
       multiplications: multiply-adds of all convolutions and matrix products.
-      values: numbers that these give out.
-      taps: places that the kernels look at, all channels of a place being one; of convolutions
-        larger than 1x1. XNNPACK keeps a pointer of 8 bytes for each.
+      values: their output values.
+      taps: input positions that kernels larger than 1x1 read, all channels of a position counted
+        as one. XNNPACK keeps a pointer of 8 bytes for each.
       tensorflow_bytes: memory that TensorFlow takes.
-      widest: the most values that any one of them gives out; where convolutions at full resolution
-        do, their channels.
-      size_multiple: of the network's, in pixels.
+      widest: output values of the largest of them; at full resolution, its channels.
+      size_multiple: the network's, in pixels.
       runs: of the network for one picture; 3 where it restores the colours one by one.
     """
 
@@ -35,7 +34,11 @@ class Cost:
     runs: int = 1
 
     def repeated(self, factor: float) -> Cost:
-        """The cost of so much more work of the same kind, in one graph."""
+        """Returns the cost of more work of the same kind in one graph; memory stays.
+
+        Args:
+          factor: how many times the work.
+        """
         return dataclasses.replace(
             self,
             multiplications=factor * self.multiplications,
@@ -47,9 +50,9 @@ class Cost:
 def count(model, restoring: bool = False) -> Cost:
     """Counts a network's convolutions, transposed and depthwise ones too, and matrix products.
 
-    What works on a picture's mean alone, the gates of channel attention, is counted as if every
-    64x64 pixels had one; it does not weigh. What a network runs inside functions and loops of its
-    graph is not seen: a warning then says how many there are.
+    Operations on a picture's mean alone, such as the gates of channel attention, are counted as if
+    every 64x64 pixels had one; they are negligible. Functions and loops of the graph are not
+    counted: a warning says how many there are.
 
     Args:
       model: a `Restorer`; one that restores the colours one by one is counted for one of them.

@@ -1,4 +1,4 @@
-"""Measuring for the plan, in processes of its own: converting leaks memory, and peaks are theirs.
+"""Measures networks in processes of their own: converting leaks memory, and peaks are a process's.
 
     python -m restore_tf.export.plan.probe JOB.json
 
@@ -23,12 +23,12 @@ _RUNS = 20
 def prepare(
     networks: Sequence[dict[str, Any]], folder: str, kinds: Sequence[str], seconds: float
 ) -> list[dict[str, Any]]:
-    """Makes networks of drawn weights, runs them in TensorFlow and converts them.
+    """Builds networks with random weights, runs them in TensorFlow and converts them.
 
     Args:
-      networks: each with model, arguments (of the constructor) and size (height, width).
-      folder: existing folder; NUMBER_KIND.tflite come to lie there.
-      kinds: float32 and uint8, to convert to.
+      networks: each with "model", "arguments" (of the constructor) and "size" (height, width).
+      folder: existing folder; NUMBER_KIND.tflite are written there.
+      kinds: "float32" and "uint8", to convert to.
       seconds: how long each is run in TensorFlow; 0 for not at all.
 
     Returns:
@@ -75,10 +75,14 @@ def _convert(model, shape, place, kinds):
 
 
 def run_file(file: str, seconds: float) -> dict[str, float]:
-    """Runs a TFLite file of fixed size.
+    """Measures a TFLite file of fixed size.
+
+    Args:
+      file: its path.
+      seconds: how long to run it, about; 20 runs at most.
 
     Returns:
-      seconds of one run, bytes_per_pixel that it took beyond what the process held.
+      {"seconds": of one run, the median, "bytes_per_pixel": memory that it added to the process}.
     """
     from restore_tf.export.tflite.check import peak_bytes
     from restore_tf.inference.tflite_model import LiteModel

@@ -1,10 +1,9 @@
-"""How long a network takes, predicted: on this machine from short runs, on a device from its TOPS.
+"""Predicts how long a network takes: on this machine from short runs, on a device from its TOPS.
 
-A network's time is taken to be a constant for each multiply-add plus one for each value that its
-convolutions give out; the second is most of it where layers are narrow. Both follow from runs of
-two small networks of its paper (`PLAN_PROBES` of the paper's recipes), for each engine and
-precision. Where a paper names none, one run of the network itself says how long a multiply-add
-takes.
+A network's time is modelled as a constant for each multiply-add plus one for each output value of
+its convolutions; the second dominates where layers are narrow. Both follow from runs of two small
+networks of its paper (`PLAN_PROBES` of the paper's recipes), for each engine and precision. Where
+a paper names none, one run of the network itself gives the time of a multiply-add.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ TENSORFLOW, LITE_FLOAT, LITE_INT8 = "TensorFlow float32", "LiteRT float32", "Lit
 DEVICE = "device int8"
 LITE_KINDS = {LITE_FLOAT: "float32", LITE_INT8: "uint8"}
 
-# An assumption, measured on no device. A maker of NPUs speaks of 20 to 40 percent on GPUs and about
+# An assumption, not measured on a device. A maker of NPUs states 20 to 40 percent on GPUs and about
 # 50 at best on NPUs (Expedera in Semiconductor Engineering, "Next-Generation AI: Transitioning
-# Inference From The Cloud To The Edge"); ours have few channels at full resolution, which fill wide
-# units badly.
+# Inference From The Cloud To The Edge"); restoration networks have few channels at full resolution,
+# which use wide units badly.
 UTILISATION = 0.2
-# Memory of what layers give out in int8, per pixel and channel at full resolution, where a paper's
-# recipes do not say (`PLAN_INT8_BYTES`).
+# Memory of layers' outputs in int8, in bytes per pixel and channel at full resolution, where a
+# paper's recipes do not say (`PLAN_INT8_BYTES`).
 _INT8_BYTES = 20.0
 _PROBE_SIDE = 128  # pixels, likewise
 
-# XNNPACK, LiteRT's CPU kernels, keeps a pointer for every place that a kernel larger than 1x1 looks
-# at, whatever the precision and the number of channels: most of the memory of narrow networks.
+# XNNPACK, LiteRT's CPU kernels, keeps a pointer for every position that a kernel larger than 1x1
+# reads, for any precision and number of channels: most of the memory of narrow networks.
 _POINTER = 8
 
 _SECONDS = 1.5  # of each run
@@ -52,7 +51,8 @@ class Network:
       name: for the table.
       model: as --model names it.
       arguments: of the constructor.
-      counted, repeated: as `Candidate`'s.
+      counted: as `Candidate`'s.
+      repeated: as `Candidate`'s.
     """
 
     name: str
@@ -67,13 +67,17 @@ class Network:
         return experiment.paper_of(self.model)
 
     def build(self):
-        """Returns the Keras network, its weights freshly drawn."""
+        """Returns the Keras network with random weights."""
         recipe = experiment.load_recipe(self.model, next(iter(experiment.recipes_of(self.model))))
         return experiment.build(dataclasses.replace(recipe, network=self.arguments))
 
 
 def cost_of(network: Network):
-    """Returns the `Cost` of a network; what is counted the same is counted once."""
+    """Returns the `Cost` of a network; networks that are counted alike are counted once.
+
+    Args:
+      network: to count.
+    """
     arguments = json.dumps({**network.arguments, **network.counted}, sort_keys=True)
     return _counted(network.model, arguments).repeated(network.repeated)
 
@@ -86,7 +90,14 @@ def _counted(model, arguments):
 
 
 def probes_of(network: Network) -> list[tuple[Network, int]]:
-    """Returns the networks that say how fast those of this one's paper are, each with a side."""
+    """Returns the networks that a paper's speed is measured with.
+
+    Args:
+      network: of the paper.
+
+    Returns:
+      (network, side of the square picture in pixels) of each.
+    """
     recipes = papers.find(network.model)
     model = next(iter(recipes.VARIANTS))
     probes = getattr(recipes, "PLAN_PROBES", ())
@@ -97,11 +108,11 @@ def probes_of(network: Network) -> list[tuple[Network, int]]:
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """Times on a device of which only its TOPS are known.
+    """Times on a device, estimated from its TOPS.
 
     Attributes:
       tops: int8 operations a second in 1e12, two for a multiply-add.
-      utilisation: the share of them that is used.
+      utilisation: the share of them that is used, above 0, at most 1.
     """
 
     tops: float
@@ -109,23 +120,35 @@ class Device:
     engines = (DEVICE,)
 
     def seconds(self, network: Network, cost, engine: str) -> float:
-        """Of one run, per pixel."""
+        """Returns the time of one run, in seconds per pixel.
+
+        Args:
+          network: not used.
+          cost: the network's `Cost`.
+          engine: not used.
+        """
         return 2 * cost.multiplications / (self.tops * 1e12 * self.utilisation)
 
     def bytes_per_pixel(self, network: Network, cost, engine: str) -> float:
-        """Memory of what layers give out."""
+        """Returns the memory of layers' outputs, in bytes per pixel.
+
+        Args:
+          network: whose paper may state `PLAN_INT8_BYTES`.
+          cost: the network's `Cost`.
+          engine: not used.
+        """
         recipes = papers.find(network.model)
         return getattr(recipes, "PLAN_INT8_BYTES", _INT8_BYTES) * cost.widest
 
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """How fast one engine is with the networks of one paper.
+    """The speed of one engine with the networks of one paper.
 
     Attributes:
       multiplication: seconds for one multiply-add.
-      value: seconds for one value that a convolution gives out.
-      bytes_per_channel: memory per pixel and channel at full resolution for what layers give out.
+      value: seconds for one output value of a convolution.
+      bytes_per_channel: memory of layers' outputs per pixel and channel at full resolution.
     """
 
     multiplication: float
@@ -135,6 +158,12 @@ class Rate:
 
 class Machine:
     """Times on this machine, from runs of small networks of the same papers.
+
+    Args:
+      networks: to predict; their papers' probes are measured when this is constructed.
+
+    Raises:
+      UserError: nothing could be measured.
 
     Attributes:
       engines: those that could be measured.
@@ -164,12 +193,24 @@ class Machine:
         self.engines = tuple(self.rates)
 
     def seconds(self, network: Network, cost, engine: str) -> float:
-        """Of one run, per pixel."""
+        """Returns the time of one run, in seconds per pixel.
+
+        Args:
+          network: to run.
+          cost: its `Cost`.
+          engine: one of `engines`.
+        """
         rate = self.rates[engine][network.paper]
         return rate.multiplication * cost.multiplications + rate.value * cost.values
 
     def bytes_per_pixel(self, network: Network, cost, engine: str) -> float:
-        """Memory of one run."""
+        """Returns the memory of one run, in bytes per pixel.
+
+        Args:
+          network: to run.
+          cost: its `Cost`.
+          engine: one of `engines`.
+        """
         if engine == TENSORFLOW:
             return cost.tensorflow_bytes
         rate = self.rates[engine][network.paper]
@@ -189,14 +230,17 @@ def _rate(costs, runs):
 
 
 def fit(costs: Sequence, seconds: Sequence[float]) -> tuple[float, float]:
-    """Returns seconds for a multiply-add and for a value, from networks' times per pixel.
+    """Fits the times of a multiply-add and of an output value to networks' times.
 
-    Neither is below zero: where the two times would have it so, all of the slower network's time is
-    the other's. Of a single network, all of it is the multiply-adds'.
+    Neither is negative: where the solution would be, the other one accounts for all of the slower
+    network's time. Of a single network, the multiply-adds account for all of it.
 
     Args:
-      costs: one or two, which differ.
-      seconds: of each.
+      costs: the `Cost` of one or two different networks.
+      seconds: each network's time per pixel.
+
+    Returns:
+      Seconds for a multiply-add, seconds for an output value.
     """
     counts = np.array([[cost.multiplications, cost.values] for cost in costs])
     if len(counts) == 1:
@@ -211,11 +255,11 @@ def fit(costs: Sequence, seconds: Sequence[float]) -> tuple[float, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What was measured of one network in one engine.
+    """A measurement of one network in one engine.
 
     Attributes:
       seconds: of one run, per pixel, the median.
-      bytes_per_pixel: what it took beyond what the process held; 0 where it was not looked at.
+      bytes_per_pixel: memory that it added to the process; 0 where it was not measured.
     """
 
     seconds: float
@@ -225,10 +269,15 @@ class Run:
 def measure(
     networks: Sequence[tuple[Network, tuple[int, int]]], engines: Sequence[str]
 ) -> tuple[dict[str, list[Run]], dict[str, str]]:
-    """Runs networks of drawn weights on pictures of noise, each (height, width).
+    """Measures networks with random weights on pictures of noise.
+
+    Args:
+      networks: (network, (height, width) of the picture in pixels) of each.
+      engines: of `TENSORFLOW` and `LITE_KINDS`.
 
     Returns:
-      For each engine that runs all of them one `Run` each; and why the other engines do not.
+      {engine: a `Run` for each network} of the engines that run all of them; {engine: why not} of
+      the others.
     """
     kinds = [LITE_KINDS[engine] for engine in engines if engine in LITE_KINDS]
     with tempfile.TemporaryDirectory(prefix="restore_tf_") as folder:
@@ -238,7 +287,7 @@ def measure(
         ]
         seconds = _SECONDS if TENSORFLOW in engines else 0
         try:
-            prepared = jobs.run(
+            prepared = jobs.run_in_process(
                 "plan.probe",
                 "prepare",
                 Path(folder),
@@ -265,7 +314,9 @@ def _run_files(engine, prepared, folder):
         if kind in network["failed"]:
             raise jobs.Failed(network["failed"][kind])
         file = str(Path(folder) / f"{number}_{kind}.tflite")
-        runs.append(jobs.run("plan.probe", "run_file", Path(folder), file=file, seconds=_SECONDS))
+        runs.append(
+            jobs.run_in_process("plan.probe", "run_file", Path(folder), file=file, seconds=_SECONDS)
+        )
     return runs
 
 

@@ -1,4 +1,4 @@
-"""What fits into a frame's time: which of the networks that papers offer, and which precision.
+"""Lists which of the papers' networks, in which precision, fit into a frame's time.
 
 table.plan(720, 1280, fps=30)            # on this machine, from a measured run
 table.plan(720, 1280, fps=30, tops=4)    # on a device, an estimate from its data sheet
@@ -26,17 +26,17 @@ _MULTIPLE = 16  # fixed sizes are padded to it, and to the network's own multipl
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What one network takes in one engine.
+    """The cost of one network in one engine.
 
     Attributes:
       network: which.
-      engine: and precision.
+      engine: with its precision, one of `rates`' names.
       size: (height, width) of a frame in pixels, padded as the network needs it.
       runs: of the network for a frame.
       gmac: billions of multiply-adds a frame.
-      ms: a frame, predicted or measured.
-      memory_mb: what running it adds to a process.
-      over: ms as a share of the time there is; at most 1 fits.
+      ms: milliseconds a frame, predicted or measured.
+      memory_mb: memory that running it adds to a process, in MB.
+      over: `ms` over the time of a frame; at most 1 fits.
     """
 
     network: Network
@@ -55,25 +55,29 @@ class Row:
 
     @property
     def fits(self) -> bool:
-        """Whether there is time for it."""
+        """Whether it is fast enough."""
         return self.over <= 1
 
     def taking(self, ms: float) -> Row:
-        """The same with another time."""
+        """Returns the row with another time.
+
+        Args:
+          ms: milliseconds a frame.
+        """
         return dataclasses.replace(self, ms=ms, over=self.over * ms / self.ms)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The answer.
+    """The result of `plan`.
 
     Attributes:
-      heading: what the times in the table are worth.
+      heading: says whether the table's times are predicted or estimated.
       rows: every network in every engine, the fewest multiply-adds first; predicted.
       recommended: of those that fit, the one with the most multiply-adds in its fastest engine;
-        where none fits, what comes closest.
-      measured: the recommended, as measured at the asked size; None for an estimate from TOPS, or
-        where it could not be run.
+        where none fits, the one that comes closest.
+      measured: the recommended one, measured at the requested size; None for an estimate from
+        TOPS, or where it could not be run.
     """
 
     heading: str
@@ -97,16 +101,17 @@ def plan(
     tops: float | None = None,
     utilisation: float = UTILISATION,
 ) -> Plan:
-    """Says which networks restore frames of a size in time, and which one to take.
+    """Finds the networks that restore frames of a size in time, and recommends one.
 
     Args:
-      height, width: of a frame, in pixels.
+      height: of a frame, in pixels.
+      width: of a frame, in pixels.
       fps: frames a second.
-      workdir: a run whose own network is to be in the table; the others are of its paper then.
-      model: a paper's model, to leave the other papers out.
-      tops: int8 operations a second that a device's data sheet names, in 1e12, two for a
-        multiply-add; nothing is measured then.
-      utilisation: the share of `tops` that a network gets out of it.
+      workdir: a run whose network joins the table; the others are then of its paper.
+      model: a paper's model, to leave out the other papers; None for all.
+      tops: int8 operations a second of a device's data sheet, in 1e12, two for a multiply-add;
+        nothing is measured then. None measures on this machine.
+      utilisation: the share of `tops` that a network reaches, above 0, at most 1.
 
     Raises:
       UserError: a size, rate, TOPS or utilisation that cannot be, no run directory, or nothing
@@ -122,7 +127,7 @@ def plan(
         rows = rows_of(networks, costs, Device(tops, utilisation), size, fps)
         heading += (
             f"ESTIMATE from {tops:g} TOPS, of which {utilisation:.0%} are assumed to be used; "
-            "nothing was measured. MB: what layers give out, in 8 bits."
+            "nothing was measured. MB: outputs of layers, in 8 bits."
         )
         return Plan(heading, tuple(rows), recommended(rows))
     machine = Machine(networks)
@@ -139,7 +144,12 @@ def plan(
 def candidates(model: str | None = None, workdir: str | os.PathLike | None = None) -> list[Network]:
     """Lists the networks that papers offer, the run's own one first.
 
-    Args: as `plan`'s.
+    Args:
+      model: as `plan`'s.
+      workdir: as `plan`'s.
+
+    Raises:
+      UserError: no run directory, or a paper that offers no networks.
     """
     found = []
     if workdir is not None:
@@ -174,7 +184,8 @@ def rows_of(
     """Returns every network in every engine, the fewest multiply-adds first.
 
     Args:
-      networks, costs: one `cost.Cost` for each.
+      networks: to list.
+      costs: the `cost.Cost` of each.
       times: a `rates.Machine` or `rates.Device`.
       size: (height, width) of a frame in pixels.
       fps: frames a second.
@@ -196,7 +207,10 @@ def rows_of(
 def recommended(rows: Sequence[Row]) -> Row:
     """Returns the row with the most multiply-adds that fits, else the one that comes closest.
 
-    More work is better pictures, as a rule; how good they are is for a training to show.
+    As a rule, more multiply-adds give better pictures; only training shows how good they are.
+
+    Args:
+      rows: at least one.
     """
     fitting = [row for row in rows if row.fits]
     if fitting:
@@ -205,7 +219,11 @@ def recommended(rows: Sequence[Row]) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns one line of Markdown for each network: all engines, and by how much it misses."""
+    """Formats rows as a Markdown table: a line for each network, a column for each engine.
+
+    Args:
+      rows: from `rows_of`.
+    """
     engines = list(dict.fromkeys(row.engine for row in rows))
     lines = [["network", "GMAC", *(f"{engine}, ms" for engine in engines), "frames/s", "MB", ""]]
     for network in dict.fromkeys(row.network.name for row in rows):
@@ -252,7 +270,7 @@ def _measure_best(rows):
             measured = dataclasses.replace(measured, memory_mb=taken)
         if measured.fits or not best.fits or attempt == _MEASURED - 1:
             return best, measured
-        off = ms / best.ms  # what was measured says how far off the others of that engine are
+        off = ms / best.ms  # corrects the predictions of that engine
         rows = [row.taking(row.ms * off) if row.engine == best.engine else row for row in rows]
     return recommended(rows), None
 

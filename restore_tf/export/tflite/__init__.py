@@ -1,1 +1,1 @@
-"""TFLite files: made, checked and described."""
+"""Makes, checks and describes TFLite files."""

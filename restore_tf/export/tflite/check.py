@@ -1,4 +1,4 @@
-"""Looking at a TFLite file and running it, in a process of its own: a bad file can abort it.
+"""Inspects and runs a TFLite file in a process of its own, which a bad file can abort.
 
     python -m restore_tf.export.tflite.check JOB.json
 
@@ -32,13 +32,16 @@ def check(
       folder: as `prepare`'s.
       restored: file to write the restored crops to, float32 of the crops' shape, as `.npy`.
       threads: as `LiteModel`'s.
-      again: of a file for any size, run it on another size too, and on the first again.
+      again: also run it on another size, then on the first again; for files of any size.
 
     Returns:
       operations, custom, dynamic, flex, floats (see `Contents`), input and output (type, shape,
       scale, zero point), ms (median of a frame, after the first), peak_mb (of this process),
-      bytes_per_pixel (what loading and running added to it, per pixel), finite (whether all outputs
-      are numbers).
+      bytes_per_pixel (memory that loading and running added, per pixel), finite (whether all
+      outputs are finite numbers).
+
+    Raises:
+      UserError: with `again`, other outputs after a picture of another size.
     """
     from restore_tf.export.tflite.crops import read_crops
     from restore_tf.inference.tflite_model import LiteModel
@@ -82,7 +85,7 @@ def _times(model, images):
 
 
 def _run_on_another_size(model, image, expected):
-    """A file that remembers the first size it saw would give wrong numbers silently."""
+    """Finds files that keep their first size, which would give wrong numbers silently."""
     half = image.shape[1] // 2 // model.size_multiple * model.size_multiple
     if half:
         model.restore_padded(np.ascontiguousarray(image[:, :half]))
@@ -91,9 +94,9 @@ def _run_on_another_size(model, image, expected):
 
 
 def peak_bytes() -> int:
-    """Returns the most memory that this process has held so far, in bytes.
+    """Returns this process's peak memory so far, in bytes.
 
-    Linux' own count for the program that runs: `getrusage` there remembers what the process was
+    On Linux by its own count for the running program: `getrusage` includes the process that it was
     forked from.
     """
     try:

@@ -1,4 +1,4 @@
-"""What a TFLite file is made of, read from its flatbuffer."""
+"""Reads the operations of a TFLite file from its flatbuffer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import functools
 import os
 from pathlib import Path
 
-_FLEX = "Flex"  # what the names of TensorFlow's own operations begin with
+_FLEX = "Flex"  # prefix of the names of TensorFlow's own operations
 
 
 # Operands that say a shape or a place, by operation; in a static file they are constants.
@@ -38,10 +38,10 @@ _SHAPE_OPERATIONS = ("SHAPE", "RANK", "WHERE", "WHILE", "IF")
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a TFLite file is made of.
+    """The operations of a TFLite file.
 
     Attributes:
-      operations: how many there are of each, by name; custom ones by their own.
+      operations: {name: how many}; custom ones by their own name.
       custom: names of the operations that LiteRT does not have, TensorFlow's among them.
       dynamic: why the file is not static, one phrase for each kind of reason; empty if it is.
       floats: names of the operations that compute in float32.
@@ -62,8 +62,8 @@ def contents(file: str | os.PathLike | bytes) -> Contents:
     """Reads the operations of a TFLite file.
 
     Args:
-      file: path of the file, or what is in it. It has been converted just now or LiteRT has loaded
-        it: one that is damaged may not be readable here.
+      file: path of the file, or its bytes. LiteRT must have loaded it, or it was just converted:
+        a damaged one may raise any error here.
     """
     from ai_edge_litert import schema_py_generated as schema
 

@@ -1,4 +1,4 @@
-"""Making TFLite files, in a process of its own: converting leaks memory and may abort.
+"""Converts to TFLite in a process of its own: converting leaks memory and may abort.
 
     python -m restore_tf.export.tflite.convert JOB.json
 
@@ -8,18 +8,18 @@ A job (see `jobs`) is one of two:
   files of this size are calibrated and scored on, and restores them with the Keras model.
 - "convert" makes one TFLite file of such a SavedModel.
 
-What goes wrong silently here, and how that is avoided:
+Silent faults of conversion, and how they are avoided:
 
 - `TFLiteConverter.from_concrete_functions` on a Keras 3 model gives a file that outputs NaN: its
   weights are not frozen. Only SavedModels by `keras.export.ExportArchive` are converted.
-- Select-TF (Flex) operations are switched on by Keras' own exporter. Here they stay off.
-- A concatenation in 8 bits has one scale for all it joins, and hands it back to what it joins. The
-  network joins its input with estimates that reach beyond [0, 1], so the input's scale comes out
-  coarser than 1/255. A ReLU on the input, which changes nothing, gives the input its own scale.
-- GELU comes out as six operations, one of which has no 8-bit form; it becomes one (`fused`).
+- Select-TF (Flex) operations are enabled by Keras' own exporter. Here they stay off.
+- A concatenation in 8 bits has one scale for all its inputs. The network concatenates its input
+  with estimates that reach beyond [0, 1], so the input's scale would be coarser than 1/255. A ReLU
+  on the input, which changes no value, gives the input its own scale.
+- GELU is converted to six operations, one of which has no 8-bit form; it becomes one (`fused`).
 - TFLite's own calibration finds wrong ranges; in 8 bits they are measured here (`ranges`). For
-  int16x8 it is kept, and as it knows only what it has seen, the first crop is stretched to reach
-  from 0 to 1: brighter pixels than the crops' would be clipped.
+  int16x8 it is used, with the first crop stretched to reach from 0 to 1: otherwise pixels brighter
+  than the crops' would be clipped.
 - Quantising the same file twice can give two: an operation with an output that nothing uses (the
   ConvLSTM's split at the coarsest scale) is left in floats now and then. `ranges` replaces it.
 - ai-edge-quantizer 0.10 has public names and was compared (SRN at 128x128, MPRNet at 64x64). Its
@@ -45,7 +45,7 @@ from restore_tf.export.tflite.crops import _CROPS, read_crops
 
 _ENDPOINT = "serving_default"
 _MIXED = "mixed_int8"
-_FLOOR = 35.0  # dB; in mixed files, what 8 bits hold less well stays in floats
+_FLOOR = 35.0  # dB; in mixed files, values with a lower signal-to-noise ratio stay in floats
 
 
 def prepare(
@@ -58,19 +58,20 @@ def prepare(
     samples: str,
     folder: str,
 ) -> dict[str, Any]:
-    """Writes what conversions start from: a SavedModel and the crops with what Keras makes of them.
+    """Writes the input of conversions: SavedModels, and crops with the Keras model's output.
 
     Args:
-      workdir, load_arguments: for `weights.load.load_model`.
-      size: (height, width) of the input, None for any.
-      kinds: what will be converted to, of `make.KINDS`.
-      crop: (height, width) of the crops.
+      workdir: as for `weights.load.load_model`.
+      load_arguments: keyword arguments of `weights.load.load_model`.
+      size: (height, width) of the input in pixels, None for any.
+      kinds: the conversions to come, of `make.KINDS`.
+      crop: (height, width) of the crops in pixels.
       count: how many crops.
       samples: file of a `samples.Samples`.
       folder: existing folder to write to.
 
     Returns:
-      What the network is: channels, colour, output_scale, size_multiple, padding, tile_step;
+      The network's channels, colour, output_scale, size_multiple, padding and tile_step;
       continuous where it is not.
 
     Raises:
@@ -117,7 +118,7 @@ def write_saved_model(
       size: (height, width), None for any.
       path: the folder to make. Its one endpoint takes `images` (1, height, width, channels) and
         gives `restored`, the same shape.
-      eight_bit: whether to add what conversion to 8 bits needs.
+      eight_bit: add the ReLU on the input that 8 bits need, see above.
     """
     import keras
     import tensorflow as tf
@@ -143,16 +144,16 @@ def _saved_model(folder, eight_bit):
 
 
 def convert(folder: str, kind: str, output: str, any_size: bool = False) -> dict[str, Any]:
-    """Converts a SavedModel that `prepare` left in `folder`.
+    """Converts a SavedModel that `prepare` wrote.
 
     Args:
       folder: as `prepare`'s.
       kind: one of `make.KINDS`.
       output: the file to write.
-      any_size: whether the network takes pictures of any size there.
+      any_size: whether the SavedModel takes pictures of any size; for the error's advice.
 
     Returns:
-      widened_ranges: how many ranges `ranges` widened.
+      {"widened_ranges": how many ranges `ranges` widened}.
 
     Raises:
       UserError: the network has operations that TFLite lacks.
@@ -214,9 +215,12 @@ def _calibration(crops) -> Iterator[dict[str, np.ndarray]]:
 
 
 def stretched(image: np.ndarray) -> np.ndarray:
-    """Returns the image with its contrast raised so that it reaches from exactly 0 to exactly 1.
+    """Stretches an image's contrast to reach from exactly 0 to exactly 1.
 
-    One of a single value gets its first pixel black and its last one white.
+    An image of one value gets its first pixel black and its last one white.
+
+    Args:
+      image: floats of any shape.
     """
     low, high = image.min(), image.max()
     if low == high:

@@ -10,10 +10,14 @@ _CROPS = "crops.npz"
 
 
 def read_crops(folder: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Returns what `prepare` left: degraded crops, what Keras makes of them, and sharp ones.
+    """Reads the crops that `convert.prepare` wrote.
 
-    Degraded and sharp (None where unknown) are (count, height, width, channels) uint8, the
-    restored ones float32, not clipped.
+    Args:
+      folder: as `prepare`'s.
+
+    Returns:
+      Degraded crops, (count, height, width, channels) uint8; the Keras model's output, float32, not
+      clipped; sharp crops, uint8, or None.
     """
     with np.load(Path(folder) / _CROPS, allow_pickle=False) as found:
         sharp = found["sharp"] if "sharp" in found.files else None

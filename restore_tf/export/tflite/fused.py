@@ -1,8 +1,8 @@
-"""GELU as the one operation that TFLite has for it, in place of the six that a network writes.
+"""Replaces the six operations of a GELU by TFLite's own one.
 
-x * sigmoid(x * (a * x^2 + b)) is GELU in its tanh form. TFLite's converter knows TensorFlow's way
-to write it alone. In 8 bits each of the six operations rounds its outcome, and squares have no
-8-bit form at all: a square would be left in floats. GELU has one, a table of 256 entries.
+x * sigmoid(x * (a * x^2 + b)) is GELU in its tanh form. TFLite's converter recognises TensorFlow's
+own form of it only. In 8 bits each of the six operations rounds its result, and squares have no
+8-bit form: a square would be left in floats. GELU has one, a table of 256 entries.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _GELU_3 = 0.044715 * _GELU_1
 
 
 def fuse_gelu(model, graph, schema) -> int:
-    """Replaces, in a parsed float file, what computes a GELU by that operation; returns how often.
+    """Replaces the GELUs of a parsed float file by one operation each; returns how many.
 
     Args:
       model: a `schema.ModelT`.
@@ -43,7 +43,7 @@ def fuse_gelu(model, graph, schema) -> int:
 
 
 class _Parsed:
-    """Who makes and who takes a tensor."""
+    """Looks up which operations write and read a tensor."""
 
     def __init__(self, model, graph, names):
         self._model, self._graph, self.names = model, graph, names
@@ -60,13 +60,22 @@ class _Parsed:
         return code == getattr(self.names, name)
 
     def maker(self, place, name):
-        """The operation of that name which makes a tensor for one taker alone, or None."""
+        """Returns the operation that writes a tensor with one reader, or None.
+
+        Args:
+          place: the tensor's index.
+          name: of the operation, such as "MUL"; of another one, None is returned.
+        """
         operator = self._makers.get(int(place))
         alone = self._takers[int(place)] == 1
         return operator if alone and self.is_a(operator, name) else None
 
     def number(self, place):
-        """The constant that a tensor holds, None where it holds more than one number or none."""
+        """Returns a tensor's constant; None where it is no constant or has several numbers.
+
+        Args:
+          place: the tensor's index.
+        """
         tensor = self._graph.tensors[int(place)]
         data = self._model.buffers[tensor.buffer].data
         if data is None or len(data) != 4:
@@ -74,7 +83,12 @@ class _Parsed:
         return float(np.asarray(data, np.uint8).view(np.float32)[0])
 
     def with_number(self, operator, number):
-        """The other operand of an operation that has this constant as one of two, or None."""
+        """Returns the other operand of an operation with a constant operand, or None.
+
+        Args:
+          operator: has two operands.
+          number: the constant, to 1e-4 of it.
+        """
         for this, other in (operator.inputs, operator.inputs[::-1]):
             found = self.number(this)
             if found is not None and np.isclose(found, number, rtol=1e-4):

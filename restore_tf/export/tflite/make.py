@@ -1,15 +1,15 @@
-"""TFLite files of a run: converted, run and scored, and only then written.
+"""Writes a run's TFLite files, after converting, running and scoring each.
 
-Each file is made in a process of its own and run in another (`convert`, `check`): what
-crashes there is a row that says so. A file is refused that
+Each file is made in a process of its own and run in another (`convert`, `check`): a crash there
+becomes a row that says so. A file is refused that
 
 - holds operations that LiteRT does not have, TensorFlow's (Flex) among them;
-- is of fixed size and works out shapes when it runs, which GPU and NPU delegates do not;
-- is of kind int8 or uint8 and computes something in floats;
-- outputs what is not a number, or, in float32, other numbers than the Keras model;
+- is of fixed size but computes shapes when it runs, which GPU and NPU delegates cannot;
+- is of kind int8 or uint8 but computes something in floats;
+- outputs NaN or infinity, or, in float32, other numbers than the Keras model;
 - loses more than `max_psnr_drop` dB.
 
-Beside NAME.tflite stands NAME.json, its metadata. It is not in the file: the library for that,
+NAME.json beside NAME.tflite is its metadata. It is not in the file: the library for that,
 tflite-support, is no longer maintained and does not install beside a current TensorFlow.
 """
 
@@ -66,17 +66,17 @@ def export(
         float32 whatever the kinds: other kinds gain nothing there.
       kinds: of `KINDS`: "float32"; "float16", weights in 16 bits; "dynamic_int8", weights in
         8 bits, the rest computed in floats; "int8", all in 8 bits, floats in and out; "uint8", the
-        same with a picture's bytes in and out; "mixed_int8", in 8 bits what they hold well and the
-        rest in floats; "int16x8", values in 16 bits and weights in 8.
+        same with a picture's bytes in and out; "mixed_int8", tensors with a high signal-to-noise
+        ratio in 8 bits and the rest in floats; "int16x8", values in 16 bits and weights in 8.
       samples: pictures to calibrate and score on.
       max_psnr_drop: refuse a file that loses more, in dB. Against sharp pictures where there are
-        any; else the loss that a restoration of 30 dB would suffer from the same error.
+        any; else the loss that the same error would cause to a restoration of 30 dB.
 
     Returns:
-      One row for each file, in the order of sizes and kinds, all of which JSON can hold: file,
-      kind, size, written, reason (why it was not written), and as far as it came widened_ranges
-      (see `ranges`), bytes, sha256, operations, input, output, ms (per frame), peak_mb, crops,
-      and what `scores.score` returns.
+      One row of JSON values for each file, in the order of sizes and kinds: file, kind, size,
+      written, reason (why it was not written), and as far as it came widened_ranges (see
+      `ranges`), bytes, sha256, operations, input, output, ms (per frame), peak_mb, crops, and the
+      entries of `scores.score`.
 
     Raises:
       UserError: no run directory, an unknown kind, a size that the network does not take, or
@@ -115,7 +115,12 @@ def _check(kinds):
 
 
 def kinds_of(size: tuple[int, int] | None, kinds: Sequence[str]) -> list[str]:
-    """Returns which of the kinds a size is made in, see `export`."""
+    """Returns the kinds that a size is converted to, see `export`.
+
+    Args:
+      size: (height, width) in pixels, None for any.
+      kinds: the requested ones.
+    """
     return list(dict.fromkeys(kinds)) if size else ["float32"]
 
 
@@ -125,10 +130,16 @@ def file_name(
     kind: str,
     load_arguments: Mapping[str, Any] | None = None,
 ) -> str:
-    """Returns what a file is called: "srn_256x256_int8.tflite", "srn_any_size_float32.tflite".
+    """Returns a file's name: "srn_256x256_int8.tflite", "srn_any_size_float32.tflite".
 
-    Options of inference of one run do not take each other's names:
+    Options of inference are part of the name, so that files of one run do not replace each other:
     "mprnet_stages_2_local_attention_256x256_int8.tflite".
+
+    Args:
+      model: the recipe's.
+      size: (height, width) in pixels, None for any.
+      kind: one of `KINDS`.
+      load_arguments: as for `export`.
     """
     parts = [model]
     for option, value in sorted(((load_arguments or {}).get("network") or {}).items()):
@@ -158,7 +169,7 @@ class _Maker:
             )
         samples.save(self._scratch / "samples.npz")
         try:
-            self._network = jobs.run(
+            self._network = jobs.run_in_process(
                 "tflite.convert",
                 "prepare",
                 self._scratch,
@@ -181,7 +192,14 @@ class _Maker:
         }
 
     def make(self, kind) -> dict[str, Any]:
-        """Converts, runs and scores one file; writes it if nothing speaks against it."""
+        """Converts, runs and scores one file; writes it if it passes all checks.
+
+        Args:
+          kind: one of `KINDS`.
+
+        Returns:
+          The row, see `export`.
+        """
         row = {
             "file": file_name(self._model, self._size, kind, self._provenance["load_arguments"]),
             "kind": kind,
@@ -191,7 +209,7 @@ class _Maker:
         }
         path = self._scratch / row["file"]
         try:
-            row |= jobs.run(
+            row |= jobs.run_in_process(
                 "tflite.convert",
                 "convert",
                 self._scratch,
@@ -215,9 +233,9 @@ class _Maker:
         return row
 
     def _check(self, path, row):
-        """Runs the file and fills in the row; returns why it is refused, or None."""
+        """Runs the file and fills the row; returns why it is refused, or None."""
         restored = self._scratch / "restored.npy"
-        found = jobs.run(
+        found = jobs.run_in_process(
             "tflite.check",
             "check",
             self._scratch,
@@ -254,7 +272,7 @@ class _Maker:
         return None
 
     def _metadata(self, row):
-        """What NAME.json says; `restore_tf.inference.tflite_model.LiteModel` reads it."""
+        """The content of NAME.json, which `restore_tf.inference.tflite_model.LiteModel` reads."""
         return {
             "format": METADATA_FORMAT,
             "model": self._model,
@@ -277,7 +295,11 @@ _IN_METADATA = ("bytes_per_pixel", "psnr_to_float", "psnr_loss", "loss_of")
 
 
 def describe(row: Mapping[str, Any]) -> str:
-    """A row of `export` in a line."""
+    """Describes a file in one line.
+
+    Args:
+      row: from `export`.
+    """
     if not row["written"]:
         return f"{row['file']}: not written, {row['reason']}."
     return (

@@ -1,28 +1,28 @@
-"""The ranges of a network's values, which 8 bits cut into 255 steps: measured, then put right.
+"""Measures the ranges of a network's activations for 8 bits (255 steps), and corrects them.
 
-TFLite's own calibration looks at a value after later operations have run, and an addition writes
-its sum into its operand's memory: the operand gets the range of the sum. It also takes the largest
-value ever seen, for which all others are rounded more coarsely. Here what is measured
-shares its memory with nothing, and the outermost 1/10,000 at either end is cut off.
+TFLite's own calibration reads a tensor after later operations have run, and an addition writes its
+sum into its operand's memory: the operand gets the range of the sum. It also takes the largest
+value of all, so that all others are rounded more coarsely. Here measured tensors share no memory,
+and the outermost 1/10,000 of the values at either end is cut off.
 
-The first value is the picture and the last is the restored one: both get 0 to 1, which clips the
+The first tensor is the picture and the last is the restored one: both get 0 to 1, which clips the
 restored picture and makes a step exactly 1/255.
 
-A convolution whose ReLU never opens ("dead", which short trainings leave) has the range 0 to 0. The
-converter gives it a scale of about 1e-8; XNNPACK refuses a convolution whose output is that much
-finer than what it adds up, and while it steps back the process aborts ("double free or
+A convolution whose ReLU is always zero ("dead", as after short trainings) has the range 0 to 0. The
+converter gives it a scale of about 1e-8; XNNPACK refuses a convolution whose output scale is so
+much finer than that of its sums, and the process aborts while it falls back ("double free or
 corruption"). Wider ranges lose nothing: sums come in steps of scale(input) x scale(weights) anyway.
 
-The converter parts ReLUs from transposed convolutions, though it need not have them at all: the
-range of what a ReLU gives begins at 0, and 8 bits cut off what is below it. So they go, which saves
+The converter separates ReLUs from transposed convolutions, though they are not needed at all: the
+range of a ReLU's output begins at 0, and 8 bits clip lower values. So they are removed, which saves
 a pass over the picture each.
 
-A value that 8 bits hold badly can stay in floats ("mixed" files): one without a range does. Its
-signal-to-noise ratio says how well 8 bits hold it: its variance over the mean square of what
-rounding and clipping to its own range change.
+A tensor that 8 bits represent badly can stay in floats ("mixed" files): one without a range does.
+The criterion is its signal-to-noise ratio: its variance over the mean square of the changes by
+rounding and clipping to its own range.
 
-An operation with an output that nothing uses is left in floats by the converter in one conversion
-of four. The only one is a split: it becomes slices.
+The converter leaves an operation with an unused output in floats in one conversion of four. The
+only one is a split: it becomes slices.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ import psutil
 from restore_tf.export.tflite import fused
 
 _CUT_OFF = 1e-4  # of the values at either end; light SRN: 42.9 dB from Keras, 42.3 without
-_SAMPLED = 2**16  # values of a tensor and picture that quantiles are taken of
+_SAMPLED = 2**16  # values of each tensor and picture for the quantiles
 _SHARE = 0.5  # of the free memory
 # How much finer than a step of its sums an output may be; XNNPACK takes less than 256.
 _FINEST = 16.0
 _STEPS, _WEIGHT_STEPS = 255.0, 127.0  # of activations and of weights, in 8 bits
 _FLOAT32 = 0  # TFLite's number of the type
-# What only moves values has the range of what it takes, or the converter may find two.
+# Operations that only move values have their input's range, or the converter may find two.
 _MOVES = ("RESHAPE", "TRANSPOSE", "MIRROR_PAD", "STRIDED_SLICE")
 
 
@@ -52,18 +52,17 @@ def add(
     floor: float | None = None,
     memory: float | None = None,
 ) -> tuple[bytes, int]:
-    """Adds to a float TFLite file the ranges that it is to be quantised with.
+    """Adds the ranges for quantisation to a float TFLite file.
 
     Args:
       content: the file, of fixed size, with one input and one output, which are pictures.
-      images: what to measure on: (height, width, channels) float32 in [0, 1], of the file's size.
-      floor: values that 8 bits hold to less than so many dB get no range and stay in floats, as
-        does the restored picture; None for a file without floats.
-      memory: bytes that tensors may take which are measured at a time; by default half of what is
-        free.
+      images: to measure on: (height, width, channels) float32 in [0, 1], of the file's size.
+      floor: tensors with a lower signal-to-noise ratio in 8 bits, in dB, get no range and stay in
+        floats, as does the restored picture; None for a file without floats.
+      memory: bytes of the tensors that are measured at a time; None for half of the free memory.
 
     Returns:
-      The file with ranges, right in 8 bits only, and how many of them were widened.
+      The file with ranges, valid in 8 bits only, and how many of them were widened.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -115,7 +114,7 @@ def _lots(graph, most_bytes) -> Iterator[list[int]]:
 
 
 def _move(ranges, model, graph, names):
-    """Gives what only moves values the range of what it takes, or none."""
+    """Gives the outputs of operations that only move values their input's range, or none."""
     moves = [getattr(names, name) for name in _MOVES]
     for operator in graph.operators:
         if model.operatorCodes[operator.opcodeIndex].builtinCode not in moves:
@@ -128,11 +127,12 @@ def _move(ranges, model, graph, names):
 
 
 def decibels(values: np.ndarray, low: float, high: float) -> float:
-    """Returns how well 8 bits of a range hold values: their signal-to-noise ratio in dB.
+    """Returns the signal-to-noise ratio of values in 8 bits, in dB.
 
     Args:
-      values: any numbers.
-      low, high: the range, with 0 in it.
+      values: of any shape.
+      low: the range's start, 0 or less.
+      high: the range's end, 0 or more.
     """
     step = (high - low) / _STEPS
     if step == 0:
@@ -177,7 +177,7 @@ def _measure(content, graph, places, images) -> dict[int, tuple[float, float, fl
 
 
 def _widen(ranges, model, graph, names) -> int:
-    """Widens what is out of proportion to a convolution's input and weights; returns how many."""
+    """Widens output ranges too fine for a convolution's input and weights; returns how many."""
     # Which operand is the input; the weights are the second of both.
     inputs = {names.CONV_2D: 0, names.TRANSPOSE_CONV: 2}
     widened = 0
@@ -208,7 +208,7 @@ def _leave_relus_to_ranges(model, graph, schema) -> None:
 
 
 def _slice_in_place_of_split(model, graph, schema) -> None:
-    """Replaces splits that have an output which nothing uses by slices of what is used.
+    """Replaces splits with an unused output by slices of the used ones.
 
     The coarsest scale of a ConvLSTM has one: its state is zero, and so the forget gate is unused.
     """
@@ -267,6 +267,6 @@ def _strided_slice(model, schema, source, constants, output):
 
 
 def _weight_step(model, weights) -> float:
-    """What a step of the weights is in 8 bits, of the channel where it is coarsest."""
+    """A step of the weights in 8 bits, of the channel where it is coarsest."""
     data = np.asarray(model.buffers[weights.buffer].data, np.uint8)
     return float(np.abs(data.view(np.float32)).max()) / _WEIGHT_STEPS

@@ -1,4 +1,4 @@
-"""What quantising costs: a file's pictures against the Keras model's, in dB."""
+"""Scores a quantised file's pictures against the Keras model's, in dB."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _HIGHEST_PSNR = 200.0  # dB; for equal pictures, whose PSNR JSON cannot hold
 def score(
     reference: np.ndarray, restored: np.ndarray, sharp: np.ndarray | None
 ) -> dict[str, float | str | None]:
-    """Says how far a file's pictures are from the Keras model's, and what that costs.
+    """Measures how far a file's pictures are from the Keras model's, and the PSNR that it loses.
 
     Args:
-      reference: what the Keras model gives, (count, height, width, channels) float, not clipped.
-      restored: what the file gives, the same shape.
-      sharp: the sharp pictures, uint8, or None.
+      reference: the Keras model's output, (count, height, width, channels) float, not clipped.
+      restored: the file's output, the same shape.
+      sharp: the sharp pictures, uint8, the same shape; None where unknown.
 
     Returns:
       All in dB: psnr_to_float, of the file's pictures against the model's, both clipped to [0, 1];
       psnr_float and psnr, means over the crops of the model's and the file's against sharp ones in
-      8 bits, None without; psnr_loss, and in loss_of what it is measured against. Without sharp
-      pictures the loss is an estimate: an error that has nothing to do with what a restoration of
-      30 dB still does wrong adds to it, 10 log10(1 + MSE / 1e-3).
+      8 bits, None without; psnr_loss, and in loss_of the reference of that loss. Without sharp
+      pictures the loss is an estimate: the error is taken to be independent of the remaining error
+      of a restoration of 30 dB, 10 log10(1 + MSE / 1e-3).
     """
     error = float(np.mean((np.clip(reference, 0, 1) - np.clip(restored, 0, 1)) ** 2))
     scores = {"psnr_to_float": _psnr(error), "psnr_float": None, "psnr": None}

@@ -17,13 +17,13 @@ from restore_tf.errors import UserError
 from restore_tf.serving.stand_in.models import as_status
 from restore_tf.serving.stand_in.service import Service
 
-_FOREVER = 10 * 365 * 86400.0  # gRPC says "no deadline" by one far away
+_FOREVER = 10 * 365 * 86400.0  # seconds; gRPC expresses "no deadline" by a distant one
 
 
 def _answer(context, function, *arguments):
     try:
         return function(*arguments)
-    except Exception as error:  # one request's; the server goes on
+    except Exception as error:  # of one request; the server continues
         status = as_status(error)
         if status.code == "INTERNAL":
             traceback.print_exc(file=sys.stderr)
@@ -55,21 +55,21 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
 
 
 class GrpcServer:
-    """Serves a `Service` over gRPC from its making until `stop`.
+    """Serves a `Service` over gRPC from its construction until `stop`.
 
     Attributes:
-      port: what it listens on.
+      port: the port that it listens on.
     """
 
     def __init__(self, service: Service, host: str, port: int, max_bytes: int, requests: int):
         """Starts listening.
 
         Args:
-          service: what answers.
+          service: answers the requests.
           host: the address to listen on.
           port: 0 takes a free one.
-          max_bytes: the largest request.
-          requests: that are held at the same time; further ones are refused.
+          max_bytes: the largest request, in bytes.
+          requests: the most that are held at the same time; further ones are refused.
 
         Raises:
           UserError: the port is taken, or the address is not one of this machine.
@@ -96,5 +96,12 @@ class GrpcServer:
         self._server.start()
 
     def stop(self, grace: float) -> threading.Event:
-        """Takes no more requests; the event comes when none runs, after `grace` seconds at most."""
+        """Stops accepting requests.
+
+        Args:
+          grace: seconds after which running requests are cancelled.
+
+        Returns:
+          An event, set when no request runs any more.
+        """
         return self._server.stop(grace)

@@ -1,4 +1,4 @@
-"""The versions of a SavedModel, and running their signatures within limits.
+"""Loads the versions of a SavedModel and runs their signatures within limits.
 
 Part of the stand-in server: it loads `DIR/<number>/saved_model.pb` as TensorFlow Serving does. The
 requests it takes name a model, a version and a signature; none of them becomes a path.
@@ -20,7 +20,7 @@ from restore_tf.errors import UserError
 from restore_tf.serving.statuses import NAMES, StatusError
 
 DEFAULT_SIGNATURE = "serving_default"
-# What TensorFlow puts around the reason: where in the graph, and Python's stack.
+# Lines that TensorFlow puts around the reason: the place in the graph, and Python's stack.
 _AROUND = re.compile(
     r"Graph execution error:|Detected at node|<?stack trace|\d+ root error|\[\[", re.I
 )
@@ -33,8 +33,8 @@ class Version:
 
     Attributes:
       number: its folder's name.
-      loaded: what `tf.saved_model.load` gave.
-      definitions: `SignatureDef` by signature name, as the file says.
+      loaded: from `tf.saved_model.load`.
+      definitions: {signature name: `SignatureDef`} of the file.
     """
 
     number: int
@@ -42,7 +42,14 @@ class Version:
     definitions: Mapping[str, Any]
 
     def definition(self, signature: str):
-        """Returns a signature's `SignatureDef`; a StatusError if there is none of that name."""
+        """Returns a signature's `SignatureDef`.
+
+        Args:
+          signature: its name.
+
+        Raises:
+          StatusError: there is none of that name.
+        """
         if signature not in self.definitions:
             known = ", ".join(sorted(self.definitions))
             raise StatusError(
@@ -51,8 +58,18 @@ class Version:
             )
         return self.definitions[signature]
 
-    def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs a signature on arrays; see `check` for what they must be."""
+    def run_signature(
+        self, signature: str, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature on arrays.
+
+        Args:
+          signature: its name.
+          inputs: {name: array}, which `check` accepts.
+
+        Returns:
+          {name: array} of its outputs.
+        """
         import tensorflow as tf
 
         call = self.loaded.signatures[signature]
@@ -60,7 +77,15 @@ class Version:
         return {name: value.numpy() for name, value in outputs.items()}
 
     def check(self, signature: str, inputs: Mapping[str, np.ndarray]) -> None:
-        """Raises a StatusError for inputs of other names, types or shapes than the signature's."""
+        """Checks inputs against a signature.
+
+        Args:
+          signature: its name.
+          inputs: {name: array}.
+
+        Raises:
+          StatusError: other names, types or shapes than the signature's, or no such signature.
+        """
         import tensorflow as tf
 
         expected = self.definition(signature).inputs
@@ -89,8 +114,8 @@ class Model:
     """A named model: its versions by number.
 
     Attributes:
-      name: what requests call it.
-      versions: `Version` by number, ascending.
+      name: its name in requests.
+      versions: {number: `Version`}, ascending.
     """
 
     def __init__(self, name: str, versions: Mapping[int, Version]):
@@ -98,7 +123,18 @@ class Model:
         self.versions = dict(sorted(versions.items()))
 
     def version(self, name: str, number: int | None = None) -> Version:
-        """Returns the asked version, the highest by default; a StatusError if there is none."""
+        """Returns the asked version, the highest by default; a StatusError if there is none.
+
+        Args:
+          name: the model's name, as requested.
+          number: the version's; None for the highest.
+
+        Returns:
+          The version.
+
+        Raises:
+          StatusError: there is none.
+        """
         if name == self.name and number is None:
             return self.versions[max(self.versions)]
         if name != self.name or number not in self.versions:
@@ -108,7 +144,11 @@ class Model:
 
 
 def load(directory: str | Path, name: str) -> Model:
-    """Loads every version below a folder: its sub-folders with numbers for names.
+    """Loads every version below a folder: its sub-folders with a number as name.
+
+    Args:
+      directory: the folder.
+      name: the model's name in requests.
 
     Raises:
       UserError: no such folder, no version in it, or one that cannot be loaded.
@@ -154,9 +194,13 @@ class Runner:
     """Runs computations, a few at a time, with a short queue before them.
 
     A full queue refuses (UNAVAILABLE), as that of TensorFlow Serving does, so that clients wait and
-    try again. A deadline that passes answers at once; a computation that has begun goes on to its
-    end and holds its place until then: TensorFlow does not stop it either, not even as a session
-    with a time-out.
+    try again. A passed deadline is answered at once; a computation that has begun runs to its end
+    and keeps its place until then: TensorFlow does not stop it either, not even in a session with a
+    time-out.
+
+    Args:
+      concurrent: computations at the same time, 1 or more.
+      queued: computations that may wait, 0 or more.
     """
 
     def __init__(self, concurrent: int, queued: int):
@@ -165,14 +209,14 @@ class Runner:
         self._places = threading.BoundedSemaphore(self._limit)
 
     def run(self, computation: Callable[[], Any], timeout: float | None) -> Any:
-        """Returns what a computation returns.
+        """Runs a computation and returns its result.
 
         Args:
-          computation: takes nothing.
-          timeout: seconds until the answer must be there, the time in the queue included.
+          computation: takes no arguments.
+          timeout: seconds until the deadline, the time in the queue included; None for none.
 
         Raises:
-          StatusError: the queue is full, the deadline passed, or what the computation raised.
+          StatusError: the queue is full, the deadline passed, or the computation failed.
         """
         if not self._places.acquire(blocking=False):
             raise StatusError(
@@ -191,12 +235,16 @@ class Runner:
             raise as_status(error) from error
 
     def stop(self) -> None:
-        """Waits for what runs; what is queued is answered as UNAVAILABLE."""
+        """Waits for running computations; queued ones fail as UNAVAILABLE."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def as_status(error: Exception) -> StatusError:
-    """Returns an exception as the status that TensorFlow Serving would answer with."""
+    """Returns the status that TensorFlow Serving would answer for an exception.
+
+    Args:
+      error: raised by a computation.
+    """
     import tensorflow as tf
 
     if isinstance(error, StatusError):

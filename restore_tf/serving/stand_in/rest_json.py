@@ -1,4 +1,4 @@
-"""TensorFlow Serving's JSON: requests in rows or columns to arrays, and arrays to answers.
+"""TensorFlow Serving's JSON: converts requests in rows or columns to arrays, and back.
 
 Strings whose names end in `_bytes` are binary, {"b64": base64}; requests may use that form for any
 string. With one input or output its name is left out. (TF Serving's api_rest.md, json_tensor.cc.)
@@ -21,7 +21,14 @@ _BINARY = "_bytes"
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """Returns a request's JSON object; a StatusError if it is none."""
+    """Parses a request's JSON object.
+
+    Args:
+      body: of the request.
+
+    Raises:
+      StatusError: it is no JSON object.
+    """
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -32,7 +39,14 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def signature_name(request: Mapping[str, Any]) -> str:
-    """Returns which signature a request asks for."""
+    """Returns the name of the requested signature.
+
+    Args:
+      request: from `parse`.
+
+    Raises:
+      StatusError: the name is no string.
+    """
     name = request.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(name, str):
         raise _invalid("'signature_name' key must be a string value.")
@@ -111,7 +125,12 @@ def _strings(name, value):
 
 
 def answer(outputs: Mapping[str, np.ndarray], in_rows: bool) -> bytes:
-    """Returns the outputs as the JSON that belongs to a request in rows or in columns."""
+    """Returns an answer's JSON, in the request's form.
+
+    Args:
+      outputs: {name: array}; for rows, the first axis counts them.
+      in_rows: whether the request had rows ("instances"), see `inputs`.
+    """
     columns = {name: _values(name, array.tolist()) for name, array in outputs.items()}
     if len(columns) == 1:
         (content,) = columns.values()

@@ -38,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.begin()
         try:
             status, body = 200, respond()
-        except Exception as error:  # one request's; the server goes on
+        except Exception as error:  # of one request; the server continues
             failure = as_status(error)
             if failure.code == "INTERNAL":
                 traceback.print_exc(file=sys.stderr)
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         signature = rest_json.signature_name(request)
         inputs, in_rows = rest_json.inputs(request, version.definition(signature))
         left = self.server.seconds - (time.monotonic() - started)
-        _, outputs = service.run(name, number, signature, inputs, max(left, 0))
+        _, outputs = service.run_signature(name, number, signature, inputs, max(left, 0))
         return rest_json.answer(outputs, in_rows)
 
     def handle_expect_100(self):
@@ -152,7 +152,13 @@ class _Handler(BaseHTTPRequestHandler):
             left -= len(piece)
 
     def send_error(self, code, message=None, explain=None):
-        """Answers what the standard library refuses (methods, long lines) as TF Serving would."""
+        """Answers what the standard library refuses (methods, long lines) as TF Serving would.
+
+        Args:
+          code: the HTTP status.
+          message: one line; None for the status's usual words.
+          explain: not used.
+        """
         words = message or self.responses.get(code, ("error",))[0]
         self._send(int(code), json.dumps({"error": words}).encode())
 
@@ -167,14 +173,14 @@ def _fill(spec, name, version):
 
 
 class RestServer(ThreadingHTTPServer):
-    """Serves a `Service` over HTTP from its making until `stop`.
+    """Serves a `Service` over HTTP from its construction until `stop`.
 
     Attributes:
-      port: what it listens on.
-      service: what answers.
-      max_bytes: the largest request.
+      port: the port that it listens on.
+      service: answers the requests.
+      max_bytes: the largest request, in bytes.
       seconds: until a prediction is answered with DEADLINE_EXCEEDED.
-      requests: that are held at the same time; further ones are refused unread.
+      requests: the most that are held at the same time; further ones are refused unread.
       running: requests at the moment.
     """
 
@@ -191,7 +197,15 @@ class RestServer(ThreadingHTTPServer):
         requests: int,
         seconds: float,
     ):
-        """Starts listening; port 0 takes a free one.
+        """Starts listening.
+
+        Args:
+          service: answers the requests.
+          host: the address to listen on.
+          port: 0 takes a free one.
+          max_bytes: the largest request, in bytes.
+          requests: the most that are held at the same time; further ones are refused unread.
+          seconds: until a prediction is answered with DEADLINE_EXCEEDED.
 
         Raises:
           UserError: the port is taken, or the address is not one of this machine.
@@ -212,30 +226,39 @@ class RestServer(ThreadingHTTPServer):
         ).start()
 
     def server_bind(self):
-        """Binds without the look-up of a host name that the standard library does here."""
+        """Binds without the standard library's host name look-up."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = self.server_address[:2]
 
     def handle_error(self, request, client_address):
-        """Says nothing of clients that went away; prints what else happened."""
+        """Prints unexpected errors; connections that clients closed are ignored.
+
+        Args:
+          request: not used.
+          client_address: not used.
+        """
         if not isinstance(sys.exc_info()[1], OSError):
             traceback.print_exc(file=sys.stderr)
 
     def begin(self):
-        """Counts a request in."""
+        """Counts a request as running."""
         with self._changed:
             self.running += 1
 
     def end(self):
-        """Counts a request out."""
+        """Counts a request as finished."""
         with self._changed:
             self.running -= 1
             self._changed.notify_all()
 
     def stop(self, grace: float) -> None:
-        """Takes no more requests and waits for those that run, `grace` seconds at most."""
+        """Stops accepting requests and waits for the running ones.
+
+        Args:
+          grace: seconds to wait at most.
+        """
         self.shutdown()
         self.server_close()
         with self._changed:

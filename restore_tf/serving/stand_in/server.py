@@ -1,11 +1,11 @@
-"""A server for development with TensorFlow Serving's gRPC and REST surface, in this process.
+"""A development server with TensorFlow Serving's gRPC and REST interface, in this process.
 
     with StandIn("DIR/saved_model") as server:
         …  # server.grpc_port, server.rest_port
 
-It is here so that clients can be tried end to end where `tensorflow_model_server` is not. It does
-not batch, knows neither labels nor Classify, Regress and MultiInference, watches no folder for new
-versions, and its HTTP server is Python's. Use TensorFlow Serving in production.
+Clients can be tested with it where `tensorflow_model_server` is not installed. It does not batch,
+has no labels, Classify, Regress or MultiInference, does not watch its folder for new versions, and
+its HTTP server is Python's. Use TensorFlow Serving in production.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from restore_tf.serving.stand_in import models
 from restore_tf.serving.stand_in.service import Service
 
 MAX_BYTES = 256 * 2**20  # a 16-megapixel float32 picture over gRPC; JSON takes more
-GRACE = 30.0  # seconds for what runs when the server is stopped
+GRACE = 30.0  # seconds for running requests when the server is stopped
 _SPARE = 8  # requests beyond the queue: for the status, and to be refused
 
 
 class StandIn:
-    """The running server; loads the model and listens when it is made.
+    """The running server; loads the model and listens when it is constructed.
 
     Attributes:
       model: the `models.Model` that is served.
-      grpc_port, rest_port: what it listens on.
+      grpc_port: the port for gRPC.
+      rest_port: the port for REST.
       rest: the `RestServer`.
     """
 
@@ -47,13 +48,14 @@ class StandIn:
 
         Args:
           directory: the folder whose sub-folders 1, 2, … are SavedModels.
-          name: what requests call the model.
+          name: the model's name in requests.
           host: the address to listen on.
-          grpc_port, rest_port: 0 takes a free one.
+          grpc_port: 0 takes a free one.
+          rest_port: 0 takes a free one.
           concurrent: computations at the same time; each takes the memory of one.
           queued: requests that wait for them; further ones are refused (UNAVAILABLE).
-          max_bytes: the largest request.
-          rest_seconds: until a REST prediction is given up. gRPC has its clients' deadlines.
+          max_bytes: the largest request, in bytes.
+          rest_seconds: the deadline of REST predictions. Over gRPC, clients set deadlines.
 
         Raises:
           UserError: no model in the folder, a port that is taken, or a missing package.
@@ -79,7 +81,11 @@ class StandIn:
         self.grpc_port, self.rest_port = self._grpc.port, self.rest.port
 
     def stop(self, grace: float = GRACE) -> None:
-        """Takes no more requests, finishes what runs within `grace` seconds, and ends."""
+        """Stops accepting requests, finishes the running ones and ends.
+
+        Args:
+          grace: seconds for running requests.
+        """
         ended = self._grpc.stop(grace)
         self.rest.stop(grace)
         ended.wait()

@@ -1,6 +1,6 @@
-"""What TensorFlow Serving's services answer, in its protocol buffers; whichever way requests come.
+"""The answers of TensorFlow Serving's services, as protocol buffers.
 
-Part of the stand-in server. `grpc_server` and `rest_server` put it on the network.
+Part of the stand-in server. `grpc_server` and `rest_server` put them on the network.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Service:
     """PredictionService's and ModelService's answers for one model.
 
     Attributes:
-      model: what is served.
-      max_elements: the largest tensor that is taken, in elements.
+      model: the served model.
+      max_elements: the largest accepted tensor, in elements.
     """
 
     def __init__(self, model: Model, runner: Runner, max_elements: int):
@@ -29,7 +29,7 @@ class Service:
         self.max_elements = max_elements
         self._runner = runner
 
-    def run(
+    def run_signature(
         self,
         name: str,
         number: int | None,
@@ -37,23 +37,44 @@ class Service:
         inputs: Mapping[str, np.ndarray],
         timeout: float | None,
     ) -> tuple[int, dict[str, np.ndarray]]:
-        """Runs a signature on arrays; returns the version's number and the outputs by name.
+        """Runs a signature on arrays.
+
+        Args:
+          name: the model's.
+          number: the version's; None for the latest.
+          signature: its name.
+          inputs: {name: array}.
+          timeout: seconds until the deadline; None for none.
+
+        Returns:
+          The version's number, and {name: array} of the outputs.
 
         Raises:
-          StatusError: whatever is wrong with the request, or with running it.
+          StatusError: the request is invalid, the queue is full, the deadline passed, or running it
+            failed.
         """
         version = self.model.version(name, number)
         version.check(signature, inputs)
-        return version.number, self._runner.run(lambda: version.run(signature, inputs), timeout)
+        outputs = self._runner.run(lambda: version.run_signature(signature, inputs), timeout)
+        return version.number, outputs
 
     def predict(self, request, timeout: float | None):
-        """Answers a `PredictRequest` with a `PredictResponse`."""
+        """Answers a `PredictRequest` with a `PredictResponse`.
+
+        Args:
+          request: the `PredictRequest`.
+          timeout: seconds until the deadline; None for none.
+
+        Raises:
+          StatusError: as `run_signature`, or an unknown output.
+        """
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
         spec, signature = request.model_spec, request.model_spec.signature_name or DEFAULT_SIGNATURE
         inputs = {name: self._array(name, tensor) for name, tensor in request.inputs.items()}
-        number, outputs = self.run(spec.name, version_asked(spec), signature, inputs, timeout)
+        asked = version_asked(spec)
+        number, outputs = self.run_signature(spec.name, asked, signature, inputs, timeout)
         wanted = list(request.output_filter) or list(outputs)
         response = predict_pb2.PredictResponse()
         _fill_spec(response.model_spec, spec.name, number, signature)
@@ -76,7 +97,14 @@ class Service:
             raise StatusError("INVALID_ARGUMENT", f"{name}: is no tensor ({error})") from None
 
     def metadata(self, request):
-        """Answers a `GetModelMetadataRequest` with a `GetModelMetadataResponse`."""
+        """Answers a `GetModelMetadataRequest` with a `GetModelMetadataResponse`.
+
+        Args:
+          request: the `GetModelMetadataRequest`.
+
+        Raises:
+          StatusError: no field, an unknown one, or no such model or version.
+        """
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         if not request.metadata_field:
@@ -97,7 +125,14 @@ class Service:
         return response
 
     def status(self, request):
-        """Answers a `GetModelStatusRequest` with a `GetModelStatusResponse`."""
+        """Answers a `GetModelStatusRequest` with a `GetModelStatusResponse`.
+
+        Args:
+          request: the `GetModelStatusRequest`.
+
+        Raises:
+          StatusError: no such model or version.
+        """
         from tensorflow_serving.apis import get_model_status_pb2
 
         name, number = request.model_spec.name, version_asked(request.model_spec)
@@ -116,6 +151,12 @@ class Service:
 
 def version_asked(spec) -> int | None:
     """Returns the number in a `ModelSpec`; None for the latest.
+
+    Raises:
+      StatusError: it asks by label, and the stand-in has none.
+
+    Args:
+      spec: of the request.
 
     Raises:
       StatusError: it asks by label, and the stand-in has none.
