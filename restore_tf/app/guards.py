@@ -124,7 +124,7 @@ class Guard:
         if origin and scope["method"] not in _READING:
             known = {host, *(self._hosts or ())}
             if _name(origin) not in known:
-                return _answer(403, "a page of another site asked for this; refused.")
+                return _answer(403, "refused: a page of another site sent this request.")
         if self._passwords and scope["path"] not in _OPEN and not self._known(headers):
             answer = _answer(401, "a user's name and password are needed.")
             answer.headers["WWW-Authenticate"] = 'Basic realm="restore_tf", charset="UTF-8"'

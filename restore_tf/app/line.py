@@ -38,7 +38,7 @@ class Line:
             if self._closed:
                 raise Stopping("the server is stopping; ask again later.")
             if len(self._places) >= self._most:
-                raise Busy(f"{len(self._places)} pictures are on their way already; try later.")
+                raise Busy(f"{len(self._places)} pictures are already in the queue; try later.")
             place = Place(self, self._pool)
             self._places.append(place)
             return place

@@ -108,8 +108,8 @@ class Restoring:
             return files.read_picture(source, self.limits.pixels, NAME)
         except TooManyPixels:
             raise TooLarge(
-                f"{NAME}: has more than {self.limits.pixels / 1e6:g} million pixels, which is the "
-                "most that is taken here."
+                f"{NAME}: has more than {self.limits.pixels / 1e6:g} million pixels, the limit of "
+                "this server."
             ) from None
 
     def pixels(self, picture: Picture, options: Options, place: Place) -> tuple[np.ndarray, float]:
