@@ -252,7 +252,7 @@ class PageWork:
                 raise
             except Exception as error:
                 logger.exception("the page: %s", error)
-                raise Refusal("it failed for a reason of the server's own; see its log.") from None
+                raise Refusal("internal error; see the server's log.") from None
             finally:
                 self._places.pop(session, None)
 
