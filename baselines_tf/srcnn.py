@@ -174,7 +174,7 @@ def paper(model: str = "srcnn") -> Experiment:
         crop=33,  # section 4.1: f_sub = 33
         augment=(),
         # Paper: gradient descent with momentum 0.9 at a fixed 1e-4, 1e-5 in the last layer, on half
-        # the SUM over a crop. Adam takes its place, whose steps know nothing of a loss's scale.
+        # the SUM over a crop. Here Adam, whose steps do not depend on the loss's scale.
         learning_rate=1e-4,
         end_learning_rate=1e-4,
         schedule="constant",
@@ -193,7 +193,7 @@ def seed(model: str = "srcnn_seed9315") -> Experiment:
         model=model,
         recipe="seed",
         network=dict(VARIANTS[model]),
-        dataset="synthetic",  # project: 750 drawings of faces, not to be had
+        dataset="synthetic",  # project: 750 drawings of faces, not available
         config="gaussian",
         loss="mse",  # project
         steps=20 * 750,  # project: 20 epochs of 750 steps

@@ -115,7 +115,7 @@ class UNet(Restorer):
         skips = []  # finest first
         for down in self.downs:
             skips.append(x)
-            # Strides are said: left out, Keras on JAX gets them wrong outside of a compiled call.
+            # Explicit strides: Keras on JAX has a wrong default outside of a compiled call.
             x = down(ops.max_pool(x, 2, 2, padding="valid"), training=training)
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             x = up(self.join(skip, x), training=training)

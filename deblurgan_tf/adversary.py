@@ -43,7 +43,7 @@ class Adversary:
                 raise _wrong(name, f"a whole number from {least}", getattr(self, name))
 
     @classmethod
-    def of(cls, experiment) -> Adversary:
+    def from_experiment(cls, experiment) -> Adversary:
         """Returns the adversary of an experiment.
 
         Args:

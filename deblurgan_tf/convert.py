@@ -172,7 +172,7 @@ def _is_hdf5(path):
         with open(path, "rb") as file:
             return file.read(8) == b"\x89HDF\r\n\x1a\n"
     except OSError:
-        return False  # who reads it next says what is wrong
+        return False  # the next reader reports it
 
 
 def load_backbone(model, path: str) -> None:

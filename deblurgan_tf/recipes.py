@@ -37,7 +37,7 @@ def build(experiment: Experiment):
     Raises:
       UserError: `experiment.training` does not describe an adversary.
     """
-    Adversary.of(experiment)
+    Adversary.from_experiment(experiment)
     return GENERATORS[experiment.model](**experiment.network)
 
 
@@ -47,7 +47,7 @@ def make_parts(experiment: Experiment) -> dict:
     Args:
       experiment: its `training` holds an `Adversary`'s fields.
     """
-    adversary = Adversary.of(experiment)
+    adversary = Adversary.from_experiment(experiment)
     return discriminators.make(adversary.discriminators, adversary.width)
 
 
@@ -66,7 +66,7 @@ def make_step(experiment: Experiment, strategy, state, accumulate: int = 1):
     """
     from deblurgan_tf import step  # TensorFlow's; the networks run on every Keras backend
 
-    adversary = Adversary.of(experiment)
+    adversary = Adversary.from_experiment(experiment)
     if adversary.warmup >= experiment.steps:
         logger.warning(
             "training.warmup %d: the discriminators never reach the generator in %d steps; pass "

@@ -33,7 +33,7 @@ VARIANTS = {
 }
 TOY = {"predictor": arguments(8, (1, 2), 1), "denoiser": arguments(8, (1, 2), 1)}
 
-_WRITTEN_OUT = 10  # evaluations that a graph holds one by one; more are a loop of the graph
+_WRITTEN_OUT = 10  # evaluations that a graph unrolls; more are a loop of the graph
 _NOISE, _LEVEL = 1, 2  # independent draws of the training loss
 
 

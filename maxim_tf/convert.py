@@ -65,7 +65,7 @@ def published_names(model: MAXIM) -> set[str]:
     config = model.get_config()
     if model.stages == config["num_stages"]:
         return set(name_map(model))
-    # They do not depend on widths and sizes, so the smallest network tells them.
+    # They do not depend on widths and sizes, so the smallest network has the same ones.
     small = {"features": 4, "block_size_hr": 4, "block_size_lr": 2, "stages": None}
     return set(_names_of(tuple(sorted({**config, **small}.items()))))
 

@@ -77,8 +77,8 @@ class MAXIM(Restorer):
 
     channels = 3
     padding = "reflect"
-    # Trained on 256x256: on larger pictures a grid cell and the pooling of the attention cover more
-    # than they ever saw, and tiles of that size come out better than the whole.
+    # Trained on 256x256: on larger pictures grid cells and the attention's pooling cover more than
+    # in training, and tiles of that size are restored better than the whole.
     # They begin where the bottleneck's pixels do: multiples of 64 would take 45 tiles of a frame of
     # 1280x720 in place of 28.
     blended_tile = BlendedTile(side=256, overlap=64, smallest=128, step=2**LEVELS)

@@ -121,7 +121,7 @@ class Layout:
         rows, columns = height // size, width // size
         self._picture = _shape(-1, height, width, channels)
         self._tokens = _shape(-1, size * size, columns * channels)
-        # Reshaped to one of these, the features lack but a swap of the two middle axes.
+        # Reshaped to one of these, the features need only a swap of the two middle axes.
         self._picture_by_axis = {
             "grid": _shape(-1, size, rows, width * channels),
             "block": _shape(-1, columns, size, channels),

@@ -143,8 +143,8 @@ def _candidate(task, stages):
     return Candidate(name, {**TASKS[task], "stages": stages})
 
 
-# What `export.py --plan` chooses from, and the small networks that it runs to learn how long these
-# take: (constructor arguments, side of the picture in pixels).
+# The candidates of `export.py --plan`, and small networks that it times to estimate theirs:
+# (constructor arguments, side of the picture in pixels).
 PLAN_CANDIDATES = [
     _candidate(*each)
     for each in itertools.product(("deraining", "denoising", "deblurring"), (1, 2, 3))
@@ -153,6 +153,6 @@ PLAN_PROBES = [
     ({"n_feat": 16, "scale_unetfeats": 8, "scale_orsnetfeats": 8, "stages": 1}, 128),
     ({**TASKS["deraining"], "stages": 1}, 128),
 ]
-# Memory of what layers give out in int8, per pixel and channel at full resolution, as LiteRT lays
-# it out.
+# Memory of the layers' int8 outputs, per pixel and channel at full resolution, as LiteRT lays them
+# out.
 PLAN_INT8_BYTES = 20.0

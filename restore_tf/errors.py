@@ -1,4 +1,4 @@
-"""The one exception for everything a user can put right."""
+"""The exception for errors that a user can fix."""
 
 import unicodedata
 

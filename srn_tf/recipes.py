@@ -83,12 +83,12 @@ def _candidate(width, scales, res_blocks):
     )
 
 
-# What `export.py --plan` chooses from, and the small networks that it runs to learn how long these
-# take: (constructor arguments, side of the picture in pixels).
+# The candidates of `export.py --plan`, and small networks that it times to estimate theirs:
+# (constructor arguments, side of the picture in pixels).
 PLAN_CANDIDATES = [
     _candidate(*each) for each in itertools.product((8, 16, 24, 32), (1, 2, 3), (1, 2, 3))
 ]
 PLAN_PROBES = [({"width": width, "scales": 1, "res_blocks": 1}, 256) for width in (8, 32)]
-# Memory of what layers give out in int8, per pixel and channel at full resolution, as LiteRT lays
-# it out.
+# Memory of the layers' int8 outputs, per pixel and channel at full resolution, as LiteRT lays them
+# out.
 PLAN_INT8_BYTES = 11.0

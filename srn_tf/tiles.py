@@ -52,7 +52,7 @@ class ScaleTiler(Tiler):
         image, state = None, ()
         for exponent in reversed(range(self.model.scales)):
             scale = _Scale(self, exponent, shape)
-            image, state = scale.run(read, write, image, state, tile, progress)
+            image, state = scale.restore(read, write, image, state, tile, progress)
 
     def function(self, exponent):
         """Returns the compiled pass of one scale.
@@ -82,7 +82,7 @@ class _Scale:
         count, height, width, channels = shape
         self.shape = (count, height // self.factor, width // self.factor, channels)
 
-    def run(self, read, write, previous, state, tile, progress):
+    def restore(self, read, write, previous, state, tile, progress):
         """Restores the scale tile by tile, and writes the image of the last scale.
 
         Args:

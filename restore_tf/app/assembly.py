@@ -16,7 +16,7 @@ from restore_tf.app.guards import Guard
 from restore_tf.app.service import Service
 from restore_tf.pictures import kinds
 
-# What Gradio's page asks its server for; the rest of Gradio's own interface is not offered.
+# Paths that Gradio's page needs; the rest of Gradio's interface is not offered.
 _GRADIO = (
     "/config", "/theme.css", "/assets/", "/static/", "/svelte/", "/favicon.ico", "/manifest.json",
     "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/heartbeat/",

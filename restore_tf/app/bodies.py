@@ -143,7 +143,7 @@ async def _limited(request, most) -> AsyncIterator[bytes]:
 
 
 def _too_large(most):
-    return TooLarge(f"more than {most / 2**20:.3g} MiB, which is the most that is taken here.")
+    return TooLarge(f"more than {most / 2**20:.3g} MiB, the limit of this server.")
 
 
 @contextlib.asynccontextmanager

@@ -67,7 +67,7 @@ def _check(clip, most, place):
 
 
 def _words(most):
-    return f"{NAME}: has more than {most} frames, which is the most that is taken here"
+    return f"{NAME}: has more than {most} frames, the limit of this server"
 
 
 def _anonymous(text, source, output):

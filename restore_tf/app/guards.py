@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from restore_tf.errors import UserError
 from restore_tf.system.log import logger
 
-_OPEN = ("/healthz",)  # asked by machines without a password
+_OPEN = ("/healthz",)  # open to monitoring, without a password
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _READING = ("GET", "HEAD", "OPTIONS")
 # Gradio writes styles and scripts into its page, and compiles templates in it.
@@ -124,7 +124,7 @@ class Guard:
         if origin and scope["method"] not in _READING:
             known = {host, *(self._hosts or ())}
             if _name(origin) not in known:
-                return _answer(403, "a page of another site asked for this; refused.")
+                return _answer(403, "refused: a page of another site sent this request.")
         if self._passwords and scope["path"] not in _OPEN and not self._known(headers):
             answer = _answer(401, "a user's name and password are needed.")
             answer.headers["WWW-Authenticate"] = 'Basic realm="restore_tf", charset="UTF-8"'
@@ -139,7 +139,7 @@ class Guard:
             user, _, password = base64.b64decode(text, validate=True).partition(b":")
         except (binascii.Error, ValueError):
             return False
-        # Compared for unknown users as well: the time that it takes tells nothing.
+        # Compared for unknown users as well: the time must not reveal which users exist.
         expected = self._passwords.get(user, os.urandom(16))
         return hmac.compare_digest(password, expected)
 

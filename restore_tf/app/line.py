@@ -38,7 +38,7 @@ class Line:
             if self._closed:
                 raise Stopping("the server is stopping; ask again later.")
             if len(self._places) >= self._most:
-                raise Busy(f"{len(self._places)} pictures are on their way already; try later.")
+                raise Busy(f"{len(self._places)} pictures are already in the queue; try later.")
             place = Place(self, self._pool)
             self._places.append(place)
             return place
@@ -71,7 +71,7 @@ class Line:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody is let in any more."""
+        """Whether new requests are refused."""
         return self._closed
 
     def close(self) -> None:
@@ -148,12 +148,12 @@ class Place:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Whether the place was cancelled."""
         return self._cancelled.is_set()
 
     @property
     def seconds_left(self) -> float | None:
-        """About how long the computation still takes; None where nothing tells."""
+        """Estimated seconds until the computation ends; None where unknown."""
         if self.started is None:
             return None
         gone = time.monotonic() - self.started

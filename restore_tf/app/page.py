@@ -56,7 +56,7 @@ def build(
         with gr.Tab("About"):
             _about(service, root, web)
         page.unload(work.cancel)
-    # The line of `service` bounds what is computed; this one lets all tabs be told how far it is.
+    # The queue of `service` bounds the work; this one is long enough for every tab's progress.
     page.queue(default_concurrency_limit=None, max_size=service.limits.queue * 4 + 64)
     return page
 

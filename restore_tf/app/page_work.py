@@ -19,7 +19,7 @@ from restore_tf.app.service import Service
 from restore_tf.errors import UserError
 from restore_tf.system.log import logger
 
-_LOOK = 0.25  # seconds between looks at how far it is
+_LOOK = 0.25  # seconds between updates of the progress
 Outputs = tuple[Any, Any]  # the status line, the results; None leaves them as they are
 
 
@@ -252,7 +252,7 @@ class PageWork:
                 raise
             except Exception as error:
                 logger.exception("the page: %s", error)
-                raise Refusal("it failed for a reason of the server's own; see its log.") from None
+                raise Refusal("internal error; see the server's log.") from None
             finally:
                 self._places.pop(session, None)
 

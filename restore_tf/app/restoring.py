@@ -20,7 +20,7 @@ from restore_tf.pictures import files, hidden
 from restore_tf.pictures.decoding import Picture, TooManyPixels
 from restore_tf.system import log
 
-NAME = "the picture"  # in messages: what a request calls its file is not repeated
+NAME = "the picture"  # in messages: the request's own file name is not repeated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +108,8 @@ class Restoring:
             return files.read_picture(source, self.limits.pixels, NAME)
         except TooManyPixels:
             raise TooLarge(
-                f"{NAME}: has more than {self.limits.pixels / 1e6:g} million pixels, which is the "
-                "most that is taken here."
+                f"{NAME}: has more than {self.limits.pixels / 1e6:g} million pixels, the limit of "
+                "this server."
             ) from None
 
     def pixels(self, picture: Picture, options: Options, place: Place) -> tuple[np.ndarray, float]:

@@ -19,8 +19,8 @@ from restore_tf.pictures import files
 from restore_tf.system.version import version
 
 MEDIA = {"jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff", "dib": "bmp"}
-_FAILED = "it failed for a reason of the server's own; see its log."
-_GONE = 499  # nobody reads it; what servers log for clients that went away
+_FAILED = "internal error; see the server's log."
+_GONE = 499  # for the log: the client went away
 _FORMATS = Literal["png", "jpg", "webp", "tiff", "bmp"]
 _CONTENT = {
     "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -150,7 +150,7 @@ def _add_models(app, service):
 
     @app.get("/healthz", summary="Whether pictures are taken")
     async def healthz() -> JSONResponse:
-        """Answers 503 while the server is stopping; says how many pictures are on their way."""
+        """Answers 503 while the server is stopping; counts the requests in the queue."""
         stopping = service.line.closed
         status = "stopping" if stopping else "ok"
         line = service.line

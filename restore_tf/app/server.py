@@ -13,7 +13,7 @@ import uvicorn
 from restore_tf.app.service import Service
 from restore_tf.errors import UserError
 
-_ANSWERS_SECONDS = 10  # for answers on their way once all is computed; pages keep connections open
+_ANSWERS_SECONDS = 10  # for sending answers at the end; pages keep connections open
 _BACKLOG = 512
 
 
@@ -32,7 +32,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-        bound.listen(_BACKLOG)  # who comes while networks are loaded waits
+        bound.listen(_BACKLOG)  # requests wait while networks are loaded
     except OSError as error:
         raise UserError(
             f"--host {host} --port {port}: cannot be listened on ({error.strerror})."

@@ -137,13 +137,13 @@ def use_onednn(values):
     """Enables oneDNN's kernels for training on x86 where they are faster.
 
     By default TensorFlow uses them with AVX-512 only. With AVX2 alone a step takes 0.5 to 0.85 of
-    the time with them, except for the recipes that a paper names (`papers.beside`). Restoring
-    keeps TensorFlow's default.
+    the time with them, except for the recipes that a paper names (`papers.sibling_module`).
+    Restoring keeps TensorFlow's default.
 
     Args:
       values: the command's flags.
     """
-    beside = papers.beside(values.model, "onednn")
+    beside = papers.sibling_module(values.model, "onednn")
     recipe = values.recipe or values.dataset or "quick"
     # Fine-tuning takes another run's network, whose width is not known yet.
     slower = beside and (recipe not in beside.FASTER_RECIPES or values.init_from)

@@ -1,4 +1,4 @@
-"""How close a restored picture is to the sharp one: the numbers that papers print.
+"""Metrics of restored pictures, as papers print them.
 
 Every function takes `(sharp, restored)`: two arrays of one shape, (height, width, 3),
 (height, width, 1) or (height, width), uint8 in [0, 255] or floating point in [0, 1], sRGB as
@@ -10,12 +10,12 @@ Two SSIMs are in use, and papers seldom say which they print:
   `ssim`         per channel, then averaged, as Wang et al. (2004) define it.
 Never compare one with the other.
 
-Value ranges: `psnr`, `mse`, `ssim`, `ssim_matlab` and `gmsd` look at what a file would hold, so
-floats are clipped to [0, 1] and rounded to 8 bit. `realblur` follows its own protocol: floats,
+Value ranges: `psnr`, `mse`, `ssim`, `ssim_matlab` and `gmsd` compare 8-bit pictures: floats
+are clipped to [0, 1] and rounded. `realblur` follows its own protocol: floats,
 never clipped.
 
 Nothing here imports TensorFlow or Keras; the metric for training is
-`restore_tf.networks.keras_metrics`, and the one that looks with a network
+`restore_tf.networks.keras_metrics`, and the one that compares a network's features
 `restore_tf.evaluation.perceptual`.
 """
 

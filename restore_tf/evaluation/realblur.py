@@ -114,7 +114,7 @@ def _find_homography(cv2, sharp: np.ndarray, restored: np.ndarray) -> np.ndarray
             None,
             5,
         )
-    except cv2.error:  # how OpenCV says that ECC did not converge
+    except cv2.error:  # OpenCV's signal that ECC did not converge
         return None
     if not np.isfinite(homography).all():
         return None

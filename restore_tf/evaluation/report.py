@@ -35,7 +35,7 @@ CONFIDENCE = 0.95
 # In the order of every table.
 METHODS = {"restored": "restored", "unsharp": "unsharp masking", "degraded": "degraded input"}
 
-# Whatever else a table leaves out, a result names these.
+# Shown with every table.
 _TERMINAL_PROVENANCE = ("dataset", "config", "split", "protocol", "weights")
 
 

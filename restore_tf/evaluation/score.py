@@ -24,13 +24,13 @@ from restore_tf.system.log import logger
 METRICS = ("psnr", "ssim_matlab", "ssim", "mse", "gmsd", "lpips")  # unless others are asked for
 ALIGNED = ("realblur_psnr", "realblur_ssim")
 
-# The baseline that costs nothing: what any photo program offers.
+# The free baseline: any photo program has it.
 UNSHARP_RADIUS = 2.0  # pixels
 UNSHARP_AMOUNT = 1.0
 
 
 def _lpips(sharp, restored):
-    from restore_tf.evaluation import perceptual  # which brings Keras along
+    from restore_tf.evaluation import perceptual  # imports Keras
 
     return perceptual.lpips(sharp, restored)
 
@@ -168,7 +168,7 @@ def _score_pair(restore, name, degraded, sharp, names):
     scores, notes = {}, {}
     shave = sharp.shape[0] // degraded.shape[0] if sharp.shape[0] > degraded.shape[0] else 0
     baseline = enlarged_to(degraded, sharp.shape[:2])  # bicubic, where the network enlarges
-    methods = {  # the network last: what a metric refuses is found before it runs
+    methods = {  # the network last: a metric that refuses the picture does so before it runs
         "degraded": lambda: baseline,
         "unsharp": lambda: unsharp(baseline),
         "restored": lambda: restore(degraded),

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from restore_tf.evaluation import metrics
-from restore_tf.evaluation.page.environment import SHARED, as_it_is, environment
+from restore_tf.evaluation.page.environment import SHARED, environment, unescaped
 from restore_tf.pictures.pixels import from_float, to_float
 from restore_tf.pictures.planes import enlarged_to
 from restore_tf.system.files import atomic_path
@@ -154,7 +154,7 @@ def write_page(
         environment()
         .get_template("samples.html")
         .render(
-            style=as_it_is(*styles),
+            style=unescaped(*styles),
             title=title,
             facts=facts,
             pairs=[

@@ -35,7 +35,7 @@ __all__ = [
     "write",
 ]
 
-# What the best weights may be chosen by, see `Experiment.best_metric`.
+# Values of `Experiment.best_metric`.
 BEST_METRICS = "psnr ssim ssim_matlab mse gmsd lpips lpips_vgg loss last".split()
 
 _MOST_STEPS = 10**12  # counted in 64 bits together with the batch
@@ -45,7 +45,7 @@ _LARGEST_OPTION = 2**16  # of a network: widths, blocks, crops
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything that a paper (or a recipe of ours) fixes about one training.
+    """Everything that a recipe fixes about one training.
 
     Raises:
       UserError: a value out of its field's range.
@@ -209,14 +209,14 @@ def build(experiment: Experiment, **arguments):
 
 
 def _check_numbers(network):
-    """Loops over -1 blocks do nothing, and over 10**30 never end: constructors often miss both."""
+    """Refuses negative and huge numbers, which constructors often miss: loops would never end."""
     for name, value in network.items():
         if isinstance(value, int) and not 0 <= value <= _LARGEST_OPTION:
             raise ValueError(f"{name} takes a whole number from 0 to {_LARGEST_OPTION}")
 
 
 def _check_no_truths(model, network):
-    """Python takes True for 1."""
+    """Refuses booleans for whole numbers: Python takes True for 1."""
     parameters = inspect.signature(type(model).__init__).parameters
     for name, value in network.items():
         if isinstance(value, bool) and type(getattr(parameters.get(name), "default", None)) is int:

@@ -10,7 +10,7 @@ from restore_tf.errors import UserError
 from restore_tf.experiments import papers, ranges
 
 _ARGUMENTS = ("network", "training")  # fields that are mappings
-_FIXED = ("model", "recipe", *_ARGUMENTS)  # what --set does not set as a whole
+_FIXED = ("model", "recipe", *_ARGUMENTS)  # --set does not set these as a whole
 
 
 def override(experiment, assignments: Sequence[str]):
@@ -57,10 +57,10 @@ def _value(experiment, field, value, assignment):
         raise UserError(
             f"--set {assignment}: no such field; there are {papers.listed(names, field)}."
         )
-    kind = ranges.of(experiment, field).kind
+    kind = ranges.range_of(experiment, field).kind
     if kind == "Sequence[str]" and isinstance(value, str):
         value = tuple(part for part in value.split(",") if part)
-    problem = ranges.of(experiment, field).problem(value)
+    problem = ranges.range_of(experiment, field).problem(value)
     if problem is not None:
         raise UserError(f"--set {assignment}: {field} {problem}, not {value!r}.")
     return float(value) if kind == "float" and type(value) is int else value

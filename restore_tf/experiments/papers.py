@@ -1,4 +1,4 @@
-"""The papers there are: each announces itself by an entry point, and this package names none.
+"""The installed papers: each announces itself by an entry point, and this package names none.
 
 A paper is a module with
 
@@ -6,8 +6,8 @@ A paper is a module with
     VARIANTS   {model name: constructor arguments}
     build      function of an `Experiment` that returns its network, a `Restorer`
 
-and whatever else of design and export it decides (`PLAN_CANDIDATES`, `make_parts`, `make_step`, …):
-shared code asks for these with `getattr` and has a default. A package announces it in its setup.py,
+and optional attributes (`PLAN_CANDIDATES`, `make_parts`, `make_step`, …), for which shared code has
+defaults. A package announces it in its setup.py,
 
     entry_points={"restore_tf.papers": ["srn = srn_tf.recipes"]}
 
@@ -32,7 +32,7 @@ from restore_tf.system import quiet
 
 GROUP = "restore_tf.papers"
 CHAINS = "restore_tf.chains"  # group of the entry points of chains, see `chain_recipe`
-_OWN = {"chain": "restore_tf.weights.chains"}  # networks one after the other, whosever they are
+_OWN = {"chain": "restore_tf.weights.chains"}  # a chain of any papers' networks
 
 
 def find(model: str) -> ModuleType:
@@ -89,7 +89,7 @@ def converter(model: str) -> ModuleType:
         raise UserError(f"--model {model}: there are no published weights to convert.") from None
 
 
-def beside(model: str, name: str) -> ModuleType | None:
+def sibling_module(model: str, name: str) -> ModuleType | None:
     """Returns a module of a paper's package, or None; its recipes are not imported.
 
     Recipes import Keras, and with it TensorFlow. What must be known earlier lies beside them: a
@@ -183,7 +183,7 @@ def _load(name):
     """The module of a paper, None where there is none."""
     path = _announced().get(name, f"{name}_tf.recipes")
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
-        quiet.import_tensorflow()  # recipes bring it along, with lines about the processor
+        quiet.import_tensorflow()  # recipes import it, and it prints lines about the processor
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What values the fields of an `Experiment` take, stated next to each field.
+"""Ranges of the fields of an `Experiment`, stated next to each field.
 
 batch: int = whole(1, 2**20)
 beta_1: float = real(least=0, below=1, default=0.9)
@@ -63,7 +63,7 @@ def literal(text: str) -> Any:
         return text
 
 
-def of(experiment: Any, field: str) -> Range:
+def range_of(experiment: Any, field: str) -> Range:
     """Returns the `Range` of a dataclass's field.
 
     Args:

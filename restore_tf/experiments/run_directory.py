@@ -1,4 +1,4 @@
-"""A run directory: what a training, a conversion or a download leaves, and its record.
+"""A run directory: the results of a training, a conversion or a download, and its record.
 
 `experiment.json` holds what the recipe fixed (`experiment.Experiment`), what the command decided
 (`Run`) and the environment. It describes the weights beside it, so training writes it
@@ -30,15 +30,15 @@ BEST = "best.weights.h5"
 HALF = "best.weights.npz"  # float16, of weights that come with a package
 FOLDER = "checkpoints"
 FIT_STATE = "fit_state.npz"  # of trainings on Keras' other backends
-AFTER_CHAIN = "after_chain"  # folder of what the links before gave, of a training that follows some
-# What a training leaves beside its record.
+AFTER_CHAIN = "after_chain"  # folder of the previous links' pictures, of a link's training
+# What a training writes beside its record.
 _WRITTEN = (BEST, FOLDER, AFTER_CHAIN, "metrics.csv", "samples", "tensorboard")
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-image", "tensorflow-datasets")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a command and a machine decided, as opposed to the recipe.
+    """Choices of a command and a machine, as opposed to the recipe.
 
     Attributes:
       data_dir: folder of the data set, absolute; None where not given.
@@ -221,7 +221,7 @@ def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> N
         else f"no {FILE_NAME} says that a training made it"
     )
     for name in _WRITTEN:
-        # A training was killed while it saved its first one, or computed what it trains on.
+        # A training was killed while it saved its first checkpoint or computed its pairs.
         if recorded and name in (FOLDER, AFTER_CHAIN):
             continue
         if os.path.lexists(workdir / name):
@@ -248,7 +248,7 @@ def abandon(workdir: str | os.PathLike) -> bool:
     workdir = Path(workdir)
     if not {path.name for path in workdir.rglob("*")} <= {FILE_NAME, FOLDER}:
         return False
-    for folder in workdir.glob(FOLDER):  # TensorFlow makes it early
+    for folder in workdir.glob(FOLDER):  # TensorFlow creates it early
         folder.rmdir()
     (workdir / FILE_NAME).unlink()
     return True

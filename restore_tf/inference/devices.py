@@ -28,7 +28,7 @@ def _tensorflow():
 
     if not tf.config.list_logical_devices("GPU"):
         return None
-    from tensorflow.python.client import device_lib  # public names tell what is taken alone
+    from tensorflow.python.client import device_lib  # public functions give the used memory only
 
     limit = next(
         device.memory_limit
@@ -44,7 +44,7 @@ def _torch():
     if not torch.cuda.is_available():
         return None
     free, _ = torch.cuda.mem_get_info()
-    # What PyTorch holds and does not use it will use first.
+    # PyTorch first uses memory that it has reserved.
     return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
 

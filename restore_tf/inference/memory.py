@@ -19,7 +19,7 @@ from restore_tf.inference.exact_tiles import restore_exact
 from restore_tf.pictures.pixels import from_float, to_float
 from restore_tf.system.log import logger
 
-_SHARE_OF_FREE = 0.8  # the rest is for whatever else runs
+_SHARE_OF_FREE = 0.8  # the rest is for other programs
 _RETRIES = 3
 
 

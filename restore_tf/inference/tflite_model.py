@@ -27,7 +27,7 @@ from restore_tf.system import quiet
 KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "mixed_int8", "int16x8")
 METADATA_FORMAT = 1
 _PADDINGS = ("edge", "reflect")
-_BYTES_PER_PIXEL = 7000.0  # SRN's in float32, of a file that does not say
+_BYTES_PER_PIXEL = 7000.0  # SRN's in float32, for files without this number
 
 
 class LiteModel:
@@ -252,7 +252,7 @@ def _interpreter(path, threads):
             "'restore_tf[edge]'."
         ) from None
     try:
-        with quiet.standard_error():  # LiteRT says that it has XNNPACK
+        with quiet.standard_error():  # LiteRT prints a line about XNNPACK
             return Interpreter(str(path), num_threads=threads or cores())
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path}: damaged, or no TFLite file ({_line(error)}).") from None

@@ -1,7 +1,7 @@
-"""What makes bfloat16 pay on CPUs that have instructions for it.
+"""Operations that make bfloat16 fast on CPUs with instructions for it.
 
-There a convolution or a product takes a fifth of float32's time, an operation element by element as
-long as in float32 or longer. So as little as possible is left to the latter:
+There a convolution or a product takes a fifth of float32's time, an elementwise operation as long
+as in float32 or longer. So there are as few elementwise operations as possible:
 
 - oneDNN takes an activation and a residual sum into a convolution only where it has a bias.
   `biased` gives every convolution without one a bias that changes nothing.
@@ -9,7 +9,7 @@ long as in float32 or longer. So as little as possible is left to the latter:
   `normalize`).
 - A product with its bias and GELU is one operation (`gelu_product`).
 
-In other number formats the first changes nothing, and the others are written plainly.
+In other number formats the first changes nothing, and the others use the plain operations.
 """
 
 from __future__ import annotations

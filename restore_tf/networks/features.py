@@ -1,4 +1,4 @@
-"""What networks trained on ImageNet see in a picture: AlexNet, VGG16 and MobileNetV3Small.
+"""Features of networks trained on ImageNet: AlexNet, VGG16 and MobileNetV3Small.
 
 Pictures are (batch, height, width, 3 or 1) in [0, 1], sRGB as stored. All is computed in float32.
 """
@@ -139,7 +139,7 @@ def _mobilenet(path):
             f"{path}: no weights of MobileNetV3Small without its top ({reason})."
         ) from None
     logger.info("perceptual features: MobileNetV3Small, %s.", path)
-    # As numbers: variables would belong to one strategy, and to whatever model takes them in.
+    # As numbers: variables would belong to one strategy, and to the model that uses them.
     weights, statistics = (
         [variable.numpy() for variable in variables]
         for variables in (model.trainable_variables, model.non_trainable_variables)

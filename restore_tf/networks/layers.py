@@ -1,4 +1,4 @@
-"""What several networks and losses share: blocks, and resizing in keras.ops for any size.
+"""Blocks, and resizing in keras.ops for any size, that several networks and losses share.
 
 SRN was trained with TensorFlow 1's `tf.image.resize_images(..., BILINEAR, align_corners=False)`,
 where output pixel j samples the input at j * scale, without the half-pixel offset that
@@ -91,7 +91,7 @@ def upsample(images, factor):
       (batch, factor * h, factor * w, channels).
     """
     _, height, width, channels = ops.shape(images)
-    # Columns first: the rows that are put in turn last are long ones.
+    # Columns first: the last step then interleaves long rows.
     images = ops.stack(_phases(images, factor, 2), axis=3)
     images = ops.reshape(images, (-1, height, factor * width, channels))
     images = ops.stack(_phases(images, factor, 1), axis=2)
@@ -99,7 +99,7 @@ def upsample(images, factor):
 
 
 def _phases(images, factor, axis):
-    """The `factor` images that make the larger one when their rows or columns are put in turn."""
+    """The `factor` images whose interleaved rows or columns make the larger one."""
     padding = [(0, 0)] * 4
     padding[axis] = (1, 1)
     padded = ops.pad(images, padding, mode="symmetric")  # one row at each end: a copy of the edge
@@ -192,7 +192,7 @@ def pad_edges(images, pixels):
 
 
 def _interleave(even, odd, axis):
-    # Stacking behind the axis and folding the pair into it puts the two in turn.
+    # Stacking behind the axis and folding the pair into it interleaves the two.
     pairs = ops.stack([even, odd], axis=axis + 1)
     _, height, width, channels = ops.shape(even)
     if axis == 1:

@@ -1,4 +1,4 @@
-"""How far a restored picture is from the sharp one: terms that losses are sums of.
+"""Terms of losses: how far a restored picture is from the sharp one.
 
 A term takes (sharp, restored), two tensors of one shape (batch, height, width, channels) in [0, 1],
 and returns one value per image: (batch,) float32, whatever the layers compute in.

@@ -92,7 +92,7 @@ class Restorer(keras.Model):
         side = self.size_multiple
         self(ops.zeros((1, side, side, self.channels)))
 
-    # What a paper may decide.
+    # A paper may override these.
 
     def restore_batch(self, images, seed=None, origin=None):
         """Restores a batch at once: the answer alone, (batch, height, width, channels).
@@ -155,7 +155,7 @@ class Restorer(keras.Model):
           values: as `folded_weights` returned them; () for the weights again.
         """
 
-    # What is the same for all.
+    # The same for all papers.
 
     def for_inference(self):
         """Declares the weights fixed, so that graphs hold folded constants; returns itself."""
@@ -256,7 +256,7 @@ class Restorer(keras.Model):
         Raises:
           ValueError: a loss that draws, without seeds.
         """
-        seeds, sample_weight = _told_apart(sample_weight)
+        seeds, sample_weight = _seeds_and_weights(sample_weight)
         if type(self).training_loss is not Restorer.training_loss:
             if seeds is None:
                 raise ValueError(
@@ -282,7 +282,7 @@ class Restorer(keras.Model):
         Returns:
           {metric's name: value}.
         """
-        return super().compute_metrics(x, y, y_pred[-1], _told_apart(sample_weight)[1])
+        return super().compute_metrics(x, y, y_pred[-1], _seeds_and_weights(sample_weight)[1])
 
     def check_size(self, images):
         """Checks that images have a shape that the network takes.
@@ -306,13 +306,13 @@ class Restorer(keras.Model):
             )
 
 
-def _told_apart(third):
-    """(seeds, sample weights) from what stands third in Keras' batches; one of them is None."""
+def _seeds_and_weights(third):
+    """(seeds, sample weights) from the third entry of Keras' batches; one of them is None."""
     return (third, None) if third is not None and len(third.shape) == 2 else (None, third)
 
 
 class _Mean(keras.losses.Loss):
-    """The mean of what a loss of ours gives per image, shared out under tf.distribute."""
+    """The mean of a loss's values per image, scaled under tf.distribute as Keras does."""
 
     def __init__(self):
         super().__init__(name="mean")

@@ -17,7 +17,7 @@ from restore_tf.networks.reach import Reach
 from restore_tf.networks.restorer import Restorer
 from restore_tf.networks.tiler import FiniteReach
 
-_SIGMAS = 4  # what a Gaussian weighs beyond is below 1e-4
+_SIGMAS = 4  # a Gaussian's weight beyond is below 1e-4
 
 
 @keras.saving.register_keras_serializable(package="restore_tf")
@@ -83,7 +83,7 @@ class Unsharp(Restorer):
 
 
 _UNSHARP = "unsharp:RADIUS:AMOUNT:THRESHOLD, such as unsharp:2:1.5:3"
-_LIMITS = ((0.1, 50), (0.01, 5), (0, 255))  # 5: who writes 150 means percent
+_LIMITS = ((0.1, 50), (0.01, 5), (0, 255))  # 5: an amount of 150 is meant as percent
 
 
 def is_step(link: str) -> bool:

@@ -1,7 +1,7 @@
-"""How a network is cut up: what a paper says of it, and the exact way for plain convolutions.
+"""How a network is run in tiles: a paper's description, and exact tiles of plain convolutions.
 
-A tiler sees floats alone. Where they come from and go to, and whether the picture is kept as 8 or
-16 bits meanwhile, is the caller's business (`restore_tf.inference.exact_tiles`).
+A tiler sees floats alone. The caller reads and writes them, and decides whether the picture is kept
+as 8 or 16 bits (`restore_tf.inference.exact_tiles`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class BlendedTile:
       side: of the tiles in pixels, even where the whole picture would fit into memory; None for
         the whole where it fits. A network that pools over the picture can do better in tiles of
         its training crops' size.
-      smallest: side below which tiles say too little about the picture.
+      smallest: side below which tiles see too little of the picture.
       overlap: pixels that neighbours share at least.
       step: tiles begin at multiples of it; None for the network's `size_multiple`. One whose sizes
         are multiples of more than its strides ask for needs fewer tiles with a smaller step.

@@ -74,8 +74,8 @@ class AfterChain(Source):
             known = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise UserError(
-                f"{path}: cannot be read, so nothing says what made the pictures beside it; remove "
-                f"{self._folder} or pass another --workdir."
+                f"{path}: cannot be read, so the origin of the pictures beside it is unknown; "
+                f"remove {self._folder} or pass another --workdir."
             ) from None
         if known != json.loads(json.dumps(self._facts)):
             raise UserError(

@@ -90,7 +90,7 @@ class Engine:
         if self.options.init_from:
             load_initial(self.options.init_from, model)
         if self.options.init_predictor:
-            # By way of a network of its own: paths of variables begin with their owner's.
+            # Loaded as a network of its own: paths of variables begin with their owner's.
             trained = load_model(self.options.init_predictor)
             model.predictor.set_weights(trained.get_weights())
         return model

@@ -53,7 +53,7 @@ def faster(
 
 
 def _seconds(engine, clock):
-    """What ten steps on one batch take, once the first have compiled them."""
+    """Seconds of ten steps on one batch, after the first ones have compiled them."""
     keras.utils.set_random_seed(engine.options.seed)
     phase = phases(engine.experiment)[0]
     with tempfile.TemporaryDirectory() as nowhere:

@@ -177,7 +177,7 @@ class _Loop:
         finished = not stopped or state.step == steps
         if not finished:
             self.log.say(f"stopped at step {state.step}; the same command resumes from there.")
-        self.engine.agreed([0.0])  # nobody leaves while the chief is still writing
+        self.engine.agreed([0.0])  # all workers wait until the chief has written
         return finished
 
     def _batches(self, source) -> Iterator:
@@ -229,7 +229,7 @@ class _Loop:
         return self.state.step == self.experiment.steps
 
     def _wishes(self):
-        """Whether anybody wants to stop by a signal, and to end because a callback said so."""
+        """Whether any worker got a signal to stop, and whether any callback ended the training."""
         return self.engine.any_of([self.stop.requested, self.state.model.stop_training])
 
     def _exhausted(self):

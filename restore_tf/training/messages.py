@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# Where in its graph TensorFlow was, and how it names what Python raised inside.
+# Places in TensorFlow's graph, and its names of Python's exceptions.
 _GRAPH = re.compile(r"\[*\{\{(?:function_)?node [^}]*\}\}\]*|\[Op:[^\]]*\](?: name: ?\S*)?")
 _TYPE = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception): ")
 

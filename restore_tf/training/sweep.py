@@ -19,7 +19,7 @@ from restore_tf.errors import UserError
 from restore_tf.system.files import atomic_path
 from restore_tf.training import run_log
 
-_SMOOTHED = 20  # a loss curve shows means of so many stretches of equal length
+_SMOOTHED = 20  # points of a loss curve: means of stretches of equal length
 COLUMNS = ("setting", "step", "loss", "best_psnr", "psnr_degraded", "gain", "workdir", "failed")
 
 

@@ -157,7 +157,7 @@ def test_a_full_queue_and_its_end(client, service, network):
         while service.line.taken < 3:
             time.sleep(0.001)
         answer = client.post("/restore", content=png(PICTURE))
-        assert "3 pictures are on their way" in error_of(answer, 429)
+        assert "3 pictures are already in the queue" in error_of(answer, 429)
         assert int(answer.headers["retry-after"]) > 0
         assert client.get("/healthz").json() == {"status": "ok", "under_way": 3, "computing": 1}
         network.go_on.set()

@@ -244,9 +244,9 @@ def test_not_a_run_directory(tmp_path):
 def test_what_lies_beside_recipes_is_read_without_a_framework():
     code = (
         "import sys; from restore_tf.experiments import papers; "
-        "assert 'rain13k' in papers.beside('mprnet', 'onednn').FASTER_RECIPES; "
-        "assert papers.beside('srn_lstm', 'onednn') is None; "
-        "assert papers.beside('../x', 'onednn') is None; "
+        "assert 'rain13k' in papers.sibling_module('mprnet', 'onednn').FASTER_RECIPES; "
+        "assert papers.sibling_module('srn_lstm', 'onednn') is None; "
+        "assert papers.sibling_module('../x', 'onednn') is None; "
         "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -114,7 +114,7 @@ def test_interrupted_it_computes_only_what_is_missing(first, second, tmp_path):
     with pytest.raises(UserError, match="computed from other weights or pairs"):
         AfterChain(source, 1, workdir / "pictures", {"chain": "y"}).check()
     (workdir / "pictures" / "record.json").write_text("{")
-    with pytest.raises(UserError, match="nothing says what made"):
+    with pytest.raises(UserError, match="the origin of the pictures beside it is unknown"):
         again.check()
 
 

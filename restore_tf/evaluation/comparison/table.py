@@ -14,7 +14,7 @@ from restore_tf.evaluation.metric_names import describe, format_number
 
 NONE = "–"
 ALL = "all"
-ELSEWHERE = "elsewhere"  # begins what a run says that no comparison trained
+ELSEWHERE = "elsewhere"  # first word of a run's `training` that no comparison trained
 _BASELINES = {INPUT: "degraded input", UNSHARP: "unsharp masking", BICUBIC: "bicubic"}
 
 
@@ -112,8 +112,8 @@ def row_notes(comparison: Comparison, row: Row) -> list[str]:
         where = "all kinds" if row.trained_on == ALL else row.trained_on
         notes.append(f"trained on {where}")
     if row.training:
-        told = row.training.startswith(ELSEWHERE)
-        notes.append(f"{'trained' if told else 'for'} {row.training}")
+        elsewhere = row.training.startswith(ELSEWHERE)
+        notes.append(f"{'trained' if elsewhere else 'for'} {row.training}")
     if row.missing is not None:
         notes.append(f"missing: {row.missing}")
     return notes

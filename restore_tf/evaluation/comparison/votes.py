@@ -24,7 +24,7 @@ class Wins(NamedTuple):
     Attributes:
       row: its name.
       votes: for it.
-      shown: questions that were answered and had it among their pictures.
+      shown: answered questions with the row among their pictures.
       share: votes / shown, with `low` and `high` of its 95 % interval (Wilson's).
     """
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from restore_tf.errors import UserError
 from restore_tf.evaluation.metric_names import describe, format_number
-from restore_tf.evaluation.page.environment import SHARED, as_it_is, environment
+from restore_tf.evaluation.page.environment import SHARED, environment, unescaped
 from restore_tf.evaluation.report import (
     METHODS,
     Evaluation,
@@ -59,8 +59,8 @@ def render(evaluation: Evaluation) -> str:
       UserError: as `write_html`.
     """
     return _template().render(
-        style=as_it_is(SHARED / "style.css"),
-        script=as_it_is(*(SHARED / f"{name}.js" for name in ("sorting", "slider", "script"))),
+        style=unescaped(SHARED / "style.css"),
+        script=unescaped(*(SHARED / f"{name}.js" for name in ("sorting", "slider", "script"))),
         title=evaluation.title,
         metrics=[describe(name) for name in evaluation.metrics],
         summary=_summary(evaluation),

@@ -25,7 +25,7 @@ def environment(*folders: Path) -> jinja2.Environment:
     )
 
 
-def as_it_is(*paths: Path) -> Markup:
+def unescaped(*paths: Path) -> Markup:
     """Returns the text of our own files, which goes into a page unescaped.
 
     Args:

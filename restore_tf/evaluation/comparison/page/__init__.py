@@ -19,7 +19,7 @@ from restore_tf.evaluation.comparison.statistics import BlockStatistics
 from restore_tf.evaluation.comparison.table import Cell, count_text, cross, label_of, table
 from restore_tf.evaluation.comparison.votes import Tally
 from restore_tf.evaluation.metric_names import describe
-from restore_tf.evaluation.page.environment import SHARED, as_it_is, environment
+from restore_tf.evaluation.page.environment import SHARED, environment, unescaped
 from restore_tf.evaluation.report import CONFIDENCE, one_line
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -91,11 +91,11 @@ def _template(name):
 
 
 def _style(name):
-    return as_it_is(SHARED / "style.css", _TEMPLATES / name)
+    return unescaped(SHARED / "style.css", _TEMPLATES / name)
 
 
 def _script(name):
-    return as_it_is(SHARED / "sorting.js", SHARED / "slider.js", _TEMPLATES / name)
+    return unescaped(SHARED / "sorting.js", SHARED / "slider.js", _TEMPLATES / name)
 
 
 def _embedded(png):
