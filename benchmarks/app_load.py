@@ -72,7 +72,8 @@ def _run(options, folder):
 
 
 def _start(flags, folder):
-    words = [sys.executable, "-m", "restore_tf.commands.cli", "app", "--port", "0", *flags]
+    program = "import sys; from restore_tf.commands.app import main; sys.exit(main())"
+    words = [sys.executable, "-c", program, "--port", "0", *flags]
     words += [f"{name}={value}" for name, value in LIMITS.items()]
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(folder)}
