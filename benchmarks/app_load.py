@@ -40,7 +40,7 @@ def main() -> None:
     """Runs the test and prints what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=200)
-    parser.add_argument("--side", type=int, default=128, help="of good pictures, in pixels")
+    parser.add_argument("--side", type=int, default=64, help="of good pictures, in pixels")
     parser.add_argument("--flags", default="", help="further flags of restore-tf app")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,8 @@ def _run(options, folder):
         print(f"  {kind:12} {answer:24} {count}")
     print(f"under way after: {health['under_way']}; files beside the examples: {len(left)}")
     print(f"server's memory: {before / 1e6:.0f} MB before, {peak.stop() / 1e6:.0f} MB at most")
-    print(f"exit code {code}; left in the temporary folder: {len(list(folder.iterdir()))}")
+    names = ", ".join(path.name for path in folder.iterdir()) or "nothing"
+    print(f"exit code {code}; left in the temporary folder: {names}")
 
 
 def _start(flags, folder):
