@@ -26,14 +26,17 @@ def _convolution(
     )
 
 
-def _upconvolution(filters, name):
+def _upconvolution(
+    filters, name, strides=2, activation="relu", initializer="glorot_uniform", dtype=None
+):
     return layers.Conv2DTranspose(
         filters,
-        4,  # authors' code; the paper says "deconvolution" without a size
-        strides=2,
+        2 * strides,  # 4 in the authors' code; the paper says "deconvolution" without a size
+        strides=strides,
         padding="same",
-        activation="relu",
-        kernel_initializer="glorot_uniform",
+        activation=activation,
+        kernel_initializer=initializer,
+        dtype=dtype,
         name=name,
     )
 
@@ -120,18 +123,24 @@ class OutBlock(Block):
       channels: image channels.
       res_blocks: how many ResBlocks.
       initializer: of the last convolution's kernel.
+      strides: above 1 the last convolution is a transposed one, and the image so many times as
+        large as the features.
     """
 
-    def __init__(self, filters, channels, res_blocks, initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self, filters, channels, res_blocks, initializer="glorot_uniform", strides=1, **kwargs
+    ):
         super().__init__(**kwargs)
         self.res_blocks = _res_blocks(filters, res_blocks)
         # The image is made in float32, under mixed precision too.
-        self.conv = _convolution(
-            channels, "conv", activation=None, initializer=initializer, dtype="float32"
-        )
+        last = {"activation": None, "initializer": initializer, "dtype": "float32"}
+        if strides == 1:
+            self.conv = _convolution(channels, "conv", **last)
+        else:
+            self.conv = _upconvolution(channels, "conv", strides, **last)
 
     def call(self, x):
-        """(batch, h, w, filters) -> (batch, h, w, channels)."""
+        """(batch, h, w, filters) -> (batch, strides h, strides w, channels)."""
         for block in self.res_blocks:
             x = block(x)
         return self.conv(x)
