@@ -29,7 +29,7 @@ from keras import ops
 
 from restore_tf.networks.layers import legacy_downsample, legacy_upsample2
 from restore_tf.networks.restorer import Restorer
-from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, OutBlock, paths
+from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, Gate, OutBlock, paths
 from srn_tf.tiles import ScaleTiler
 
 
@@ -50,6 +50,9 @@ class SRN(Restorer):
       stride: of the first convolution, and of the last, which above 1 is a transposed one: features
         begin at 1/stride of the image's size, with as many times fewer multiplications a pixel as
         its square. Not in the paper, which has 1.
+      gate: with `global_skip`, multiply each scale's residual by a number between 0 and 1 that the
+        features of the bottleneck decide from place to place: a sharp picture passes as it is. Not
+        in the paper.
     """
 
     padding = "edge"
@@ -63,6 +66,7 @@ class SRN(Restorer):
         res_blocks=3,
         global_skip=False,
         stride=1,
+        gate=False,
         name="srn",
         **kwargs,
     ):
@@ -71,6 +75,8 @@ class SRN(Restorer):
             raise ValueError(f"scales={scales}; expected 1 or more")
         if stride not in (1, 2, 4):
             raise ValueError(f"stride={stride}; expected 1, 2 or 4")
+        if gate and not global_skip:
+            raise ValueError("gate=True: gates what global_skip adds; expected global_skip=True")
         self.channels = channels
         self.recurrent = recurrent
         self.width = width
@@ -88,6 +94,7 @@ class SRN(Restorer):
         self.d_block2 = DBlock(2 * width, width, res_blocks, name="d_block2")
         last = "zeros" if global_skip else "glorot_uniform"
         self.out_block = OutBlock(width, channels, res_blocks, last, stride, name="out_block")
+        self.gate = Gate(width // 2, 4 * stride, name="gate") if gate else None
 
     def call(self, images, training=False):
         """Restores images (batch, height, width, channels); returns one image per scale."""
@@ -127,6 +134,8 @@ class SRN(Restorer):
         half = half + self.d_block1(features)
         shallow = shallow + self.d_block2(half)
         restored = self.out_block(shallow)
+        if self.gate is not None:
+            restored = restored * self.gate(features)
         return (restored + blurry if self.global_skip else restored), state
 
     def downsample(self, images, factor):
@@ -160,6 +169,8 @@ class SRN(Restorer):
         """The convolutions on the longest way through one scale: what exact tiles need."""
         memory = [self.conv_lstm.conv] if self.recurrent else []
         encoder = paths([self.in_block, self.e_block1, self.e_block2])
+        if self.gate is not None:  # beside the decoder, which sees farther but for few blocks
+            memory = memory + self.gate.path()
         return encoder + memory + paths([self.d_block1, self.d_block2, self.out_block])
 
     @property
@@ -177,6 +188,7 @@ class SRN(Restorer):
             "res_blocks": self.num_res_blocks,
             "global_skip": self.global_skip,
             "stride": self.stride,
+            "gate": self.gate is not None,
             "name": self.name,
         }
 

@@ -69,7 +69,7 @@ def _photo_training(model, recipe, network, learning_rate, crop):
     return Experiment(
         model=model,
         recipe=recipe,
-        network={**VARIANTS[model], **network, "global_skip": True},
+        network={**VARIANTS[model], **network, "global_skip": True, "gate": True},
         dataset="synthetic",
         config="photo",
         # PSNR, because a decibel of a nearly sharp picture counts as one of a blurred picture.

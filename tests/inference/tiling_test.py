@@ -71,9 +71,13 @@ def test_tiles_equal_the_whole_picture(variant, size):
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6 * np.ptp(whole))
 
 
-@pytest.mark.parametrize("stride", [2, 4])
-def test_tiles_equal_the_whole_picture_where_features_are_smaller(stride):
-    model = srn(scales=2, res_blocks=0, stride=stride)
+@pytest.mark.parametrize(("stride", "gate"), [(1, True), (2, True), (4, False)])
+def test_tiles_equal_the_whole_picture_where_features_are_smaller_or_gate(stride, gate):
+    model = srn(scales=2, res_blocks=0, stride=stride, gate=gate, global_skip=gate)
+    if gate:  # which begins the same everywhere
+        random = np.random.default_rng(2)
+        for variable in model.trainable_variables:
+            variable.assign(random.normal(0, 0.1, variable.shape))
     see = reach(model.scale_path())
     assert see.alignment == 4 * stride
     tile = 2 * see.margin + see.alignment

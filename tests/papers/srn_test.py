@@ -177,13 +177,37 @@ def test_stride_brings_features_to_a_part_of_the_size(stride):
     assert c.shape == (2, side // (4 * stride), 2 * side // (4 * stride), 16)
 
 
+def test_a_shut_gate_returns_the_picture_and_an_open_one_changes_nothing():
+    arguments = {"width": 4, "res_blocks": 1, "scales": 2, "global_skip": True}
+    plain, gated = built(**arguments), built(**arguments, gate=True)
+    for variable in plain.weights:
+        variable.assign(np.random.default_rng(1).normal(0, 0.2, variable.shape))
+    same = {variable.path: variable for variable in plain.weights}
+    for variable in gated.weights:
+        if variable.path in same:
+            variable.assign(same[variable.path])
+    bias = gated.gate.conv2.bias
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.asarray(bias))), 0.95, atol=0.01)
+    images = np.random.default_rng(0).random((1, 16, 32, 3), np.float32)
+    bias.assign([50.0])
+    np.testing.assert_allclose(gated(images)[-1], plain(images)[-1], atol=1e-5)
+    assert np.abs(plain(images)[-1] - images).max() > 0.01
+    bias.assign([-50.0])
+    np.testing.assert_allclose(gated(images)[-1], images, atol=1e-6)
+
+
+def test_a_gate_without_a_residual_is_refused():
+    with pytest.raises(ValueError, match="expected global_skip=True"):
+        SRN(gate=True)
+
+
 def test_strides_there_are_none_of_are_named():
     with pytest.raises(ValueError, match="stride=3; expected 1, 2 or 4"):
         SRN(stride=3)
 
 
 def test_the_light_recipes_keep_within_their_multiplications():
-    """By hand: 5x5 convolutions, a 3x3 ConvLSTM, 4x4 upconvolutions, 1 + 1/4 + 1/16 scales."""
+    """By hand, but for the gate: 5x5 convolutions, a 3x3 ConvLSTM, 4x4 upconvolutions, 3 scales."""
     w = 32
     blocks = 2 * 25 * w * w  # a ResBlock at any level: width and area grow and shrink alike
     down = (25 * w * 2 * w) / 4  # into the second level and the third
@@ -191,7 +215,7 @@ def test_the_light_recipes_keep_within_their_multiplications():
     body = 6 * blocks + 2 * down + up
     first, lstm = 25 * 6 * w, 9 * (8 * w) * (16 * w) / 16
     light = (first + body + lstm + 25 * w * 3) * 1.3125
-    tiny = (first + body + 16 * w * 3 * 4) / 4 * 1.3125  # no ConvLSTM; the last layer 4x4
+    tiny = (first + body + 16 * w * 3) / 4 * 1.3125  # no ConvLSTM; the last layer 4x4
     for recipe, expected, most in [("light", light, 565e3), ("tiny", tiny, 130e3)]:
         model = experiment.build(experiment.load_recipe("srn", recipe))
         assert cost.count(model).multiplications == pytest.approx(expected, rel=0.01)
