@@ -216,8 +216,12 @@ def test_the_light_recipes_keep_within_their_multiplications():
     first, lstm = 25 * 6 * w, 9 * (8 * w) * (16 * w) / 16
     light = (first + body + lstm + 25 * w * 3) * 1.3125
     tiny = (first + body + 16 * w * 3) / 4 * 1.3125  # no ConvLSTM; the last layer 4x4
-    for recipe, expected, most in [("light", light, 565e3), ("tiny", tiny, 130e3)]:
+    for recipe, expected, most, parameters in [
+        ("light", light, 565e3, 3_761_028),
+        ("tiny", tiny, 130e3, 2_580_004),
+    ]:
         model = experiment.build(experiment.load_recipe("srn", recipe))
+        assert model.count_params() == parameters
         assert cost.count(model).multiplications == pytest.approx(expected, rel=0.01)
         assert expected < most
 
