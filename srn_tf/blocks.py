@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from restore_tf.networks.layers import Block
+from restore_tf.networks.layers import Block, legacy_upsample2
 
 KERNEL_SIZE = 5  # section 3.2: "all convolution layers have kernel size 5"
 FORGET_BIAS = 1.0  # authors' code; keeps the state by default early in training
@@ -26,14 +26,17 @@ def _convolution(
     )
 
 
-def _upconvolution(filters, name):
+def _upconvolution(
+    filters, name, strides=2, activation="relu", initializer="glorot_uniform", dtype=None
+):
     return layers.Conv2DTranspose(
         filters,
-        4,  # authors' code; the paper says "deconvolution" without a size
-        strides=2,
+        2 * strides,  # 4 in the authors' code; the paper says "deconvolution" without a size
+        strides=strides,
         padding="same",
-        activation="relu",
-        kernel_initializer="glorot_uniform",
+        activation=activation,
+        kernel_initializer=initializer,
+        dtype=dtype,
         name=name,
     )
 
@@ -124,18 +127,24 @@ class OutBlock(Block):
       channels: image channels.
       res_blocks: how many ResBlocks.
       initializer: of the last convolution's kernel.
+      strides: above 1 the last convolution is a transposed one, and the image so many times as
+        large as the features.
     """
 
-    def __init__(self, filters, channels, res_blocks, initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self, filters, channels, res_blocks, initializer="glorot_uniform", strides=1, **kwargs
+    ):
         super().__init__(**kwargs)
         self.res_blocks = _res_blocks(filters, res_blocks)
         # The image is made in float32, under mixed precision too.
-        self.conv = _convolution(
-            channels, "conv", activation=None, initializer=initializer, dtype="float32"
-        )
+        last = {"activation": None, "initializer": initializer, "dtype": "float32"}
+        if strides == 1:
+            self.conv = _convolution(channels, "conv", **last)
+        else:
+            self.conv = _upconvolution(channels, "conv", strides, **last)
 
     def call(self, x):
-        """(batch, h, w, filters) -> (batch, h, w, channels)."""
+        """(batch, h, w, filters) -> (batch, strides h, strides w, channels)."""
         for block in self.res_blocks:
             x = block(x)
         return self.conv(x)
@@ -143,6 +152,41 @@ class OutBlock(Block):
     def path(self):
         """As `ResBlock.path`."""
         return [*paths(self.res_blocks), self.conv]
+
+
+class Gate(Block):
+    """How much of its residual a scale adds, from place to place: 1 for all, 0 for none of it.
+
+    Args:
+      filters: of its inner layer.
+      strides: how many times larger its output is than its input, a power of 2.
+    """
+
+    def __init__(self, filters, strides, **kwargs):
+        super().__init__(**kwargs)
+        self.doublings = strides.bit_length() - 1
+        self.conv1 = layers.Conv2D(filters, 1, activation="relu", name="conv1")
+        self.conv2 = layers.Conv2D(
+            1,
+            3,
+            padding="same",
+            activation="sigmoid",
+            kernel_initializer="zeros",
+            bias_initializer=keras.initializers.Constant(3.0),  # open: 0.95
+            dtype="float32",
+            name="conv2",
+        )
+
+    def call(self, x):
+        """(batch, h, w, any) -> (batch, strides h, strides w, 1) float32 in [0, 1]."""
+        x = self.conv2(self.conv1(x))
+        for _ in range(self.doublings):
+            x = legacy_upsample2(x)
+        return x
+
+    def path(self):
+        """As `ResBlock.path`."""
+        return [self.conv1, self.conv2]
 
 
 class ConvLSTMCell(Block):

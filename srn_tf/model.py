@@ -4,7 +4,8 @@ Tao, Gao, Shen, Wang, Jia: "Scale-recurrent Network for Deep Image Deblurring", 
 (arXiv 1802.01770), figure 3 and section 3.
 
 Goes in: blurry images (batch, height, width, channels), float in [0, 1], sRGB as stored; nothing is
-subtracted. Height and width are multiples of 4 * 2^(scales - 1), 16 for the paper's three scales.
+subtracted. Height and width are multiples of 4 * stride * 2^(scales - 1), 16 for the paper's three
+scales.
 Comes out: a list of images, one per scale, coarse to fine; the last is the restored image. Outputs
 are images, not residuals, unless `global_skip` is set, and they are not clipped.
 
@@ -28,7 +29,7 @@ from keras import ops
 
 from restore_tf.networks.layers import legacy_downsample, legacy_upsample2
 from restore_tf.networks.restorer import Restorer
-from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, OutBlock, paths
+from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, Gate, OutBlock, paths
 from srn_tf.tiles import ScaleTiler
 
 
@@ -46,6 +47,12 @@ class SRN(Restorer):
       global_skip: add each scale's blurry image to its output and start the last convolution at
         zero, so that an untrained network returns its input. Not in the paper; short trainings
         need it.
+      stride: of the first convolution, and of the last, which above 1 is a transposed one: features
+        begin at 1/stride of the image's size, with as many times fewer multiplications a pixel as
+        its square. Not in the paper, which has 1.
+      gate: with `global_skip`, multiply each scale's residual by a number between 0 and 1 that the
+        features of the bottleneck decide from place to place: a sharp picture passes as it is. Not
+        in the paper.
     """
 
     padding = "edge"
@@ -58,28 +65,36 @@ class SRN(Restorer):
         scales=3,
         res_blocks=3,
         global_skip=False,
+        stride=1,
+        gate=False,
         name="srn",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
         if scales < 1:
             raise ValueError(f"scales={scales}; expected 1 or more")
+        if stride not in (1, 2, 4):
+            raise ValueError(f"stride={stride}; expected 1, 2 or 4")
+        if gate and not global_skip:
+            raise ValueError("gate=True: gates what global_skip adds; expected global_skip=True")
         self.channels = channels
         self.recurrent = recurrent
         self.width = width
         self.scales = scales
         self.num_res_blocks = res_blocks
         self.global_skip = global_skip
-        self.size_multiple = 4 * 2 ** (scales - 1)
+        self.stride = stride
+        self.size_multiple = 4 * stride * 2 ** (scales - 1)
 
-        self.in_block = EBlock(width, res_blocks, strides=1, name="in_block")
+        self.in_block = EBlock(width, res_blocks, strides=stride, name="in_block")
         self.e_block1 = EBlock(2 * width, res_blocks, name="e_block1")
         self.e_block2 = EBlock(4 * width, res_blocks, name="e_block2")
         self.conv_lstm = ConvLSTMCell(4 * width, name="conv_lstm") if recurrent else None
         self.d_block1 = DBlock(4 * width, 2 * width, res_blocks, name="d_block1")
         self.d_block2 = DBlock(2 * width, width, res_blocks, name="d_block2")
         last = "zeros" if global_skip else "glorot_uniform"
-        self.out_block = OutBlock(width, channels, res_blocks, last, name="out_block")
+        self.out_block = OutBlock(width, channels, res_blocks, last, stride, name="out_block")
+        self.gate = Gate(width // 2, 4 * stride, name="gate") if gate else None
 
     def call(self, images, training=False):
         """Restores images coarse to fine.
@@ -112,8 +127,8 @@ class SRN(Restorer):
         Args:
           blurry: the blurry image at this scale, (batch, h, w, channels).
           previous: the coarser scale's output brought to this size, same shape.
-          state: the ConvLSTM's (c, h), each (batch, h / 4, w / 4, 4 * width), brought to this
-            scale; None at the coarsest scale, where it starts at zero.
+          state: the ConvLSTM's (c, h), each (batch, h / (4 stride), w / (4 stride), 4 * width),
+            brought to this scale; None at the coarsest scale, where it starts at zero.
 
         Returns:
           The restored image at this scale and the new state (None for a model without ConvLSTM).
@@ -128,6 +143,8 @@ class SRN(Restorer):
         half = half + self.d_block1(features)
         shallow = shallow + self.d_block2(half)
         restored = self.out_block(shallow)
+        if self.gate is not None:
+            restored = restored * self.gate(features)
         return (restored + blurry if self.global_skip else restored), state
 
     def downsample(self, images, factor):
@@ -145,7 +162,7 @@ class SRN(Restorer):
     @property
     def bytes_per_pixel(self):
         """Memory that restoring takes, by benchmarks/tiles.py."""
-        return 27.0 * self.width
+        return 27.0 * self.width / self.stride**2
 
     def tiler(self):
         """Exact tiles, each scale cut up by itself."""
@@ -156,18 +173,21 @@ class SRN(Restorer):
 
     @property
     def state_width(self):
-        """Filters of the ConvLSTM's c and h, which are a quarter of the picture's size."""
+        """Filters of the ConvLSTM's c and h, which are 1 / (4 stride) of the picture's size."""
         return 4 * self.width
 
     @property
     def state_bytes_per_pixel(self):
         """What c and h take of half a picture's size, per pixel of the picture."""
-        return 2 * 4 * self.state_width / 16 / 4 if self.recurrent else 0.0
+        spacing = 4 * self.stride
+        return 2 * 4 * self.state_width / spacing**2 / 4 if self.recurrent else 0.0
 
     def scale_path(self):
         """The convolutions on the longest way through one scale: what exact tiles need."""
         memory = [self.conv_lstm.conv] if self.recurrent else []
         encoder = paths([self.in_block, self.e_block1, self.e_block2])
+        if self.gate is not None:  # beside the decoder, which sees farther but for few blocks
+            memory = memory + self.gate.path()
         return encoder + memory + paths([self.d_block1, self.d_block2, self.out_block])
 
     @property
@@ -184,6 +204,8 @@ class SRN(Restorer):
             "scales": self.scales,
             "res_blocks": self.num_res_blocks,
             "global_skip": self.global_skip,
+            "stride": self.stride,
+            "gate": self.gate is not None,
             "name": self.name,
         }
 

@@ -6,6 +6,7 @@ and returns one value per image: (batch,) float32, whatever the layers compute i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from keras import ops
@@ -32,6 +33,20 @@ def squared_error(sharp, restored):
       restored: of the same shape.
     """
     return ops.mean(ops.square(difference(sharp, restored)), axis=(1, 2, 3))
+
+
+def negative_psnr(sharp, restored, epsilon=3e-5):
+    """Minus the PSNR in dB of each image; (batch,).
+
+    A decibel counts as much on a nearly sharp picture as on a blurred one, where the error itself
+    makes the first a rounding error of the second: this keeps a network from harming what needs
+    little.
+
+    Args:
+      sharp, restored: (batch, height, width, channels) in [0, 1].
+      epsilon: added to the mean squared error; beyond 45 dB, at 3e-5, little more is asked for.
+    """
+    return 10 / math.log(10) * ops.log(squared_error(sharp, restored) + epsilon)
 
 
 def absolute_error(sharp, restored):
@@ -138,6 +153,7 @@ TERMS = {
     "mse": squared_error,
     "l1": absolute_error,
     "charbonnier": charbonnier,
+    "psnr": negative_psnr,
     "edge": edge,
     "sobel": sobel,
     "frequency": frequency,

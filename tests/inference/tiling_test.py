@@ -71,6 +71,23 @@ def test_tiles_equal_the_whole_picture(variant, size):
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6 * np.ptp(whole))
 
 
+@pytest.mark.parametrize(("stride", "gate"), [(1, True), (2, True), (4, False)])
+def test_tiles_equal_the_whole_picture_where_features_are_smaller_or_gate(stride, gate):
+    model = srn(scales=2, res_blocks=0, stride=stride, gate=gate, global_skip=gate)
+    if gate:  # which begins the same everywhere
+        random = np.random.default_rng(2)
+        for variable in model.trainable_variables:
+            variable.assign(random.normal(0, 0.1, variable.shape))
+    see = reach(model.scale_path())
+    assert see.alignment == 4 * stride
+    tile = 2 * see.margin + see.alignment
+    side = -(-(tile + 40) // model.size_multiple) * model.size_multiple
+    batch = noise(1, side, side + model.size_multiple, 3)
+    whole = model.restore_padded(batch)
+    tiled = exact_tiles.restore_exact(model, batch, tile)
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=2e-6 * np.ptp(whole))
+
+
 @pytest.mark.parametrize("variant", ["srn", "srn_gray"])
 def test_odd_sizes_in_tiles(variant):
     model = srn(variant, res_blocks=0)

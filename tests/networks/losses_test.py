@@ -40,6 +40,21 @@ def test_sobel_and_squared_error_equal_the_reference(numbers):
         assert float(np.mean(values)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_psnr_by_hand():
+    """A tenth off everywhere is 20 dB, a hundredth 40; equal pictures stop at the floor's 45."""
+    sharp = np.full((3, 8, 8, 3), 0.5, np.float32)
+    restored = sharp + np.array([0.1, 0.01, 0], np.float32)[:, None, None, None]
+    expected = [-20 + 0.013, -40 + 1.139, 10 * np.log10(3e-5)]  # 1e-2, 1e-4 and 0, and 3e-5 more
+    np.testing.assert_allclose(losses.get("psnr")(sharp, [restored]), expected, atol=2e-3)
+
+
+def test_psnr_has_a_gradient_where_both_are_equal():
+    restored = tf.Variable(np.full((1, 8, 8, 3), 0.5, np.float32))
+    with tf.GradientTape() as tape:
+        loss = losses.get("psnr")(np.full((1, 8, 8, 3), 0.5, np.float32), [restored])
+    np.testing.assert_array_equal(tape.gradient(loss, restored), 0.0)
+
+
 def test_sobel_of_a_step_by_hand():
     """A step of height 1 between two columns: the magnitude is 4 beside it, 3 at the corners."""
     step = np.zeros((1, 4, 4, 1), np.float32)

@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from restore_tf.errors import UserError
+from restore_tf.experiments import experiment
+from restore_tf.export.plan import cost
 from restore_tf.networks import layers
 from srn_tf.convert import load_checkpoint, name_map
 from srn_tf.model import SRN, VARIANTS, ConvLSTMCell
@@ -161,6 +163,67 @@ def test_scales_are_an_argument(scales):
     assert side == 4 * 2 ** (scales - 1)
     stages = model(np.zeros((1, 2 * side, side, 3), np.float32))
     assert [stage.shape[1] for stage in stages] == [2 * side >> s for s in range(scales)][::-1]
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_stride_brings_features_to_a_part_of_the_size(stride):
+    model = built(width=4, res_blocks=1, scales=2, stride=stride, global_skip=True)
+    side = model.size_multiple
+    assert side == 4 * stride * 2
+    images = np.random.default_rng(0).random((2, side, 2 * side, 3), np.float32)
+    for stage, factor in zip(model(images), (2, 1), strict=True):
+        np.testing.assert_array_equal(stage, images[:, ::factor, ::factor])
+    _, (c, _) = model.restore_scale(images, images)
+    assert c.shape == (2, side // (4 * stride), 2 * side // (4 * stride), 16)
+
+
+def test_a_shut_gate_returns_the_picture_and_an_open_one_changes_nothing():
+    arguments = {"width": 4, "res_blocks": 1, "scales": 2, "global_skip": True}
+    plain, gated = built(**arguments), built(**arguments, gate=True)
+    for variable in plain.weights:
+        variable.assign(np.random.default_rng(1).normal(0, 0.2, variable.shape))
+    same = {variable.path: variable for variable in plain.weights}
+    for variable in gated.weights:
+        if variable.path in same:
+            variable.assign(same[variable.path])
+    bias = gated.gate.conv2.bias
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.asarray(bias))), 0.95, atol=0.01)
+    images = np.random.default_rng(0).random((1, 16, 32, 3), np.float32)
+    bias.assign([50.0])
+    np.testing.assert_allclose(gated(images)[-1], plain(images)[-1], atol=1e-5)
+    assert np.abs(plain(images)[-1] - images).max() > 0.01
+    bias.assign([-50.0])
+    np.testing.assert_allclose(gated(images)[-1], images, atol=1e-6)
+
+
+def test_a_gate_without_a_residual_is_refused():
+    with pytest.raises(ValueError, match="expected global_skip=True"):
+        SRN(gate=True)
+
+
+def test_strides_there_are_none_of_are_named():
+    with pytest.raises(ValueError, match="stride=3; expected 1, 2 or 4"):
+        SRN(stride=3)
+
+
+def test_the_light_recipes_keep_within_their_multiplications():
+    """By hand, but for the gate: 5x5 convolutions, a 3x3 ConvLSTM, 4x4 upconvolutions, 3 scales."""
+    w = 32
+    blocks = 2 * 25 * w * w  # a ResBlock at any level: width and area grow and shrink alike
+    down = (25 * w * 2 * w) / 4  # into the second level and the third
+    up = (16 * 4 * w * 2 * w / 16) + (16 * 2 * w * w / 4)
+    body = 6 * blocks + 2 * down + up
+    first, lstm = 25 * 6 * w, 9 * (8 * w) * (16 * w) / 16
+    light = (first + body + lstm + 25 * w * 3) * 1.3125
+    tiny = (first + body + 16 * w * 3) / 4 * 1.3125  # no ConvLSTM; the last layer 4x4
+    for recipe, expected, most, parameters in [
+        ("light", light, 565e3, 3_761_028),
+        ("tiny", tiny, 130e3, 2_580_004),
+    ]:
+        model = experiment.build(experiment.load_recipe("srn", recipe))
+        assert model.count_params() == parameters
+        assert cost.count(model).multiplications == pytest.approx(expected, rel=0.01)
+        assert expected < most
 
 
 def test_wrong_sizes_are_named():
