@@ -26,7 +26,7 @@ from keras import layers, ops
 # rounding of every sum with a number above 1e-27. It is not 0, which optimizers would leave out.
 _BIAS = 1e-30
 
-_CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
+CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
 
 
 def is_bfloat16(x) -> bool:
@@ -66,7 +66,7 @@ def biased(model: keras.Model) -> Iterator[None]:
 
 def _takes_bias(layer):
     return (
-        isinstance(layer, _CONVOLUTIONS)
+        isinstance(layer, CONVOLUTIONS)
         and layer.built
         and not layer.use_bias
         and layer.compute_dtype == "bfloat16"

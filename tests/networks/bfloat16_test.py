@@ -85,7 +85,7 @@ def test_biases_in_bfloat16_change_nothing_and_leave_again(kind, arguments, imag
     weights = model.get_weights()
     without = np.asarray(model(images)[-1])
     found = {id(layer): layer for layer in model._flatten_layers()}.values()
-    bare = [one for one in found if isinstance(one, bfloat16._CONVOLUTIONS)]
+    bare = [one for one in found if isinstance(one, bfloat16.CONVOLUTIONS)]
     wanted = sum(one.compute_dtype == "bfloat16" for one in bare)
     with model.with_folded_weights():
         assert constants(model) >= wanted
