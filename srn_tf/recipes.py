@@ -66,12 +66,20 @@ def quick(model: str = "srn") -> Experiment:
 
 
 def light(model: str = "srn") -> Experiment:
-    """A light SRN for photos of every kind: 565,000 multiplications a pixel. Not the paper's."""
+    """A light SRN for photos of every kind: 565,000 multiplications a pixel. Not the paper's.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     return _photo_training(model, "light", {"width": 32, "res_blocks": 1}, 5e-4, crop=128)
 
 
 def tiny(model: str = "srn") -> Experiment:
-    """As `light`, with 117,000 multiplications a pixel: features at half the size."""
+    """As `light`, with 117,000 multiplications a pixel: features at half the size.
+
+    Args:
+      model: a key of `VARIANTS`.
+    """
     network = {"width": 32, "res_blocks": 1, "stride": 2, "recurrent": False}
     return _photo_training(model, "tiny", network, 7e-4, crop=160)
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     *("restore_tf/" + room for room in ("errors.py", "networks", "experiments", "training")),
     *("restore_tf/" + room for room in ("inference", "evaluation", "app", "video", "weights")),
-    *("restore_tf/" + room for room in ("system", "serving", "export")),
+    *("restore_tf/" + room for room in ("system", "serving", "export", "pictures")),
     *("datasets", "srn_tf", "mprnet_tf", "maxim_tf", "deblurgan_tf", "diffusion_tf"),
     "baselines_tf",
 )

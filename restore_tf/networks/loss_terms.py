@@ -43,7 +43,8 @@ def negative_psnr(sharp, restored, epsilon=3e-5):
     little.
 
     Args:
-      sharp, restored: (batch, height, width, channels) in [0, 1].
+      sharp: (batch, height, width, channels) in [0, 1].
+      restored: of the same shape.
       epsilon: added to the mean squared error; beyond 45 dB, at 3e-5, little more is asked for.
     """
     return 10 / math.log(10) * ops.log(squared_error(sharp, restored) + epsilon)
