@@ -38,7 +38,7 @@ lint: $(READY)
 
 setup: $(READY)
 
-# The documentation with search, in build/site; opens from a disk.
+# The documentation in build/site, for any static host.
 site: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 
