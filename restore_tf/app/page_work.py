@@ -273,7 +273,7 @@ def _progress(place, what, unit):
     left = place.seconds_left
     if share is None and left is not None and place.expected:
         share = min(0.99, 1 - left / place.expected)
-    text = f"{what} is restored"
+    text = f"{what} is being restored"
     if place.total and unit == "frames":
         text += f", frame {place.done} of {place.total}"
     text += "" if left is None else f"; about {_duration(left)} left"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,6 +104,9 @@ def _app(positional, values):
         models.entries(values.weights, values.workdir, values.tflite, values.precision)
     )
     parts = service.make(catalogue, limits(values))
+    tempfile.tempdir = str(
+        parts.store.folder
+    )  # TensorFlow leaves generated code behind; here it goes
     hosts = guards.hosts(values.host, values.allowed_host)
     app = assembly.assemble(parts, hosts, passwords, values.root_path, values.web)
     _say(values, bound, catalogue, passwords)
@@ -111,6 +115,7 @@ def _app(positional, values):
         while not stop.requested:
             time.sleep(_WAIT)
         print("stopping; what runs is finished", flush=True)
+    tempfile.tempdir = None
     return 0
 
 
