@@ -79,6 +79,14 @@ def orientation(tags: Image.Exif) -> int:
     return value if value in range(1, 9) else 1
 
 
+def _interoperability(tags):
+    """The tags of EXIF's interoperability; empty where there are none."""
+    try:
+        return tags.get_ifd(ExifTags.IFD.Interop)
+    except KeyError:  # Pillow before 13 where there are none
+        return {}
+
+
 def colour_space(tags: Image.Exif) -> str | None:
     """Returns the colour space that EXIF states: "sRGB", "Adobe RGB", a description, or None.
 
@@ -89,7 +97,7 @@ def colour_space(tags: Image.Exif) -> str | None:
     """
     try:
         space = tags.get_ifd(ExifTags.IFD.Exif).get(_COLOUR_SPACE_TAG)
-        index = tags.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex, "")
+        index = _interoperability(tags).get(ExifTags.Interop.InteropIndex, "")
     except Exception:  # as in `exif_tags`
         return None
     if space == 1:
@@ -161,7 +169,7 @@ def _exif(image, tags, size, turned, name):
 def _classic(tags, name):
     """A TIFF file's tags as an EXIF block, which counts bytes in 32 bits; BigTIFF does in 64."""
     if tags.get_ifd(ExifTags.IFD.Exif):  # from the file, while its kind is known
-        tags.get_ifd(ExifTags.IFD.Interop)
+        _interoperability(tags)
     tags.get_ifd(ExifTags.IFD.GPSInfo)
     tags.bigtiff = False
     for tag, value in list(tags.items()):

@@ -186,7 +186,7 @@ def test_stopping_finishes_what_runs(client, service, network):
 
 def test_an_unexpected_error_is_the_requests_own(client, network, monkeypatch):
     monkeypatch.setattr(network, "restore_padded", lambda *_: 1 / 0)
-    assert "see its log" in error_of(client.post("/restore", content=png(PICTURE)), 500)
+    assert "see the server's log" in error_of(client.post("/restore", content=png(PICTURE)), 500)
     monkeypatch.undo()
     assert client.post("/restore", content=png(PICTURE)).status_code == 200
 

@@ -113,7 +113,11 @@ def test_wrong_overrides_are_named(assignment, message):
     [
         ("nosuch", "gopro", "no such paper; there are .*mprnet.*, srn"),
         ("srn_grey", "gopro", "did you mean srn_gray"),
-        ("srn", "gorpo", r"--recipe gorpo: srn has gopro, quick \(did you mean gopro\?\)"),
+        (
+            "srn",
+            "gorpo",
+            r"gorpo: srn has gopro, quick, light, tiny \(did you mean gopro\?\)",
+        ),
         ("../evil", "gopro", "not the name of a model"),
         ("os.path", "gopro", "not the name of a model"),
     ],

@@ -120,7 +120,7 @@ def here(tiny_srn, monkeypatch):
         json.dumps(arguments)  # as it goes to the process
         return json.loads(json.dumps(functions[function](**arguments)))
 
-    monkeypatch.setattr(jobs, "run", run)
+    monkeypatch.setattr(jobs, "run_in_process", run)
     return functions
 
 

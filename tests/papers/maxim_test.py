@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from maxim_tf import blocks, convert, flax, gating, parts, recipes
+from maxim_tf import convert, flax, gating, parts, recipes
 from maxim_tf import model as maxim
 from maxim_tf.model import MAXIM, VARIANTS
 from restore_tf.networks import layers, losses
@@ -206,7 +206,7 @@ MISTAKES = {
     "inputs of the top left pixel": (maxim, "subsample", top_left, 0.18),
     "no antialiasing": (parts, "antialiased_downsample", bilinear, 0.13),
     "slope of Keras": (parts, "LEAKY_SLOPE", 0.3, 6.1e-2),
-    "GELU by erf": ((blocks, gating), "gelu", erf_gelu, 1.6e-3),
+    "GELU by erf": (parts, "gelu", erf_gelu, 1.6e-3),
     "four times as twice twice": (parts, "upsample", twice_twice, None),
     "no + 1 in the gating unit": (gating, "GATE_OFFSET", 0.0, None),
 }
