@@ -109,7 +109,7 @@ def _photo_training(model, recipe, network, learning_rate, crop):
     )
 
 
-RECIPES = {"gopro": gopro, "quick": quick, "light": light, "tiny": tiny}
+RECIPES = {"gopro": gopro, "quick": quick, "tiny": tiny, "light": light}
 
 
 def _candidate(width, scales, res_blocks):

@@ -116,7 +116,7 @@ def test_wrong_overrides_are_named(assignment, message):
         (
             "srn",
             "gorpo",
-            r"gorpo: srn has gopro, quick, light, tiny \(did you mean gopro\?\)",
+            r"gorpo: srn has gopro, quick, tiny, light \(did you mean gopro\?\)",
         ),
         ("../evil", "gopro", "not the name of a model"),
         ("os.path", "gopro", "not the name of a model"),
