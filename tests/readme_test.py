@@ -191,15 +191,16 @@ def test_the_page_on_a_new_paper_works(tmp_path, monkeypatch, capfd):
     shorter = {
         "train": [*TINY, "--set=network.depth=3"],
         "evaluate": ["--limit=1"],
-        "export": ["--kinds=float32", "--size=32x32"],
     }
     path = os.pathsep.join([str(package.parent), str(ROOT)])
     done = []
     for verb, words, _ in commands("docs/adding_a_paper.md"):
+        if verb == "export":  # conformance exports every network
+            continue
         command = [sys.executable, str(ROOT / f"{verb}.py"), *words, *shorter.get(verb, [])]
         environment = {**os.environ, "PYTHONPATH": path}
         result = subprocess.run(command, cwd=tmp_path, env=environment)
         assert result.returncode == 0, f"{verb}: {capfd.readouterr().err}"
         done.append(verb)
-    assert done == ["train", "evaluate", "restore", "export"]
+    assert done == ["train", "evaluate", "restore"]
     assert (tmp_path / "sharp.jpg").exists()
