@@ -15,6 +15,7 @@ ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
+LOCAL = "http://127.0.0.1:"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -88,19 +89,27 @@ class Watched:
     Attributes:
       page: Playwright's.
       outside: addresses that it asked for elsewhere.
-      errors: what was thrown and not caught.
+      errors: what was thrown and not caught; with `console`, also what was logged as an error.
     """
 
-    def __init__(self, browser, viewport=DESKTOP, **options):
+    def __init__(self, browser, viewport=DESKTOP, own=LOCAL, console=False, **options):
         self.outside, self.errors = [], []
+        self._own = (own, "blob:", "data:", "file:")
         self._context = browser.new_context(viewport=viewport, **options)
         self._context.route("**/*", self._route)
         self.page = self._context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        if console:
+            self.page.on("console", self._note)
+
+    def _note(self, said):
+        # Chromium notes answers of 400 and more by itself, those that a test asks for too.
+        if said.type == "error" and "Failed to load resource: the server" not in said.text:
+            self.errors.append(said.text)
 
     def _route(self, route):
         address = route.request.url
-        if address.startswith(("http://127.0.0.1:", "blob:", "data:", "file:")):
+        if address.startswith(self._own):
             route.continue_()
         else:
             self.outside.append(address)

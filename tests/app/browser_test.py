@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 pytest.importorskip("gradio", reason="needs restore_tf[app]")
+import browser  # noqa: E402
 import prefix_proxy  # noqa: E402
 import tiny_app  # noqa: E402
-from app_browser import Watched, browser  # noqa: E402
 from tiny_app import decoded, pixels, png  # noqa: E402
 
 from restore_tf.app import assembly, server  # noqa: E402
 from restore_tf.commands import restore  # noqa: E402
 from restore_tf.inference.restore import restore as restore_pixels  # noqa: E402
 
-pytestmark = pytest.mark.slow
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(browser.missing()), reason=browser.missing()),
+]
 PICTURE = pixels(120, 160)
 BLACK = np.zeros((40, 40, 3), np.uint8)
 
@@ -43,28 +45,25 @@ def served(network):
 
 @pytest.fixture(scope="module")
 def chromium():
-    with browser() as started:
+    with browser.opened() as started:
         yield started
 
 
 @pytest.fixture
 def visit(chromium, served):
     """Opens the page; at the end, nothing was asked for elsewhere and nothing complained."""
-    contexts, opened = [], []
+    opened = []
 
-    def go(viewport=DESKTOP, **options):
-        context = chromium.new_context(viewport=viewport, **options)
-        context.set_default_timeout(30_000)
-        watched = Watched(context, served[1])
-        contexts.append(context)
+    def go(viewport=browser.DESKTOP, **options):
+        watched = browser.Watched(chromium, viewport, own=served[1], console=True, **options)
         opened.append(watched)
         watched.page.goto(f"{served[1]}/")
         watched.page.wait_for_selector("#photos .rtf-area")
         return watched.page
 
     yield go
-    for context in contexts:
-        context.close()
+    for watched in opened:
+        watched.close()
     assert [watched.outside for watched in opened] == [[]] * len(opened)
     assert [watched.errors for watched in opened] == [[]] * len(opened)
 
@@ -276,14 +275,14 @@ def test_a_video_and_its_limit(visit):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone(visit, scheme):
-    page = visit(PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
+    page = visit(browser.PHONE, color_scheme=scheme, has_touch=True, is_mobile=True)
     give(page, ("a.png", png(pixels(300, 500))))
     press(page)
     page.wait_for_selector(".rtf-viewer")
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= browser.PHONE["width"]
     assert page.locator(".rtf-stage").bounding_box()["width"] > 280
     page.locator(".rtf-zoom").tap()
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= browser.PHONE["width"]
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     dark = sum(json.loads("[" + background.split("(")[1].rstrip(")") + "]")[:3]) < 200
     assert dark == (scheme == "dark")
@@ -317,9 +316,8 @@ def test_below_a_path_of_a_proxy(chromium):
         server.running(app, service, inside, "/photos"),
         prefix_proxy.below("/photos", address, outside),
     ):
-        context = chromium.new_context()
-        context.set_default_timeout(30_000)
-        watched = Watched(context, f"{shown}/photos/")
+        own = f"{shown}/photos/"
+        watched = browser.Watched(chromium, own=own, console=True)
         page = watched.page
         page.goto(f"{shown}/photos/")
         page.wait_for_selector("#photos .rtf-area")
@@ -329,7 +327,7 @@ def test_below_a_path_of_a_proxy(chromium):
         with page.expect_download() as download:
             page.click("a.rtf-download")
         np.testing.assert_array_equal(decoded(download.value.path().read_bytes()), 255 - PICTURE)
-        context.close()
+        watched.close()
     assert (watched.outside, watched.errors) == ([], [])
 
 
@@ -339,14 +337,13 @@ def test_with_a_password(chromium):
     address = f"http://127.0.0.1:{bound.getsockname()[1]}/"
     app = assembly.assemble(service, ["127.0.0.1"], {"ada": "secret"})
     with server.running(app, service, bound):
-        context = chromium.new_context(http_credentials=user)
-        context.set_default_timeout(30_000)
-        page = Watched(context, address).page
+        watched = browser.Watched(chromium, own=address, http_credentials=user)
+        page = watched.page
         page.goto(address)
         give(page, ("a.png", png(PICTURE)))
         press(page)
         page.wait_for_selector(".rtf-viewer")
-        context.close()
+        watched.close()
         stranger = chromium.new_context(http_credentials={**user, "password": "wrong"})
         assert stranger.new_page().goto(address).status == 401
         stranger.close()

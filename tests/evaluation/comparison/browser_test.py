@@ -1,22 +1,18 @@
 """The pages in a real browser: sorting, sliders, keys, a phone's width, votes, no request."""
 
 import json
-import shutil
 
+import browser
 import pytest
 from toy_comparison import with_pictures
 
 from restore_tf.evaluation.comparison import blind, report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
+    pytest.mark.skipif(bool(browser.missing()), reason=browser.missing()),
 ]
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESK, PHONE = browser.DESKTOP, browser.PHONE
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +24,18 @@ def comparison(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def chromium():
+    with browser.opened() as running:
+        yield running
 
 
 @pytest.fixture
-def open_page(browser, comparison):
+def open_page(chromium, comparison):
     """Opens a page of the comparison; in the end nothing may have failed or left the folder."""
     troubles, contexts = [], []
 
     def opened(name, viewport, **options):
-        context = browser.new_context(viewport=viewport, **options)
+        context = chromium.new_context(viewport=viewport, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(str(error)))
