@@ -101,10 +101,7 @@ def restore_video(
         written or has an unknown ending, a restore function that changes shape or type.
       KeyboardInterrupt: SIGINT or SIGTERM came.
     """
-    source, output = Path(source), Path(output)
-    video_writer.container_for(output, quality)
-    if output.is_dir():
-        raise UserError(f"{output}: is a folder; expected the name of a video to write.")
+    source, output = Path(source), _checked_output(output, quality)
     clip = video_clip.probe(source)
     stretch = _one_stretch(clip, frames, output)
     started = time.perf_counter()
@@ -129,6 +126,13 @@ def restore_video(
         damaged=reader.damaged,
         dropped=tuple(writer.dropped),
     )
+
+
+def _checked_output(output, quality):
+    video_writer.container_for(Path(output), quality)
+    if Path(output).is_dir():
+        raise UserError(f"{output}: is a folder; expected the name of a video to write.")
+    return Path(output)
 
 
 def frames_as_images(
