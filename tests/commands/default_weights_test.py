@@ -65,6 +65,7 @@ def border_steps(tiled, whole, borders):
     return steps[across].mean() / steps[~across].mean()
 
 
+@pytest.mark.slow
 def test_tiles_show_no_seams():
     """Beside each other and not blended they do, so the measure would see them."""
     model, borders = restore_tf.load_model(), []

@@ -107,7 +107,10 @@ def test_untrained_it_returns_its_input_and_noise():
     assert 0.01 < float(np.std(np.asarray(restored - predicted))) < 0.2  # about residual_std
 
 
-@pytest.mark.parametrize("options", [{}, {"samples": 2, "eta": 1.0}, {"stages": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"samples": 2, "eta": 1.0}, marks=pytest.mark.slow), {"stages": 1}],
+)
 def test_tiles_equal_the_whole_picture(options):
     model = toy(**options)
     picture = images()[0]

@@ -63,6 +63,7 @@ def test_outputs_equal_the_published_behaviour(small, wide):
     assert error(small(expected[f"input{wide}"]), outputs_of(expected, 2, wide)) < 1e-5
 
 
+@pytest.mark.slow
 def test_outputs_equal_the_published_behaviour_in_one_graph_for_all_sizes():
     """With the paper's block sizes."""
     model, expected = loaded("maxim_blocks16_small"), numbers("maxim_blocks16_small")

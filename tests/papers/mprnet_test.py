@@ -16,17 +16,17 @@ from restore_tf.weights.pytorch_files import read_state_dict
 
 PARITY = Path(__file__).parents[1] / "parity"
 SMALL = {"n_feat": 12, "scale_unetfeats": 4, "scale_orsnetfeats": 8, "num_cab": 3}
-# checkpoint, numbers, arguments; see the parity files' origin in tests/parity/README.md.
-CASES = [
-    ("mprnet_small", "mprnet_small_io", SMALL),
-    (
-        "mprnet_small_dataparallel",
-        "mprnet_small_dataparallel_io",
-        {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 2},
+SMALLER = {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 2}
+SMALLEST = {**SMALLER, "num_cab": 1}  # TensorFlow takes a second to trace each block
+# {checkpoint: (files of numbers, arguments)}; see their origin in tests/parity/README.md.
+CASES = {
+    "mprnet_small": (["mprnet_small_io"], SMALL),
+    "mprnet_small_dataparallel": (["mprnet_small_dataparallel_io"], SMALLER),
+    "mprnet_local_small": (
+        ["mprnet_local_small_io", "mprnet_local_small_wide_io"],
+        {**SMALL, "local_attention": 32},
     ),
-    ("mprnet_local_small", "mprnet_local_small_io", {**SMALL, "local_attention": 32}),
-    ("mprnet_local_small", "mprnet_local_small_wide_io", {**SMALL, "local_attention": 32}),
-]
+}
 
 
 def built(**kwargs):
@@ -36,8 +36,7 @@ def built(**kwargs):
 
 
 def small(**kwargs):
-    model = built(**SMALL, **kwargs)
-    return model
+    return built(**SMALL, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -48,18 +47,37 @@ def test_parameter_counts(task, parameters):
     assert built(**TASKS[task]).count_params() == parameters
 
 
-@pytest.mark.parametrize(("checkpoint", "numbers", "arguments"), CASES, ids=lambda c: str(c)[:30])
-def test_outputs_equal_the_published_behaviour(checkpoint, numbers, arguments):
+def published(checkpoint):
+    """The network with a checkpoint's weights, and its files of numbers."""
+    files, arguments = CASES[checkpoint]
     model = built(**arguments)
     load_checkpoint(model, PARITY / f"{checkpoint}.pth")
-    numbers = np.load(PARITY / f"{numbers}.npz")
+    return model, [np.load(PARITY / f"{file}.npz") for file in files]
+
+
+def assert_stages_equal(call, numbers):
+    stages = call(numbers["input"][None])
+    assert len(stages) == 3
+    for index, stage in enumerate(stages, 1):
+        expected = numbers[f"stage{index}"]
+        np.testing.assert_allclose(stage[0], expected, rtol=0, atol=1e-5 * np.ptp(expected))
+
+
+@pytest.mark.parametrize("checkpoint", CASES)
+def test_outputs_equal_the_published_behaviour(checkpoint):
+    model, files = published(checkpoint)
+    for numbers in files:
+        assert_stages_equal(model, numbers)
+
+
+@pytest.mark.parametrize(
+    "checkpoint", ["mprnet_small", pytest.param("mprnet_local_small", marks=pytest.mark.slow)]
+)
+def test_outputs_equal_the_published_behaviour_in_one_graph_for_all_sizes(checkpoint):
+    model, files = published(checkpoint)
     compiled = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3))])
-    for call in (model, compiled):
-        stages = call(numbers["input"][None])
-        assert len(stages) == 3
-        for index, stage in enumerate(stages, 1):
-            expected = numbers[f"stage{index}"]
-            np.testing.assert_allclose(stage[0], expected, rtol=0, atol=1e-5 * np.ptp(expected))
+    for numbers in files:
+        assert_stages_equal(compiled, numbers)
 
 
 def test_global_attention_is_another_result():
@@ -74,7 +92,7 @@ def test_global_attention_is_another_result():
 
 @pytest.mark.parametrize("stages", [1, 2])
 def test_early_exits_run_from_the_same_weights(stages, tmp_path):
-    whole, part = small(), small(stages=stages)
+    whole, part = built(**SMALLEST), built(**SMALLEST, stages=stages)
     assert part.count_params() < whole.count_params()
     whole.save_weights(tmp_path / "a.weights.h5")
     part.load_weights(tmp_path / "a.weights.h5")
@@ -94,7 +112,7 @@ def test_one_prelu_serves_the_network():
 
 
 def test_alpha_is_a_number_for_inference_and_never_an_old_one():
-    model = small()
+    model = built(**SMALLEST)
     model.for_inference()  # as load_model says; validation in training must not compile anew
     image = np.random.default_rng(0).random((1, 16, 24, 3), np.float32)
     for alpha in (0.25, -0.5, 1.5):  # below 0 and above 1 too: PReLU has no bounds

@@ -54,6 +54,7 @@ def test_it_trains_as_tensorflows_own_step(tmp_path, whole):
         np.testing.assert_allclose(*numbers, rtol=tolerance)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, whole):
     kill_at(tmp_path, 4, EVERYTHING, engine=BackendEngine, validate_every=2)
     assert stop_at(tmp_path, 3, EVERYTHING, engine=BackendEngine, validate_every=2).step == 5

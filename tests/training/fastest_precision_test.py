@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 import pytest
-from tiny_training import folders, tiny
+from tiny_training import folders, simple
 from tiny_training import toys as toys
 
 from restore_tf.commands import train
@@ -32,7 +32,7 @@ def able(monkeypatch):
 )
 def test_the_quicker_one_is_taken(able, tmp_path, monkeypatch, seconds, chosen, ratio):
     monkeypatch.chdir(tmp_path)
-    found, reason = fastest_precision.faster(engine_class(), tiny(), Options(), ticking(*seconds))
+    found, reason = fastest_precision.faster(engine_class(), simple(), Options(), ticking(*seconds))
     assert found == chosen
     assert reason.startswith(f"{chosen} (")
     assert ratio in reason
@@ -41,7 +41,7 @@ def test_the_quicker_one_is_taken(able, tmp_path, monkeypatch, seconds, chosen, 
 
 def test_nothing_is_measured_without_the_instructions(monkeypatch):
     monkeypatch.setattr(fastest_precision, "has_bfloat16", lambda: False)
-    found, reason = fastest_precision.faster(None, tiny(), Options(), ticking())
+    found, reason = fastest_precision.faster(None, simple(), Options(), ticking())
     assert (found, reason) == (
         "float32",
         "float32 (this processor has no bfloat16 instructions)",
@@ -51,9 +51,7 @@ def test_nothing_is_measured_without_the_instructions(monkeypatch):
 def test_a_resumed_run_keeps_what_was_chosen(able, tmp_path, monkeypatch, capsys):
     """Auto, then auto again after a stop, gives the weights of an uninterrupted mixed_bfloat16."""
     data = folders(tmp_path / "data")
-    network = tiny().network
-    flags = ["--model=srn", *data, "--recipe=quick", "--set=crop=32", "--set=batch=2"]
-    flags += [f"--set=network.{name}={value}" for name, value in network.items()]
+    flags = ["--model=onlyluma", *data, "--recipe=tiny", "--set=crop=32", "--set=batch=2"]
     flags += ["--set=schedule=constant", "--validate_every=4", "--checkpoint_every=2"]
     measured = []
 
