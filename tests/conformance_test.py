@@ -16,7 +16,21 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_papers import CASES, FIRST, NETWORKS, STEPS, TOYS, images, row, tiny, wake
+from tiny_papers import (
+    ADVERSARYS_LOSS,
+    CASES,
+    EXPORTED,
+    FIRST,
+    NETWORKS,
+    ONE_REPLICA,
+    REPRESENTED,
+    STEPS,
+    TOYS,
+    images,
+    row,
+    tiny,
+    wake,
+)
 from tiny_training import toys as toys
 
 from restore_tf.datasets.augmentation import AUGMENTATIONS
@@ -96,11 +110,29 @@ def test_weights_survive_saving(network, tmp_path):
     np.testing.assert_array_equal(network(batch)[-1], twin(batch)[-1])
 
 
+@functools.cache
+def operations(case):
+    """The kinds of operations in a network's graph for pictures of any size."""
+    network = experiment.build(tiny(case))
+    images = tf.TensorSpec((1, None, None, network.channels), tf.float32)
+    graph = tf.function(network.restore_batch).get_concrete_function(images).graph
+    definition = graph.as_graph_def()
+    functions = [node for function in definition.library.function for node in function.node_def]
+    return {node.op for node in [*definition.node, *functions]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REPRESENTED)
+def test_exports_of_others_stand_for_it(case, toys):
+    assert set(REPRESENTED[case]) <= set(EXPORTED)
+    assert operations(case) <= set().union(*map(operations, REPRESENTED[case]))
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Where `export_program.py` exported every network, and how it went."""
+    """Where `export_program.py` exported the networks, and how it went."""
     folder = tmp_path_factory.mktemp("exported")
-    words = [sys.executable, str(HERE / "export_program.py"), str(folder), ",".join(NETWORKS)]
+    words = [sys.executable, str(HERE / "export_program.py"), str(folder), ",".join(EXPORTED)]
     path = os.pathsep.join([str(HERE.parent), *filter(None, sys.path)])
     done = subprocess.run(
         words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
@@ -123,7 +155,7 @@ def saved_model_results(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.parametrize("case", EXPORTED)
 def test_saved_model_in_a_fresh_process(case, exported):
     folder, told = exported
     assert "error" not in told[case], told[case]["error"]
@@ -136,7 +168,7 @@ def test_saved_model_in_a_fresh_process(case, exported):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.parametrize("case", EXPORTED)
 def test_tflite_gives_keras_numbers(case, exported):
     """A file of fixed size; of a paper's first network one for any size, too."""
     folder, told = exported
@@ -171,13 +203,18 @@ def test_mixed_precision_keeps_images_in_float32(case):
     assert 0 < error < 0.02
 
 
+def test_every_loss_takes_a_step(toys):
+    assert tiny("adversary/tiny").loss == ADVERSARYS_LOSS
+    assert {tiny(case).loss for case in CASES} == {tiny(case).loss for case in STEPS}
+
+
 # The first step of a paper goes through both strategies at once: two replicas.
 @pytest.mark.slow
 @pytest.mark.parametrize("case", STEPS)
 def test_one_training_step_of_every_kind(case):
     recipe = tiny(case)
     recipe = dataclasses.replace(recipe, learning_rate=1e-3, schedule="constant", warmup_steps=0)
-    strategy = strategies.make_strategy("mirrored" if case in FIRST else "one")
+    strategy = strategies.make_strategy("mirrored" if case in FIRST and case not in ONE_REPLICA else "one")
     paper = papers.find(recipe.model)
     keras.utils.set_random_seed(0)
     with strategy.scope():
