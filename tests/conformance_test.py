@@ -214,7 +214,9 @@ def test_every_loss_takes_a_step(toys):
 def test_one_training_step_of_every_kind(case):
     recipe = tiny(case)
     recipe = dataclasses.replace(recipe, learning_rate=1e-3, schedule="constant", warmup_steps=0)
-    strategy = strategies.make_strategy("mirrored" if case in FIRST and case not in ONE_REPLICA else "one")
+    strategy = strategies.make_strategy(
+        "mirrored" if case in FIRST and case not in ONE_REPLICA else "one"
+    )
     paper = papers.find(recipe.model)
     keras.utils.set_random_seed(0)
     with strategy.scope():

@@ -139,8 +139,8 @@ REPRESENTED = {
     "edsr_x4/div2k": ["edsr/div2k"],  # shuffles twice
     "plain/quick": ["plain/seed"],  # without its sigmoid
 }
-# A minute and more to trace a step for a second replica; of their own they bring no step, no clipping
-# and no statistics of batches, which are what replicas must agree on.
+# A step of these takes long to trace for a second replica. They bring no step of their own, no
+# clipping and no statistics of batches, which are what replicas must agree on.
 ONE_REPLICA = ("mprnet/gopro", "maxim/gopro")
 EXPORTED = [case for case in NETWORKS if case not in REPRESENTED]
 STEPS = _steps()

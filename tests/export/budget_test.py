@@ -360,7 +360,7 @@ def test_device_times_do_not_depend_on_the_engine():
 
 @pytest.mark.slow
 def test_a_real_plan(monkeypatch):
-    """The two lightest candidates: one that is recommended, and by chance the one after it."""
+    """The two lightest candidates."""
     offer(monkeypatch, [(8, 1, 1), (8, 1, 2)])
     plan = table.plan(64, 96, 0.5, model="srn")
     assert {row.engine for row in plan.rows} == {TENSORFLOW, LITE_FLOAT, LITE_INT8}
