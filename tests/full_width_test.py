@@ -1,7 +1,7 @@
 """A published width, once: exported as SavedModel and TFLite, and found equal.
 
 Of the other networks the counts of parameters at full width are tested with their papers, and the
-exports in their tiny forms: `conformance_test.py`.
+exports in their tiny forms: `conformance_export_test.py`.
 """
 
 import keras

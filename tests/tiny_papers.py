@@ -1,4 +1,5 @@
-"""Every paper's networks in a tiny form: what `conformance_test.py` goes through.
+"""Every paper's networks in a tiny form: what `conformance_test.py` and
+`conformance_export_test.py` go through.
 
 A new paper adds its row to PAPERS and nothing else.
 """
@@ -127,7 +128,7 @@ def _steps():
 FIRST = list({paper(case): case for case in reversed(CASES)}.values())[::-1]
 NETWORKS = representatives(lambda case: tiny(case).network or {"": ""})
 # Networks that are not exported: every operation of theirs is one of the networks named here, which
-# are; `conformance_test.py` looks. They differ in a number alone, or lack a layer.
+# are; `conformance_export_test.py` looks. They differ in a number alone, or lack a layer.
 REPRESENTED = {
     "srn/quick": ["srn/gopro", "srn/tiny"],  # with the recurrence of one, the skip of the other
     "srn_lstm/gopro": ["srn/gopro"],  # of one channel
