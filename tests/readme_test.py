@@ -27,7 +27,7 @@ GUIDES = [
 
 # The commands that the slow test runs, and what is put in the place of their words.
 TINY = "--steps=1 --validate_every=1 --validation_pictures=1 --set=batch=1 --set=crop=32".split()
-NARROW = ["--set=network.width=4", "--set=network.res_blocks=0"]
+NARROW = [f"--set=network.{size}" for size in ("width=4", "res_blocks=0", "scales=1")]
 RUN = {
     "train.py --model srn": [*TINY, *NARROW],
     "train.py --model srn --dataset gopro": [*TINY, *NARROW, "--workdir=gopro_run"],

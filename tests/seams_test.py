@@ -160,5 +160,5 @@ def test_an_enlargers_saved_model_is_checked_and_written(runs, tmp_path):
 
 
 def test_saved_models_run_without_the_papers_package():
-    """`conformance_test` runs the toys' so."""
+    """`conformance_export_test` runs the toys' so."""
     assert "toy_papers" in fresh_process.packages()

@@ -12,9 +12,8 @@ from restore_tf.commands import local_workers
 
 # Enough for a few steps of a light network.
 FLAGS = (
-    "--model=srn --recipe=quick --cache --set=network.width=4 --set=network.res_blocks=0 "
-    "--set=network.scales=2 "
-    "--set=batch=4 --set=crop=32 --set=ema_momentum=0.9 --set=global_clip_norm=1.0 "
+    "--model=plain --recipe=quick --cache --set=network.filters=(8,8) --set=batch=4 "
+    "--set=crop=32 --set=ema_momentum=0.9 --set=global_clip_norm=1.0 "
     "--checkpoint_every=2 --validate_every=5 --log_every=1 --validation_pictures=1 --deterministic"
 ).split()
 

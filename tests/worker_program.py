@@ -14,28 +14,28 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 import numpy as np
 import tensorflow as tf
-from tiny_training import run, some_batch, tiny
+from tiny_training import light, run, some_batch, tiny
 
 from restore_tf.experiments import experiment
 from restore_tf.training import strategies
 from restore_tf.training.state import State
 from restore_tf.training.step import make_step
 
-# {what: (changes of `tiny`, options of a training, micro-batches of one device, of each of two
+# {what: (recipe, changes of it, options of a training, micro-batches of one device, of each of two
 # workers)}. In 16 bits all go image by image: rounding is then the same, and only sums in float32
 # are taken in another order.
 CASES = {
-    "micro-batches": ({"recurrent_clip_norm": 1e-3}, {}, 1, 2),
-    "progressive patches": ({"progressive": ((4, 24, 4),)}, {"seed": 5}, 1, 1),
-    "mixed_bfloat16": ({"steps": 1}, {"precision": "mixed_bfloat16"}, 4, 2),
-    "mixed_float16": ({"steps": 1}, {"precision": "mixed_float16"}, 4, 2),
+    "micro-batches": (tiny, {"recurrent_clip_norm": 1e-3}, {}, 1, 2),
+    "progressive patches": (light, {"progressive": ((4, 24, 4),)}, {"seed": 5}, 1, 1),
+    "mixed_bfloat16": (light, {"steps": 1}, {"precision": "mixed_bfloat16"}, 4, 2),
+    "mixed_float16": (light, {"steps": 1}, {"precision": "mixed_float16"}, 4, 2),
 }  # in 16 bits a weight that differs in its last bit rounds otherwise from the second step on
 
 
 def train_case(name, folder, workers=1, strategy="one"):
     """Trains a case into a folder of its name; returns that."""
-    changes, options, *parts = CASES[name]
-    recipe = tiny(
+    make, changes, options, *parts = CASES[name]
+    recipe = make(
         **{"steps": 8, "batch": 4, "ema_momentum": 0.9, "global_clip_norm": 1.0} | changes
     )
     options = options | {"validate_every": 5, "log_every": 1, "accumulate": parts[workers - 1]}
@@ -60,7 +60,7 @@ def recording(calls, validations):
 
 def overflow(strategy, index):
     """A step in which the second worker's gradients overflow, then one in which nobody's do."""
-    recipe = tiny()
+    recipe = light()
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = experiment.build(recipe)
@@ -90,7 +90,7 @@ def overflow(strategy, index):
 
 def fine_tune(folder, strategy):
     """Starts from another run; its rate falls on plateaus, and it ends early."""
-    frozen = tiny(
+    frozen = light(
         steps=40,
         batch=4,
         schedule="constant",
@@ -103,7 +103,7 @@ def fine_tune(folder, strategy):
         folder / "fine-tuned",
         frozen,
         strategy=strategy,
-        init_from=str(folder / "micro-batches"),
+        init_from=str(folder / "progressive patches"),
         validate_every=2,
         log_every=1,
         early_stopping=3,
@@ -120,7 +120,7 @@ def main(folder):
     fine_tune(folder, strategy)
     seen |= {"calls": [], "validations": []}
     recorder = recording(seen["calls"], seen["validations"])
-    frozen = tiny(steps=40, learning_rate=1e-12, end_learning_rate=1e-12)
+    frozen = light(steps=40, learning_rate=1e-12, end_learning_rate=1e-12)
     stopper = keras.callbacks.EarlyStopping(monitor="val_psnr", mode="max", patience=2)
     callbacks = [recorder, stopper]
     result = run(folder / "stopped", frozen, strategy=strategy, callbacks=callbacks)

@@ -352,9 +352,10 @@ def test_restore_tf_names_its_verbs(capsys):
 
 @pytest.mark.slow
 def test_quick_gains_on_held_out_pictures(tmp_path):
-    """A fifth of the recipe's steps gain the 1.5 dB that the whole must."""
+    """Under a quarter of the recipe's steps, on smaller crops, gain the 1.5 dB of the whole."""
     workdir = tmp_path / "run"
-    command = [sys.executable, str(ROOT / "train.py"), "--model", "srn", "--steps", "600"]
+    command = [sys.executable, str(ROOT / "train.py"), "--model", "srn", "--steps", "450"]
+    command += ["--set=crop=64", "--validate_every=225", "--validation_pictures=2"]
     done = subprocess.run(
         [*command, "--workdir", str(workdir)],
         check=True,

@@ -1,5 +1,6 @@
 """Exported SavedModels: equal to the Keras model, without our code, and refusing what is wrong."""
 
+import dataclasses
 import io
 import json
 import struct
@@ -189,7 +190,10 @@ def test_a_process_that_fails_is_said_in_a_line(tmp_path):
 @pytest.mark.parametrize("name", ["srn", "mprnet"])
 def test_a_second_runtime_gives_the_same_numbers(name, tmp_path):
     openvino = pytest.importorskip("openvino")
-    model = experiment.build(tiny(f"{name}/gopro"))
+    recipe = tiny(f"{name}/gopro")
+    if name == "mprnet":  # the first stage: the other two have no operation that it lacks
+        recipe = dataclasses.replace(recipe, network={**recipe.network, "stages": 1})
+    model = experiment.build(recipe)
     saved_model.write(model, tmp_path / "1")
     batch = np.random.default_rng(2).random((1, 31, 45, 3)).astype(np.float32)
     core = openvino.Core()
@@ -205,19 +209,19 @@ def test_a_second_runtime_gives_the_same_numbers(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_early_exits_local_attention_and_bfloat16(run, pictures, tmp_path):
+def test_early_exits_local_attention_and_bfloat16(pictures, tmp_path):
     recipe = tiny("mprnet/gopro")
     workdir = tmp_path / "mprnet"
     experiment.write(workdir, recipe, {})
     experiment.build(recipe).save_weights(workdir / "best.weights.h5")
     output = tmp_path / "out"
-    for arguments in [{"stages": 1}, {"local_attention": 32}, {"precision": "bfloat16"}]:
-        model = load_model(workdir, **arguments)
+    for arguments in [{"local_attention": 32}, {"precision": "bfloat16"}]:
+        model = load_model(workdir, stages=1, **arguments)
         entry = checked.export_saved_model(
             model, output, pictures, precision=arguments.get("precision", "float32")
         )
         assert entry["path"].startswith("saved_model/")
-    assert sorted(path.name for path in (output / "saved_model").iterdir()) == ["1", "2", "3"]
+    assert sorted(path.name for path in (output / "saved_model").iterdir()) == ["1", "2"]
 
 
 def test_other_numbers_are_refused_and_leave_nothing(model, pictures, tmp_path, monkeypatch):

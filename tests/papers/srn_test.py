@@ -45,6 +45,10 @@ def test_parameter_counts(variant, parameters):
     assert built(**VARIANTS[variant]).count_params() == parameters
 
 
+def test_the_quick_network_is_light():
+    assert experiment.build(experiment.load_recipe("srn", "quick")).count_params() == 371_227
+
+
 def test_every_variant_has_a_parameter_count():
     assert set(VARIANTS) == {"srn", "srn_lstm", "srn_gray", "srn_color"}
 

@@ -19,10 +19,12 @@ from restore_tf.serving.transports import ServerError
 CAT = skimage.data.chelsea()
 
 
-@pytest.fixture(scope="module", params=["srn", pytest.param("srn_gray", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=["srn/gopro", pytest.param("dncnn/sigma25", marks=pytest.mark.slow)]
+)
 def exported(request, tmp_path_factory):
     keras.utils.set_random_seed(1)
-    model = experiment.build(tiny(f"{request.param}/gopro"))
+    model = experiment.build(tiny(request.param))
     folder = tmp_path_factory.mktemp("export") / "saved_model"
     saved_model.write(model, folder / "1")
     assert warm_up.write_requests(folder / "1", "net", [(16, 24)], model.channels) == 3

@@ -237,9 +237,8 @@ def test_a_metric_that_cannot_be_measured_is_named_before_anything_is_written(
 @pytest.mark.slow
 def test_the_command_says_what_the_best_is_of(tmp_path, monkeypatch, capsys):
     data = folders(tmp_path / "data", side=32)
-    network = ["width=4", "res_blocks=1", "scales=2"]
-    words = ["train.py", "--model=srn", "--recipe=quick", *data, "--steps=2", "--validate_every=1"]
-    words += [f"--set=network.{word}" for word in network] + ["--set=batch=2", "--set=crop=16"]
+    words = ["train.py", "--model=plain", *data, "--steps=2", "--validate_every=1"]
+    words += ["--set=network.filters=(4,)", "--set=batch=2", "--set=crop=16"]
     said = []
     for metric in ("gmsd", "loss", "last"):
         workdir = f"--workdir={tmp_path / metric}"

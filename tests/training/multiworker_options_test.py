@@ -44,7 +44,7 @@ def test_fine_tuning_plateaus_and_an_early_stop(two):
     rates = [float(row["learning_rate"]) for row in rows(run) if row["loss"]]
     np.testing.assert_allclose(rates, [1e-12] * 4 + [5e-13] * 2 + [3e-13] * 2, rtol=1e-5)
     assert [int(row["step"]) for row in rows(run) if row["psnr"]] == [2, 4, 6, 8]
-    assert_equal_weights(weights(folder / "micro-batches", "best"), weights(run), atol=1e-9)
+    assert_equal_weights(weights(folder / "progressive patches", "best"), weights(run), atol=1e-9)
 
 
 def test_an_overflow_on_one_worker_skips_the_step_on_all(two):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tiny_training import (
     assert_equal_weights,
+    light,
     rows,
     run,
     simple,
@@ -43,7 +44,7 @@ class Weights(keras.callbacks.Callback):
         self.seen.append([v.numpy() for v in self.model.trainable_variables])
 
 
-BATCHES = tiny(steps=3, batch=4, recurrent_clip_norm=1e-3, global_clip_norm=1e-2)
+BATCHES = light(steps=3, batch=4, global_clip_norm=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_the_average_is_validated_and_the_weights_go_on(tmp_path, strategy):
 @BOTH
 def test_a_run_with_everything_resumes_exactly(tmp_path, strategy):
     tf.config.experimental.enable_op_determinism()
-    recipe = tiny(
+    recipe = light(
         steps=8,
         ema_momentum=0.9,
         schedule="constant",
@@ -139,7 +140,7 @@ def test_a_run_with_everything_resumes_exactly(tmp_path, strategy):
     options = {"validate_every": 2, "precision": "mixed_bfloat16", "accumulate": parts}
     options["strategy"] = strategy
     run(tmp_path / "whole", recipe, **options)
-    # The last ends within the second phase. Two replicas take long to trace: once is enough.
+    # The last ends within the second phase.
     for more, step in [(2, 2), (3, 5)] if strategy == "one" else [(5, 5)]:
         assert stop_at(tmp_path / "parts", more, recipe, **options).step == step
     run(tmp_path / "parts", recipe, **options)
@@ -196,7 +197,7 @@ def precision(request):
 def four_steps(workdir, **options):
     """Trains image by image; returns the losses, and the weights after every step."""
     kept = Weights()
-    recipe = tiny(steps=4, batch=4)
+    recipe = light(steps=4, batch=4)
     run(workdir, recipe, callbacks=[kept], **options, log_every=1)
     return [float(row["loss"]) for row in rows(workdir) if row["loss"]], kept.seen
 
@@ -234,7 +235,7 @@ def test_two_replicas_equal_one_device_in_mixed_precision(tmp_path, mixed, preci
 @BOTH
 def test_an_overflow_on_one_replica_skips_the_step_on_all(strategy):
     strategy = strategies.make_strategy(strategy)
-    recipe = tiny()
+    recipe = light()
     with strategy.scope():
         model = experiment.build(recipe)
         state = State(recipe, model, loss_scaling=True)
@@ -310,10 +311,10 @@ def test_fine_tuning_starts_from_another_runs_best_weights(tmp_path, strategy):
 
 @pytest.mark.slow
 def test_fine_tuning_another_network_is_an_error(tmp_path):
-    run(tmp_path / "first", tiny(steps=3))
-    wide = {**tiny().network, "width": 8}
+    run(tmp_path / "first", light(steps=3))
+    wide = {**light().network, "filters": (8,)}
     with pytest.raises(UserError, match="weights of another network"):
-        run(tmp_path / "second", tiny(network=wide), init_from=str(tmp_path / "first"))
+        run(tmp_path / "second", light(network=wide), init_from=str(tmp_path / "first"))
 
 
 @BOTH

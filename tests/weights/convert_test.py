@@ -98,7 +98,6 @@ def test_the_published_table_names_every_weight():
     "more",
     [
         ["--stages", "1"],
-        pytest.param(["--stages", "2"], marks=pytest.mark.slow),
         pytest.param([], marks=pytest.mark.slow),
         pytest.param(["--local_attention"], marks=pytest.mark.slow),
     ],
@@ -118,12 +117,9 @@ def test_restore_takes_stages_and_local_attention(mprnet, more, tmp_path):
     np.testing.assert_allclose(files.read_rgb(out / "a.png"), expected, atol=0.51)
 
 
-@pytest.mark.parametrize(
-    ("given", "crop"), [(True, 256), pytest.param(32, 32, marks=pytest.mark.slow)]
-)
-def test_local_attention_takes_a_crop(mprnet, given, crop):
-    model = restore_tf.load_model(mprnet, local_attention=given)
-    assert model.get_config()["local_attention"] == crop
+def test_local_attention_has_the_crop_of_the_training(mprnet):
+    model = restore_tf.load_model(mprnet, local_attention=True)
+    assert model.get_config()["local_attention"] == 256
 
 
 def test_srn_has_no_stages_to_choose(tmp_path, capsys):
