@@ -167,4 +167,4 @@ def test_as_typed(tmp_path):
     found = comparison_of(tmp_path / "c")
     assert [len(block.pictures) for block in found.blocks] == [2, 2]
     names = [row.name for row in found.rows if row.kind == "run"]
-    assert names == ["srcnn@synthetic_defocus", "srcnn@synthetic_motion", "srcnn@all"]
+    assert names == ["srcnn@synthetic_defocus", "srcnn@synthetic_motion"]

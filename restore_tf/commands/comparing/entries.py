@@ -82,10 +82,8 @@ def plan(request: Request, output: str | os.PathLike) -> dict[str, Entry]:
 
 
 def _trainings(model, recipe, request, output):
-    recipes = experiments.recipes_of(model)
     named = bool(recipe)
-    recipe = recipe or ("quick" if "quick" in recipes else next(iter(recipes)))
-    experiments.load_recipe(model, recipe)  # its errors
+    recipe = _recipe(model, recipe)
     title = f"{model}-{recipe}" if named else model
     datasets, several = request.datasets, len(request.datasets) > 1
     choices = {}
@@ -103,6 +101,18 @@ def _trainings(model, recipe, request, output):
             str(output / RUNS / name),
             Training(model, recipe, chosen),
         )
+
+
+def _recipe(model, recipe):
+    """The recipe's name, "" being the light one; errors name the flag that was typed."""
+    try:
+        recipes = experiments.recipes_of(model)
+        recipe = recipe or ("quick" if "quick" in recipes else next(iter(recipes)))
+        experiments.load_recipe(model, recipe)
+    except UserError as error:
+        text = str(error).removeprefix(f"--model {model}: ").removeprefix(f"--recipe {recipe}: ")
+        raise UserError(f"--models {model}{':' * bool(recipe)}{recipe}: {text}") from None
+    return recipe
 
 
 def _given(run, request):
