@@ -219,7 +219,7 @@ def test_page_is_self_contained(comparison):
     ]
     assert addresses
     for address in addresses:
-        assert address.startswith(("data:image/png;base64,", "pictures/", "grid.png"))
+        assert address.startswith(("data:image/jpeg;base64,", "pictures/", "grid.png"))
         if address.startswith("pictures/"):
             assert (comparison.folder / unquote(address)).is_file()
     assert "http" not in (comparison.folder / "index.html").read_text()
