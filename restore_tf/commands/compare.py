@@ -84,7 +84,8 @@ def _define_networks(values):
     names("runs", help="to be evaluated: run directories and published weights")
     names(
         "chains",
-        help='A+B,…: the second restores what the first gave; "pairs" for all pairs in both orders',
+        help="A+B,…: the second restores what the first gave; steps such as unsharp:2:1.5:3 are "
+        'links, too; "pairs" for all pairs of networks in both orders',
     )
     flags.DEFINE_boolean(
         "finish",

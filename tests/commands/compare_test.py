@@ -47,6 +47,21 @@ def data(tmp_path_factory):
         (["--models=srn", "--output=out", "--cost_sizes=512"], "expected WIDTHxHEIGHT"),
         (["--models=srn", "--output=out", "--chains=srn"], "joined by"),
         (["--models=srn", "--output=out", "--chains=srn+unet"], "unet is none of the networks"),
+        (["--models=srn", "--output=out", "--chains=srn+unsharp"], "--chains: unsharp: expected"),
+        (["--models=srn", "--output=out", "--chains=srn+unsharp:2"], "--chains: unsharp:2: exp"),
+        (
+            ["--models=srn", "--output=out", "--chains=srn+unsharp:2:150:3"],
+            "--chains: unsharp:2:150:3: expected",
+        ),
+        (["--models=srn", "--output=out", "--chains=unsharp:2:1:3"], "joined by"),
+        (
+            ["--models=srn", "--output=out", "--chains=unsharp:2:1:3+unsharp:2:1:3"],
+            "has no network",
+        ),
+        (
+            "--models=srn --output=out --chains=srn+unsharp:2:1:3 --finish".split(),
+            "without steps",
+        ),
         (["--models=srn", "--output=out", "--finish"], "--finish: needs --chains"),
         (["--models=srn", "--output=out", "--votes=nowhere.csv"], "no such file"),
         (["--models=srn", "--output=out", "--crop=4096"], "less than the training crop"),
@@ -202,6 +217,23 @@ def test_each_kind_all_of_them_and_chains_with_their_controls():
     chain = finished["onlyluma@all+sampler@all_finish"]
     last = finished[chain.links[1]]
     assert last.training.after == "onlyluma@all" and not last.shown
+
+
+def test_a_step_without_weights_is_a_link_and_a_row():
+    given = request("--models=onlyluma", "--train_per=all", "--chains=onlyluma+unsharp:2:1.5:3")
+    found = entries.plan(given, "out")
+    step, chain = "unsharp_2_1.5_3", "onlyluma@all+unsharp_2_1.5_3"
+    assert list(found) == ["onlyluma@all", step, "onlyluma@all+onlyluma@all", chain]
+    assert found[step].shown and found[step].is_step and found[step].kind == "baseline"
+    assert found[chain].label == "onlyluma + unsharp:2:1.5:3"
+    assert (found[chain].trained_on, found[chain].rows) == ("all", ("onlyluma@all", step))
+    first = entries.plan(request("--models=onlyluma", "--chains=unsharp:2:1.5:3+onlyluma"), "out")
+    assert [name for name in first if "+" in name] == [
+        f"{step}+onlyluma@synthetic_{kind}" for kind in ("defocus", "motion")
+    ]
+    pairs = "--chains=pairs,onlyluma+unsharp:2:1.5:3"
+    several = entries.plan(request("--models=onlyluma,sampler", "--train_per=all", pairs), "out")
+    assert [name for name in several if step in name] == [step, chain]
 
 
 def test_a_chain_costs_what_its_networks_do():
