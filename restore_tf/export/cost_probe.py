@@ -44,7 +44,8 @@ def count(run: str) -> dict[str, Any]:
 
     if steps.is_step(run):
         gmacs = cost.count(steps.step_network(run), restoring=True).multiplications / 1e3
-        return {"parameters": 0, "gmacs_per_megapixel": gmacs, "evaluations": 1}
+        known = {"parameters": 0, "training_parameters": 0}
+        return {**known, "gmacs_per_megapixel": gmacs, "evaluations": 1}
     experiment, record = experiments.read(published.resolve(run))
     model = experiments.build(experiment)
     counted = cost.count(model, restoring=True)

@@ -37,7 +37,9 @@ class Networks:
         from restore_tf.weights import chains
 
         runs = [self._entries[link].run for link in entry.links] or [entry.run]
-        return " ".join([*(chains.digests([run]).get(run, run) for run in runs), f"seed {self._seed}"])
+        return " ".join(
+            [*(chains.digests([run]).get(run, run) for run in runs), f"seed {self._seed}"]
+        )
 
     def restore(self, entry: Entry, scorer: Scorer, pairs: TestPairs) -> Restore:
         """Returns the function that restores a block's pictures.
@@ -93,7 +95,5 @@ class Networks:
             while len(self._loaded) > 2:
                 self._loaded.pop(next(iter(self._loaded)))
             step = is_step(run)
-            self._loaded[key] = (
-                step_network(run) if step else load.load_model(run, network=options)
-            )
+            self._loaded[key] = step_network(run) if step else load.load_model(run, network=options)
         return self._loaded[key]
