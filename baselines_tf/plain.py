@@ -141,3 +141,4 @@ def quick(model: str = "plain") -> Experiment:
 
 
 RECIPES = {"seed": seed, "quick": quick}
+COMPARED = True  # `restore-tf compare` trains its light recipe by default

@@ -198,6 +198,7 @@ def quick(model: str = "unet") -> Experiment:
 
 
 RECIPES = {"seed": seed, "quick": quick}
+COMPARED = True  # `restore-tf compare` trains its light recipe by default
 
 TASKS = {"deblurring": "seed"}
 TERMS = "unknown: no weights of this U-Net are published under terms that we know"

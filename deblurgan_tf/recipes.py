@@ -22,7 +22,7 @@ from restore_tf.experiments.quick import quick_training
 from restore_tf.networks import pretrained
 from restore_tf.system.log import logger
 
-__all__ = ["RECIPES", "VARIANTS", "build", "make_parts", "make_step"]
+__all__ = ["COMPARED", "RECIPES", "VARIANTS", "build", "make_parts", "make_step"]
 
 _GOPRO_PAIRS = 2103
 _BATCH = 4  # ours; code: 1, with means over its last 50 batches, which we do not build
@@ -201,3 +201,4 @@ def _against(**arguments):
 
 
 RECIPES = {"gopro": gopro, "quick": quick}
+COMPARED = True  # `restore-tf compare` trains its light recipe by default

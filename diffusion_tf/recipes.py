@@ -78,3 +78,4 @@ def quick(model: str = "diffusion") -> Experiment:
 
 
 RECIPES = {"gopro": gopro, "quick": quick}
+COMPARED = True  # `restore-tf compare` trains its light recipe by default

@@ -110,6 +110,7 @@ def _photo_training(model, recipe, network, learning_rate, crop):
 
 
 RECIPES = {"gopro": gopro, "quick": quick, "tiny": tiny, "light": light}
+COMPARED = True  # `restore-tf compare` trains its light recipe by default
 
 
 def _candidate(width, scales, res_blocks):

@@ -17,12 +17,13 @@ from restore_tf.system import quiet
 from restore_tf.system.log import logger
 
 USAGE = """Compares networks: scores with paired intervals, costs, pictures, in one HTML page.
-Trains what has no run yet, each for the same number of pixels, and evaluates:
-  restore-tf compare --models srn,unet,deblurgan,diffusion --output COMPARISON
+Trains five light networks, each on two kinds of blur, and evaluates them; others by name:
+  restore-tf compare --output COMPARISON
+  restore-tf compare --models srn,unet,mprnet --output COMPARISON
 Evaluates runs, published weights and chains alone:
   restore-tf compare RUN RUN maxim_deblurring_stage1 --chains pairs --output COMPARISON
-Interrupted, the same command goes on. Without networks, a comparison that is there is written
-anew, a page to vote on without names or the tally of votes added:
+Interrupted, the same command goes on. Without networks, a finished comparison is written anew, a
+page to vote on without names or the tally of votes added:
   restore-tf compare --output COMPARISON --votes VOTES.json"""
 
 SOME_MISSING = 1  # exit code: a row has no scores
@@ -48,7 +49,7 @@ def define_flags() -> flags.FlagValues:
         "nothing: each recipe's own training",
         flag_values=values,
     )
-    number("steps", 2000, "of --budget pixels: of all networks of a model together")
+    number("steps", 1000, "of --budget pixels: of all networks of a model together")
     number("batch", 4, "pairs a step, for pixels and minutes")
     number("crop", 96, "side of the training crops in pixels, for pixels and minutes")
     flags.DEFINE_float("minutes", 4.0, "of --budget minutes", 0.01, flag_values=values)
@@ -75,11 +76,16 @@ def define_flags() -> flags.FlagValues:
 
 def _define_networks(values):
     names = functools.partial(flags.DEFINE_list, default=None, flag_values=values)
-    names("models", help="to be trained: MODEL or MODEL:RECIPE, …; the light recipe by default")
+    names(
+        "models",
+        help="to be trained: MODEL or MODEL:RECIPE, …; the light recipe by default. Without them "
+        "and --runs, five light networks",
+    )
     names("runs", help="to be evaluated: run directories and published weights")
     names(
         "chains",
-        help='A+B,…: the second restores what the first gave; "pairs" for all pairs in both orders',
+        help="A+B,…: the second restores what the first gave; steps such as unsharp:2:1.5:3 are "
+        'links, too; "pairs" for all pairs of networks in both orders',
     )
     flags.DEFINE_boolean(
         "finish",
@@ -89,7 +95,7 @@ def _define_networks(values):
     )
     flags.DEFINE_enum(
         "train_per",
-        "both",
+        "kind",
         ["kind", "all", "both"],
         "train each model on each set of --dataset, on all of them together, or both",
         flag_values=values,
@@ -116,9 +122,12 @@ def _compare(positional, values, argv):
     sizes = costs.parse_sizes(values.cost_sizes) if values.cost else []
     if values.votes is not None and not Path(values.votes).is_file():
         raise UserError(f"--votes {values.votes}: no such file.")
-    if not (values.models or values.runs or positional):
+    named = values.models or values.runs or positional
+    if not named and (values.votes is not None or _is_finished(output)):
         return _again(output, values)
     request = requests.read_flags(values, positional)
+    if not named and (output / "scores.json").is_file() and not requests.is_of(output, request):
+        return _again(output, values)
     quiet.import_tensorflow()
     from restore_tf.commands.comparing import work
 
@@ -129,14 +138,23 @@ def _compare(positional, values, argv):
     return _write(comparison, values)
 
 
+def _is_finished(output):
+    """Whether a folder has a comparison of which no row is missing."""
+    from restore_tf.evaluation.comparison import report
+
+    if not (output / "scores.json").is_file():
+        return False
+    return not any(row.missing for row in report.read(output).rows)
+
+
 def _again(output, values):
     """Writes a comparison that is there anew."""
     from restore_tf.evaluation.comparison import report
 
     if not (output / "scores.json").is_file():
         raise UserError(
-            f"--models or --runs: missing; {output} holds no finished comparison. Name models to "
-            "train, or run directories."
+            f"--votes: {output} holds no finished comparison; pass the folder of the one that was "
+            "voted on."
         )
     return _write(report.read(output), values)
 

@@ -6,8 +6,8 @@ A paper is a module with
     VARIANTS   {model name: constructor arguments}
     build      function of an `Experiment` that returns its network, a `Restorer`
 
-and optional attributes (`PLAN_CANDIDATES`, `make_parts`, `make_step`, …), for which shared code has
-defaults. A package announces it in its setup.py,
+and optional attributes (`PLAN_CANDIDATES`, `make_parts`, `make_step`, `COMPARED`, …), for which
+shared code has defaults. A package announces it in its setup.py,
 
     entry_points={"restore_tf.papers": ["srn = srn_tf.recipes"]}
 
@@ -64,6 +64,14 @@ def names() -> list[str]:
 def models() -> list[str]:
     """Returns the names of all models: every paper's variants."""
     return [model for name in names() for model in _load(name).VARIANTS]
+
+
+def compared() -> list[str]:
+    """Returns the models that `restore-tf compare` trains where none are named.
+
+    A paper announces that its first model is one of them by `COMPARED = True` beside its recipes.
+    """
+    return [name for name in names() if getattr(_load(name), "COMPARED", False)]
 
 
 def converter(model: str) -> ModuleType:

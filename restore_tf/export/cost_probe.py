@@ -25,7 +25,7 @@ def count(run: str) -> dict[str, Any]:
     """Counts a run's parameters, multiply-accumulates and passes; runs nothing.
 
     Args:
-      run: a run directory or a published name.
+      run: a run directory, a published name, or a step without weights ("unsharp:2:1.5:3").
 
     Returns:
       parameters: of what restores.
@@ -39,8 +39,13 @@ def count(run: str) -> dict[str, Any]:
     from restore_tf.experiments import experiment as experiments
     from restore_tf.experiments import papers
     from restore_tf.export.plan import cost
+    from restore_tf.networks import steps
     from restore_tf.weights import published
 
+    if steps.is_step(run):
+        gmacs = cost.count(steps.step_network(run), restoring=True).multiplications / 1e3
+        known = {"parameters": 0, "training_parameters": 0}
+        return {**known, "gmacs_per_megapixel": gmacs, "evaluations": 1}
     experiment, record = experiments.read(published.resolve(run))
     model = experiments.build(experiment)
     counted = cost.count(model, restoring=True)
@@ -60,7 +65,7 @@ def measure(run: str, size: Sequence[int], runs: int = 5, counted: bool = False)
     """Restores a picture as `restore_tf.restore` does: float32, one at a time, result read back.
 
     Args:
-      run: a run directory or a published name.
+      run: a run directory, a published name, or a step without weights ("unsharp:2:1.5:3").
       size: (height, width) of the picture, in pixels.
       runs: how many are timed, after `WARM_UP`.
       counted: whether `count` is asked, too, once all is measured.
@@ -75,9 +80,10 @@ def measure(run: str, size: Sequence[int], runs: int = 5, counted: bool = False)
 
     import_tensorflow()
     from restore_tf.inference.restore import restore
+    from restore_tf.networks import steps
     from restore_tf.weights.load import load_model
 
-    model = load_model(run)
+    model = steps.step_network(run) if steps.is_step(run) else load_model(run)
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     picture = picture.astype(np.float32) / 255
     _forget_peak()

@@ -1,5 +1,6 @@
 """Small comparisons from end to end, with trainings in processes of their own."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,12 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from tiny_comparison import photos, request, run, words
 from tiny_training import toys  # noqa: F401
 
 from restore_tf.commands import cli, compare
+from restore_tf.commands.comparing import processes
 from restore_tf.commands.comparing import request as requests
 from restore_tf.experiments import experiment as experiments
+from restore_tf.pictures.files import read_rgb
+from restore_tf.pictures.pixels import to_float
+from restore_tf.training import run_log
 
 TOYS = Path(__file__).parents[1] / "toys"
 
@@ -33,15 +39,34 @@ def comparison_of(folder):
     return report.read(folder)
 
 
+@pytest.fixture(scope="module")
+def server():
+    """One process of the module that trainings are forked from. They know the toys, too."""
+    root = Path(__file__).parents[2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(TOYS), str(root)]))
+        with processes.ForkServer() as running:
+            yield running
+
+
+@pytest.fixture
+def forked(server, monkeypatch):
+    """Forks all trainings from the module's server; `test_a_signal…` starts them as users do."""
+    if not processes.can_fork():
+        pytest.skip("trainings cannot be forked here")
+    monkeypatch.setattr(processes, "ForkServer", lambda: contextlib.nullcontext(server))
+    monkeypatch.setattr(processes, "started", server.start)
+
+
 @pytest.fixture
 def with_toys(monkeypatch):
-    """Trainings are processes of their own, which must know the toys, too."""
+    """Trainings are fresh processes, which must know the toys, too."""
     root = Path(__file__).parents[2]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TOYS), str(root)]))
 
 
 @pytest.mark.slow
-def test_toys_are_trained_scored_and_compared(data, tmp_path, with_toys, capfd):
+def test_toys_are_trained_scored_and_compared(data, tmp_path, forked, capfd):
     given = words(
         data,
         tmp_path / "out",
@@ -65,7 +90,6 @@ def test_toys_are_trained_scored_and_compared(data, tmp_path, with_toys, capfd):
     assert found.row(f"adversary@{block}").training.startswith("2 steps of 2 networks each")
     # The control: what the first network makes of its own output, by Python alone.
     import restore_tf
-    from restore_tf.pictures.files import read_rgb
 
     network = restore_tf.load_model(tmp_path / "out" / "runs" / f"adversary@{block}")
     picture = read_rgb(data / "input" / "b" / "1.png")
@@ -89,7 +113,7 @@ def test_toys_are_trained_scored_and_compared(data, tmp_path, with_toys, capfd):
 
 
 @pytest.mark.slow
-def test_one_that_fails_does_not_stop_the_others(data, tmp_path, with_toys, capfd):
+def test_one_that_fails_does_not_stop_the_others(data, tmp_path, forked, capfd):
     output = tmp_path / "out"
     block = "folder_one_validation"
     given = words(data, output, "--nocurves", models="onlyluma,adversary")
@@ -130,41 +154,97 @@ def test_a_signal_ends_it_and_the_same_command_goes_on(data, tmp_path, with_toys
 
 
 @pytest.mark.slow
-def test_a_run_against_itself_and_what_it_costs(data, tmp_path, with_toys):
-    """Two copies of a run: every difference is 0, and so is its interval."""
-    from restore_tf.evaluation.comparison import statistics
+def test_equal_minutes_a_run_against_itself_and_what_it_costs(data, tmp_path, forked):
+    given = words(data, tmp_path / "first", "--nocurves", "--budget=minutes", "--minutes=0.02")
+    assert run(*given) == 0
+    found = comparison_of(tmp_path / "first")
+    (rate,) = (tmp_path / "first" / "calibration").glob("*.json")
+    steps = round(60 * 0.02 * json.loads(rate.read_text())["steps_per_second"])
+    assert found.rows[-1].training.startswith(f"{steps:,} steps")
 
-    assert run(*words(data, tmp_path / "first", "--nocurves")) == 0
+    # Two copies of the run: every difference is 0. A step without weights follows one of them.
     trained = tmp_path / "first" / "runs" / "onlyluma@folder_one_validation"
     for name in ("one", "two"):
         shutil.copytree(trained, tmp_path / name)
-    given = words(data, tmp_path / "out", "--cost", "--cost_sizes=32x24", models=None)
+    given = words(
+        data,
+        tmp_path / "out",
+        *("--cost", "--cost_sizes=32x24", "--chains=one+unsharp:2:1.5:3"),
+        models=None,
+    )
     assert run(*given, tmp_path / "one", tmp_path / "two") == 0
     found = comparison_of(tmp_path / "out")
-    one, two = (found.scores[name]["folder_one_validation"] for name in ("one", "two"))
-    assert one == two and statistics is not None
+    block = "folder_one_validation"
+    assert found.scores["one"][block] == found.scores["two"][block]
     cost = found.row("one").cost
     assert cost.parameters == 10  # a 3x3 convolution from one channel to one
     assert cost.gmacs_per_megapixel == pytest.approx(9e6 / 1e9, rel=1e-6)
     assert cost.seconds_per_megapixel["32x24"] > 0
+    assert found.row("input").cost.parameters == 0
+
+    step, chain = "unsharp_2_1.5_3", "one+unsharp_2_1.5_3"
+    assert found.row(step).cost.parameters == 0
+    assert found.row(step).cost.seconds_per_megapixel["32x24"] > 0
+    chained = found.row(chain).cost
+    assert (chained.parameters, chained.training_parameters) == (10, 10)
+    once, after = (read_rgb(found.picture_path(block, row, "b/1")) for row in ("one", chain))
+    sharpened = to_float(once) + 1.5 * (to_float(once) - blurred(to_float(once)))
+    kept = np.abs(to_float(once) - blurred(to_float(once))) <= 3 / 255
+    expected = np.where(kept, once, np.clip(np.rint(255 * sharpened), 0, 255))
+    assert (np.abs(after - expected) <= 1).mean() > 0.999  # a threshold is as good as its last bit
+
+
+def blurred(picture):
+    """By a Gaussian of sigma 2 pixels."""
+    return ndimage.gaussian_filter(picture.astype(np.float64), (2, 2, 0), mode="nearest")
 
 
 @pytest.mark.slow
-def test_equal_minutes_are_found_by_measuring(data, tmp_path, with_toys):
-    given = words(data, tmp_path / "out", "--nocurves", "--budget=minutes", "--minutes=0.02")
-    assert run(*given) == 0
-    found = comparison_of(tmp_path / "out")
-    (rate,) = (tmp_path / "out" / "calibration").glob("*.json")
-    steps = round(60 * 0.02 * json.loads(rate.read_text())["steps_per_second"])
-    assert found.rows[-1].training.startswith(f"{steps:,} steps")
-
-
-@pytest.mark.slow
-def test_as_typed(tmp_path):
+def test_as_typed(tmp_path, forked):
     """The embedded pictures and a real network: less than a minute, no network."""
     given = ["--models=srcnn", "--steps=20", "--limit=2", "--nocost", f"--output={tmp_path / 'c'}"]
     assert run(*given) == 0
     found = comparison_of(tmp_path / "c")
     assert [len(block.pictures) for block in found.blocks] == [2, 2]
     names = [row.name for row in found.rows if row.kind == "run"]
-    assert names == ["srcnn@synthetic_defocus", "srcnn@synthetic_motion", "srcnn@all"]
+    assert names == ["srcnn@synthetic_defocus", "srcnn@synthetic_motion"]
+
+
+@pytest.mark.slow
+def test_trainings_forked_from_one_process_are_as_those_of_fresh_ones(tmp_path, server):
+    """The server outlives a training that fails, and ends those that are left at its end."""
+    if not processes.can_fork():
+        pytest.skip("trainings cannot be forked here")
+
+    def given(folder, *more):
+        return [
+            *"--model=srcnn --recipe=quick --set=batch=2 --set=crop=24 --log_every=1".split(),
+            *("--validation_pictures=1", f"--workdir={folder}", *more),
+        ]
+
+    bad = server.start(["--model=srcnnn"], tmp_path / "bad.log")
+    forked = server.start(given(tmp_path / "forked", "--steps=3"), tmp_path / "forked.log")
+    fresh = processes.started(given(tmp_path / "fresh", "--steps=3"), tmp_path / "fresh.log")
+    assert (bad.wait(), forked.wait(), fresh.wait()) == (cli.USER_ERROR, 0, 0)
+    assert processes.last_line(tmp_path / "bad.log").startswith("--model srcnnn: no such paper")
+    losses = [
+        [(row["step"], row["loss"]) for row in run_log.read(tmp_path / name)]
+        for name in ("forked", "fresh")
+    ]
+    assert len(losses[0]) > 2
+    np.testing.assert_allclose(*(numbers(each) for each in losses), rtol=1e-5)
+    assert processes.logged_step(tmp_path / "forked") == 3
+
+    with processes.ForkServer() as own:
+        folder = tmp_path / "left"
+        left = own.start(given(folder, "--steps=100000"), tmp_path / "left.log")
+        while processes.logged_step(folder) < 2 and left.poll() is None:
+            time.sleep(0.05)
+        own.close()
+        assert left.poll() == 0
+    assert "the same command resumes from there" in (tmp_path / "left.log").read_text()
+
+
+def numbers(rows):
+    """(step, loss) of rows of metrics.csv that have a loss."""
+    return np.array([[float(step), float(loss)] for step, loss in rows if loss])

@@ -60,14 +60,20 @@ class Curves:
         return curves
 
     def _of_knobs(self, entry):
-        for knob, values in self._networks.model(entry.run).knobs.items():
+        model = self._networks.model(entry.run)
+        for knob, values in model.knobs.items():
             points = []
             for value in values:
+                same = value == getattr(model, knob, None)
+                other = model if same else self._networks.model(entry.run, **{knob: value})
+                label = f"{_counted(value, knob)}, {_counted(other.evaluations, 'passes')}"
+                if same:  # as in the table
+                    points.append(self._known(label, entry.name))
+                    continue
 
                 def restore(name, degraded, value=value, knob=knob):
                     return self._networks.run(entry.run, degraded, **{knob: value})
 
-                label = f"{value} {knob if value > 1 else knob.removesuffix('s')}"
                 points.append(self._point(f"{entry.name}_{knob}_{value}", label, entry, restore))
             yield Curve(entry.name, knob, points)
 
@@ -151,3 +157,9 @@ class Curves:
             for pairs in self._blocks
         }
         return Point(label, scores)
+
+
+def _counted(number, plural):
+    """A number and its noun: "1 step", "11 passes"."""
+    singular = plural.removesuffix("es" if plural.endswith("sses") else "s")
+    return f"{number} {plural if number != 1 else singular}"

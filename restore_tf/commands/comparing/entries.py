@@ -1,4 +1,8 @@
-"""Which networks a comparison has: trained here, given, and chains of these with their controls."""
+"""Which networks a comparison has: trained here, given, and chains of these with their controls.
+
+Chains may have steps without weights among their links, as those of `restore-tf chain` do:
+"unsharp:2:1.5:3".
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pathlib import Path
 from restore_tf.commands.comparing.request import ALL, Pairs, Request
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
+from restore_tf.networks import steps
 
 RUNS = "runs"
 _FINISH = "_finish"
@@ -40,7 +45,7 @@ class Entry:
     Attributes:
       name, label, kind, trained_on: see `evaluation.comparison.results.Row`; networks of one model
         that were trained on different sets share a label.
-      run: its run directory or published name; "" for chains.
+      run: its run directory, published name, or step without weights; "" for chains.
       training: how it gets there; None where it was given.
       links: of a chain, the names of its entries.
       shown: whether it is a row of the table.
@@ -56,6 +61,11 @@ class Entry:
     links: Sequence[str] = ()
     shown: bool = True
     rows: Sequence[str] = ()
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it is a step without weights, such as "unsharp:2:1.5:3"."""
+        return steps.is_step(self.run)
 
 
 def plan(request: Request, output: str | os.PathLike) -> dict[str, Entry]:
@@ -82,10 +92,8 @@ def plan(request: Request, output: str | os.PathLike) -> dict[str, Entry]:
 
 
 def _trainings(model, recipe, request, output):
-    recipes = experiments.recipes_of(model)
     named = bool(recipe)
-    recipe = recipe or ("quick" if "quick" in recipes else next(iter(recipes)))
-    experiments.load_recipe(model, recipe)  # its errors
+    recipe = _recipe(model, recipe)
     title = f"{model}-{recipe}" if named else model
     datasets, several = request.datasets, len(request.datasets) > 1
     choices = {}
@@ -105,6 +113,18 @@ def _trainings(model, recipe, request, output):
         )
 
 
+def _recipe(model, recipe):
+    """The recipe's name, "" being the light one; errors name the flag that was typed."""
+    try:
+        recipes = experiments.recipes_of(model)
+        recipe = recipe or ("quick" if "quick" in recipes else next(iter(recipes)))
+        experiments.load_recipe(model, recipe)
+    except UserError as error:
+        text = str(error).removeprefix(f"--model {model}: ").removeprefix(f"--recipe {recipe}: ")
+        raise UserError(f"--models {model}{':' * bool(recipe)}{recipe}: {text}") from None
+    return recipe
+
+
 def _given(run, request):
     from restore_tf.weights import published
 
@@ -118,6 +138,9 @@ def _given(run, request):
 
 
 def _add_chains(found: dict[str, Entry], request, output):
+    for link in dict.fromkeys(link for chain in request.chains for link in chain):
+        if steps.is_step(link):
+            found[_row_name(link)] = _step(link)
     single = dict(found)
     for variant in _variants(single):
         wanted = [
@@ -130,12 +153,29 @@ def _add_chains(found: dict[str, Entry], request, output):
             )
         ]
         for links in wanted:
-            _add(found, [single[links[0]]] * 2)  # the control: the first one twice
+            if all(single[link].is_step for link in links):
+                raise UserError(f"--chains {'+'.join(links)}: has no network; name one of them.")
+            if not single[links[0]].is_step:
+                _add(found, [single[links[0]]] * 2)  # the control: the first one twice
         for links in wanted:
             chain = [single[link] for link in links]
             _add(found, chain)
             if request.finish:
                 _add_finish(found, chain, output)
+
+
+def _step(link):
+    """A step as a row of its own, the control of chains that it is in."""
+    try:
+        steps.step_network(link)
+    except UserError as error:
+        raise UserError(f"--chains: {error}") from None
+    return Entry(_row_name(link), link, "baseline", run=link)
+
+
+def _row_name(step):
+    """A step's name as a row, fit for a file's name."""
+    return step.replace(":", "_")
 
 
 def _variants(single: Mapping[str, Entry]):
@@ -145,10 +185,16 @@ def _variants(single: Mapping[str, Entry]):
 
 
 def _of_variant(single, variant):
-    return [name for name, entry in single.items() if entry.trained_on in (variant, None)]
+    return [
+        name
+        for name, entry in single.items()
+        if entry.trained_on in (variant, None) and not entry.is_step
+    ]
 
 
 def _link(single, link, variant):
+    if steps.is_step(link):
+        return _row_name(link)
     for name in (link, f"{link}@{variant}", f"{link.replace(':', '-')}@{variant}"):
         if name in single:
             return name
@@ -159,7 +205,7 @@ def _link(single, link, variant):
 def _add(found, chain):
     names = tuple(entry.name for entry in chain)
     name = "+".join(names)
-    trained_on = {entry.trained_on for entry in chain}
+    trained_on = {entry.trained_on for entry in chain if not entry.is_step}
     only = trained_on.pop() if len(trained_on) == 1 else None
     label = " + ".join(entry.label for entry in chain)
     found.setdefault(name, Entry(name, label, "chain", only, links=names, rows=names))
@@ -167,6 +213,8 @@ def _add(found, chain):
 
 def _add_finish(found, chain, output):
     *before, last = chain
+    if any(entry.is_step for entry in chain):
+        raise UserError("--finish: takes chains of two networks, without steps.")
     if last.training is None:
         raise UserError(f"--finish: {last.name} is given and not trained; leave it out of last.")
     if len(before) > 1:

@@ -9,6 +9,7 @@ import numpy as np
 
 from restore_tf.commands.comparing.entries import Entry
 from restore_tf.evaluation.comparison.scoring import Restore, Scorer, TestPairs
+from restore_tf.networks.steps import is_step, step_network
 from restore_tf.pictures.files import read_rgb
 
 
@@ -36,7 +37,9 @@ class Networks:
         from restore_tf.weights import chains
 
         runs = [self._entries[link].run for link in entry.links] or [entry.run]
-        return " ".join([*(chains.digests([run])[run] for run in runs), f"seed {self._seed}"])
+        return " ".join(
+            [*(chains.digests([run]).get(run, run) for run in runs), f"seed {self._seed}"]
+        )
 
     def restore(self, entry: Entry, scorer: Scorer, pairs: TestPairs) -> Restore:
         """Returns the function that restores a block's pictures.
@@ -79,7 +82,7 @@ class Networks:
         """Returns the network of a run; the last few stay loaded.
 
         Args:
-          run: a run directory or a published name.
+          run: a run directory, a published name or a step without weights.
           options: of inference, such as steps=4.
 
         Raises:
@@ -91,5 +94,6 @@ class Networks:
         if key not in self._loaded:
             while len(self._loaded) > 2:
                 self._loaded.pop(next(iter(self._loaded)))
-            self._loaded[key] = load.load_model(run, network=options)
+            step = is_step(run)
+            self._loaded[key] = step_network(run) if step else load.load_model(run, network=options)
         return self._loaded[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from restore_tf.datasets import mixture, names
 from restore_tf.errors import UserError
+from restore_tf.experiments import papers
 from restore_tf.system import outputs
 from restore_tf.system.files import atomic_path
 
@@ -86,21 +88,24 @@ def read_flags(values, runs: Sequence[str]) -> Request:
 
     Args:
       values: the flags.
-      runs: the positional arguments, more of --runs.
+      runs: the positional arguments, more of --runs. Without networks, those that
+        `papers.compared` names are trained.
 
     Raises:
-      UserError: a flag with a value that it cannot have, or none of the networks named.
+      UserError: a flag with a value that it cannot have.
     """
     from restore_tf.evaluation import score
 
+    runs = [*(values.runs or ()), *runs]
+    models = values.models or (() if runs else papers.compared())
     metrics = tuple(values.metrics or score.METRICS)
     score.check_names(metrics)
     texts = _each(values.dataset) or list(DEFAULT_DATASETS)
     tests = _each(values.test_on)
     datasets, test_on = _pairs(texts, tests, values.data_dir)
     request = Request(
-        models=tuple(_model(text) for text in values.models or ()),
-        runs=tuple(_run(text) for text in [*(values.runs or ()), *runs]),
+        models=tuple(_model(text) for text in models),
+        runs=tuple(_run(text) for text in runs),
         chains=tuple(_chain(text) for text in values.chains or ()),
         datasets=tuple(datasets),
         test_on=tuple(test_on),
@@ -125,8 +130,6 @@ def _check(request):
         if twice:
             name = twice[0] if isinstance(twice[0], str) else ":".join(filter(None, twice[0]))
             raise UserError(f"--{what} {name}: is named twice.")
-    if not request.models and not request.runs:
-        raise UserError("--models or --runs: missing; name models to train, or run directories.")
     blocks = [pairs.block for pairs in request.blocks]
     for block in blocks:
         if blocks.count(block) > 1:
@@ -210,6 +213,18 @@ def claim(output: str | os.PathLike, request: Request, write: bool = True) -> bo
         with outputs.writing(path), atomic_path(path) as temporary:
             text = json.dumps({"format": 1, "request": now}, indent=2)
             temporary.write_text(text + "\n", encoding="utf-8")
+    return False
+
+
+def is_of(output: str | os.PathLike, request: Request) -> bool:
+    """Returns whether a folder is the comparison of a request.
+
+    Args:
+      output: the folder.
+      request: what is asked for now.
+    """
+    with contextlib.suppress(UserError):
+        return claim(output, request, write=False)
     return False
 
 

@@ -1,25 +1,27 @@
-"""The trainings of a comparison: one after another, each in a process of its own, resumable."""
+"""The trainings of a comparison: one after another, each in a process of its own, resumable.
+
+Trial trainings of a few steps run two at a time: most of such a training is start-up, on one core.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
-import os
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent import futures
 from pathlib import Path
 
 from tqdm import tqdm
 
 from restore_tf.commands import train, training_plan
+from restore_tf.commands.comparing import processes
 from restore_tf.commands.comparing.entries import Entry
 from restore_tf.commands.comparing.request import Request
-from restore_tf.errors import UserError, one_line
+from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers, run_directory
 from restore_tf.system import outputs
@@ -28,7 +30,8 @@ from restore_tf.system.log import logger
 
 FOLDER, CALIBRATION = "trainings", "calibration"
 _CALIBRATING = 60  # steps that a network's speed is measured by
-_METRICS = "metrics.csv"
+SHORT = 100  # steps, at most, of a trial that is there to see whether everything works
+_VALIDATED = 8  # pictures of a training's validations, as train.py has it
 AUGMENT = "flip_rotate"  # of every network where crops are to be the same
 
 
@@ -87,6 +90,8 @@ def words(entry: Entry, request: Request, steps: int | None, before: str | None 
         if experiments.load_recipe(training.model, training.recipe).progressive:
             given.append("--set=progressive=()")
     given += [f"--steps={steps}"] if steps else []
+    if request.limit is not None and request.limit < _VALIDATED:
+        given.append(f"--validation_pictures={request.limit}")
     return given + ([f"--chain={before}"] if before else [])
 
 
@@ -122,6 +127,7 @@ class Trainer:
 
     def __init__(self, output: Path, request: Request, stop):
         self._output, self._request, self._stop = output, request, stop
+        self._server: processes.ForkServer | None = None  # of short trainings
 
     def train_all(self, entries: Sequence[Entry], runs: Mapping[str, str]) -> dict[str, Outcome]:
         """Trains what is not trained yet; returns {name: outcome} of those that were come to.
@@ -130,18 +136,53 @@ class Trainer:
           entries: with a `Training` each.
           runs: {name: run directory or published name} of all entries.
         """
+        if self._are_short() and processes.can_fork() and len(entries) > 1:
+            return self._train_short(entries, runs)
         outcomes: dict[str, Outcome] = {}
         for number, entry in enumerate(entries, 1):
             if self._stop.requested:
                 break
-            before = entry.training.after
-            if before in outcomes and outcomes[before].failed:
-                failed = f"{before}, which it follows, was not trained"
-                outcomes[entry.name] = Outcome(failed=failed)
-                continue
             place = f"{number} of {len(entries)}{_left(outcomes, len(entries) - number + 1)}"
-            outcomes[entry.name] = self._outcome(entry, place, runs.get(before))
+            outcomes[entry.name] = self._after(entry, outcomes) or self._outcome(
+                entry, place, runs.get(entry.training.after)
+            )
         return outcomes
+
+    def _are_short(self):
+        return self._request.budget == "pixels" and self._request.steps <= SHORT
+
+    def _train_short(self, entries, runs):
+        """Trains two at a time, those that follow others last."""
+        order = sorted(entries, key=lambda entry: entry.training.after is not None)
+        outcomes: dict[str, Outcome] = {}
+
+        def train_one(number, entry):
+            if not self._stop.requested:
+                place = f"{number} of {len(order)}"
+                outcomes[entry.name] = self._after(entry, outcomes) or self._outcome(
+                    entry, place, runs.get(entry.training.after)
+                )
+
+        with (
+            processes.ForkServer() as self._server,
+            futures.ThreadPoolExecutor(processes.SIDE_BY_SIDE) as pool,
+        ):
+            for follows in (False, True):
+                each = [
+                    pool.submit(train_one, number, entry)
+                    for number, entry in enumerate(order, 1)
+                    if (entry.training.after is not None) == follows
+                ]
+                for one in each:
+                    one.result()
+        return {entry.name: outcomes[entry.name] for entry in entries if entry.name in outcomes}
+
+    def _after(self, entry, outcomes):
+        """The outcome of an entry that follows a network which was not trained."""
+        before = entry.training.after
+        if before in outcomes and outcomes[before].failed:
+            return Outcome(failed=f"{before}, which it follows, was not trained")
+        return None
 
     def _outcome(self, entry, place, before):
         networks = networks_of(entry)
@@ -203,12 +244,9 @@ class Trainer:
         """One process; returns why it failed, or None."""
         log = self._output / FOLDER / f"{entry.name}.log"
         outputs.make_folder(log.parent)
-        command = [sys.executable, "-m", "restore_tf.commands.train", *given]
-        with (
-            open(log, "ab") as file,
-            tqdm(total=steps, unit="step", desc=entry.name, disable=None, leave=False) as bar,
-        ):
-            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        start = self._server.start if self._server else processes.started
+        with tqdm(total=steps, unit="step", desc=entry.name, disable=None, leave=False) as bar:
+            process = start(given, log)
             told, shown = False, 0.0
             try:
                 while process.poll() is None:
@@ -218,7 +256,7 @@ class Trainer:
                         told = True
                     if time.monotonic() - shown > 1 and not bar.disable:
                         shown = time.monotonic()
-                        bar.update(_step(Path(entry.run)) - bar.n)
+                        bar.update(processes.logged_step(Path(entry.run)) - bar.n)
                     time.sleep(0.05)
             finally:
                 if process.poll() is None:
@@ -226,7 +264,7 @@ class Trainer:
                     process.wait()
         if process.returncode == 0:
             return None
-        return f"train.py ended with code {process.returncode}: {_last_line(log)}"
+        return f"train.py ended with code {process.returncode}: {processes.last_line(log)}"
 
     def _is_trained(self, entry, steps):
         run = Path(entry.run)
@@ -266,26 +304,6 @@ def _left(outcomes, count):
     if not seconds:
         return ""
     return f" (about {count * statistics.fmean(seconds) / 60:.0f} min left)"
-
-
-def _step(run):
-    """The last step in a run's metrics.csv."""
-    try:
-        with open(run / _METRICS, "rb") as file:
-            file.seek(max(0, os.path.getsize(run / _METRICS) - 400))
-            lines = file.read().decode(errors="replace").splitlines()
-        return int(lines[-1].partition(",")[0])
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def _last_line(log):
-    lines = [
-        line.strip()
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip()
-    ]
-    return one_line(lines[-1].removeprefix("error: "))[:300] if lines else "it said nothing"
 
 
 def _write(path, content):

@@ -93,7 +93,8 @@ def run(
 
 
 def _rows(entries, outcomes, measured, missing, scale):
-    rows = [Row(name, name, "baseline") for name in baselines(scale)]
+    nothing = Cost(parameters=0, evaluations=0)  # no network; times of what is none are left out
+    rows = [Row(name, name, "baseline", cost=nothing) for name in baselines(scale)]
     return rows + [
         _row(entry, outcomes.get(name), measured.get(name, Cost()), missing)
         for name, entry in entries.items()
@@ -103,7 +104,8 @@ def _rows(entries, outcomes, measured, missing, scale):
 
 def _check(request, entries) -> int:
     """Finds what cannot work before anything is written; returns the networks' scale."""
-    made = {entry.name: _network(entry) for entry in entries.values() if entry.run}
+    networks = [entry for entry in entries.values() if entry.run and not entry.is_step]
+    made = {entry.name: _network(entry) for entry in networks}
     first, scale = next((name, network.output_scale) for name, network in made.items())
     for name, network in made.items():
         if network.output_scale != scale:
@@ -124,7 +126,7 @@ def _check(request, entries) -> int:
     for entry in entries.values():
         if entry.training and not entry.training.after:
             trainings.check(entry, request)
-        elif entry.run and not entry.training:
+        elif entry in networks and not entry.training:
             recipe, record = _record(entry)
             pairs.check_run(request, entry.name, recipe, record, scale)
     pairs.check_trained_here(request, scale)
@@ -197,7 +199,7 @@ def _in_a_line(error):
 
 def _in_curves(entry, entries):
     """Of a model that was trained for each kind and for all, the latter alone; no chains."""
-    if entry.links:
+    if entry.links or entry.is_step:
         return False
     kinds = {other.trained_on for other in entries.values() if other.training}
     return entry.training is None or "all" not in kinds or entry.trained_on == "all"
@@ -208,7 +210,7 @@ def _row(entry: Entry, outcome: Outcome | None, cost: Cost, missing: Mapping[str
     if outcome is not None and outcome.steps:
         recipe, _ = _record(entry)
         training = recipe and trainings.describe(outcome, recipe.batch, recipe.crop) or ""
-    elif entry.run and entry.training is None:
+    elif entry.run and entry.training is None and not entry.is_step:
         recipe, record = _record(entry)
         if not (record.converted or recipe.network.get("links")):
             training = f"elsewhere: {recipe.steps:,} steps of {recipe.batch} x {recipe.crop} x "
@@ -245,7 +247,7 @@ def _title(entries):
     names = dict.fromkeys(
         entry.training.model if entry.training else entry.name
         for entry in entries.values()
-        if entry.shown and not entry.links
+        if entry.shown and not entry.links and not entry.is_step
     )
     return f"Comparison of {', '.join(names)}"
 
@@ -273,7 +275,8 @@ def _published(entries):
 
     models = set()
     for entry in entries.values():
-        recipe = entry.training or (_record(entry)[0] if entry.run else None)
+        weights = entry.run and not entry.is_step
+        recipe = entry.training or (_record(entry)[0] if weights else None)
         if recipe:
             models.add(recipe.model.split("_")[0])
     found = []

@@ -7,13 +7,14 @@ tally(comparison, "votes.json")          of the file that the page saved
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import string
 
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.evaluation.comparison import grid, page
+from restore_tf.evaluation.comparison import encodings, grid, page
 from restore_tf.evaluation.comparison.results import SHARP, Comparison
 from restore_tf.evaluation.comparison.statistics import analyse
 from restore_tf.evaluation.comparison.votes import KEY, Tally, Wins, tally
@@ -44,19 +45,23 @@ def write_blind(
     """
     choices = _choices(comparison, seed, crop, questions)
     random = np.random.default_rng(seed)
-    asked, pictures = [], []
+    asked, crops = [], []
     for choice in choices:
         rows = [row for row in grid.shown(comparison, choice) if row != SHARP]
         rows = [rows[index] for index in random.permutation(len(rows))]
         letters = [_letter(index) for index in range(len(rows))]
         columns = dict(zip(letters, rows, strict=True))
         asked.append({"block": choice.block, "picture": choice.picture, "columns": columns})
-        size = choice.crops[SHARP].shape[:2]
-        pictures.append([(letter, choice.pngs[row], size) for letter, row in columns.items()])
+        crops += [choice.crops[row] for row in rows]
     key = {"seed": seed, "questions": asked}
     identity = _digest(key)
+    encoded, how = encodings.for_voting(crops)
+    letters = [letter for each in asked for letter in each["columns"]]
+    sizes = [pixels.shape[:2] for pixels in crops]
+    every = iter(zip(letters, encoded, sizes, strict=True))
+    pictures = [list(itertools.islice(every, len(each["columns"]))) for each in asked]
     with outputs.staged(comparison.folder, (PAGE, KEY)) as folder:
-        text = page.render_blind(comparison.title, identity, pictures)
+        text = page.render_blind(comparison.title, identity, pictures, how)
         (folder / PAGE).write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         (folder / KEY).write_text(
             json.dumps({"id": identity, **key}, indent=1) + "\n", encoding="utf-8"

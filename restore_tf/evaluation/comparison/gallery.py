@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from restore_tf.evaluation.comparison import grid
+from restore_tf.evaluation.comparison import encodings, grid
+from restore_tf.evaluation.comparison.encodings import Encoded
 from restore_tf.evaluation.comparison.grid import Choice, column_label, score_name
 from restore_tf.evaluation.comparison.results import INPUT, SHARP, Comparison
 from restore_tf.evaluation.comparison.statistics import BlockStatistics
 from restore_tf.evaluation.comparison.table import label_of, score_text
 from restore_tf.evaluation.metric_names import format_number
 
-LIMIT = 8_000_000  # bytes of crops within the page
+LIMIT = 3_500_000  # bytes of crops within the page
 DISAGREEMENTS = 12  # at most so many beside the grid's pictures
 
 
@@ -25,14 +26,14 @@ class Column:
     Attributes:
       row: its name.
       label: as printed.
-      png: the crop as a file.
+      crop: as a file.
       values: scores of the crop, as printed.
       address: of the whole picture, relative to the page.
     """
 
     row: str
     label: str
-    png: bytes
+    crop: Encoded
     values: Sequence[str]
     address: str
 
@@ -81,7 +82,7 @@ def entries(
     for key in grid.progress(keys, "gallery"):
         choice = at_hand.get(key) or grid.cut(comparison, key[0], key[1], [], crop)
         entry = _entry(comparison, found[choice.block], choice)
-        size += sum(len(column.png) for column in entry.columns)
+        size += sum(len(column.crop.file) for column in entry.columns)
         if size > LIMIT and shown:
             break
         shown.append(entry)
@@ -96,11 +97,11 @@ def _entry(comparison, found, choice):
         Column(
             row,
             column_label(comparison, row),
-            choice.pngs[row],
+            encodings.for_looking(pixels),
             [score_text(value, metric) for metric, value in choice.scores.get(row, {}).items()],
             _address(comparison, choice, row),
         )
-        for row in choice.crops
+        for row, pixels in choice.crops.items()
     ]
     if winners is None:
         made = grid.networks(comparison, found)

@@ -11,7 +11,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from restore_tf.evaluation.comparison import page, stored
-from restore_tf.evaluation.comparison.grid import CROP, draw, select
+from restore_tf.evaluation.comparison.encodings import within_grid
+from restore_tf.evaluation.comparison.grid import CROP, draw, select, shown
 from restore_tf.evaluation.comparison.results import Comparison
 from restore_tf.evaluation.comparison.sentences import sentences
 from restore_tf.evaluation.comparison.statistics import BlockStatistics, analyse
@@ -58,8 +59,9 @@ def write(
         stored.write_json(folder / stored.SCORES, comparison, found)
         size = None
         if chosen:
-            grid = draw(comparison, chosen, scale)
-            size = grid.shape[:2]
+            kept = within_grid(chosen, [shown(comparison, choice) for choice in chosen])
+            grid = draw(comparison, kept, scale)
+            size = (*grid.shape[:2], len(kept))
             write_picture(folder / GRID, grid)
         for choice in chosen:
             for row, png in choice.pngs.items():

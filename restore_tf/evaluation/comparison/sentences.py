@@ -202,4 +202,6 @@ def _absent(comparison):
             who = "any network" if len(rows) == len(made) else _listed(comparison, rows)
             lacking.setdefault(who, []).append(what)
     said += [f"Not measured: {', '.join(what)} of {who}." for who, what in lacking.items()]
+    if made and not comparison.curves:
+        said.append("Not measured: curves (samplers at several steps, blends of two pictures).")
     return said

@@ -286,7 +286,7 @@ def _parameters(cost):
     if cost.parameters is None:
         return Cell(NONE)
     trained = cost.training_parameters
-    more = f" ({short_count(trained)})" if trained is not None else ""
+    more = f" ({short_count(trained)})" if trained else ""
     return Cell(short_count(cost.parameters) + more, cost.parameters)
 
 

@@ -199,6 +199,8 @@ def test_sentences_of_budgets_and_of_what_was_not_measured(comparison):
     differing = changed(comparison, budget="each recipe's own training: budgets differ")
     assert any(each.startswith("Budgets differ") for each in _said(differing))
     assert "Not measured: time, memory, GMACs of any network." in _said(planted())
+    curves = "Not measured: curves (samplers at several steps, blends of two pictures)."
+    assert curves in _said(planted()) and curves not in said
     rows = [Row("run", "RUN", "run", training="elsewhere: 3 minutes"), *planted().rows[:1]]
     scores = {"run": planted().scores["good"], **planted().scores}
     said = _said(changed(planted(), rows=rows, scores=scores))
@@ -219,7 +221,7 @@ def test_page_is_self_contained(comparison):
     ]
     assert addresses
     for address in addresses:
-        assert address.startswith(("data:image/png;base64,", "pictures/", "grid.png"))
+        assert address.startswith(("data:image/jpeg;base64,", "pictures/", "grid.png"))
         if address.startswith("pictures/"):
             assert (comparison.folder / unquote(address)).is_file()
     assert "http" not in (comparison.folder / "index.html").read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from restore_tf.evaluation.comparison import gallery
+from restore_tf.evaluation.comparison.encodings import LOOKING, Encoded
 from restore_tf.evaluation.comparison.grid import Choice
 from restore_tf.evaluation.comparison.results import Comparison
 from restore_tf.evaluation.comparison.scatter import scatter
@@ -30,7 +30,7 @@ def render(
     comparison: Comparison,
     found: Mapping[str, BlockStatistics],
     chosen: Sequence[Choice],
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, int, int] | None = None,
     tally: Tally | None = None,
 ) -> str:
     """Returns the page.
@@ -39,7 +39,7 @@ def render(
       comparison: see `Comparison`.
       found: of `statistics.analyse`.
       chosen: the grid's pictures; without any there is no gallery.
-      grid: (height, width) of grid.png beside the page; None without one.
+      grid: (height, width, pictures) of grid.png beside the page; None without one.
       tally: votes to show.
     """
     entries, left_out = gallery.entries(comparison, found, chosen)
@@ -56,7 +56,9 @@ def render(
         gallery=[_entry(entry) for entry in entries],
         left_out=left_out,
         limit=f"{gallery.LIMIT / 1e6:.0f} MB",
+        quality=LOOKING,
         grid=grid,
+        chosen=len(chosen),
         published=_published(comparison),
         votes=_votes(comparison, tally),
         provenance=[(key, one_line(value)) for key, value in comparison.provenance.items()],
@@ -64,14 +66,18 @@ def render(
 
 
 def render_blind(
-    title: str, identity: str, questions: Sequence[Sequence[tuple[str, bytes, tuple[int, int]]]]
+    title: str,
+    identity: str,
+    questions: Sequence[Sequence[tuple[str, Encoded, tuple[int, int]]]],
+    how: str,
 ) -> str:
     """Returns the page to vote on.
 
     Args:
       title: of the comparison.
       identity: stored with the votes, so that they are counted with the right key.
-      questions: for each, (letter, PNG file, its (height, width)) in the order of the columns.
+      questions: for each, (letter, file, its (height, width)) in the order of the columns.
+      how: the files' encoding in words.
     """
     return _template("blind.html").render(
         style=_style("comparison.css"),
@@ -79,9 +85,10 @@ def render_blind(
         title=title,
         identity=Markup(json.dumps(identity)),
         questions=[
-            [(letter, _embedded(png), width, height) for letter, png, (height, width) in columns]
+            [(letter, file.address, width, height) for letter, file, (height, width) in columns]
             for columns in questions
         ],
+        how=how,
     )
 
 
@@ -96,10 +103,6 @@ def _style(name):
 
 def _script(name):
     return unescaped(SHARED / "sorting.js", SHARED / "slider.js", _TEMPLATES / name)
-
-
-def _embedded(png):
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _block(comparison, found):
@@ -190,7 +193,7 @@ def _entry(entry):
             {
                 "row": column.row,
                 "label": column.label,
-                "source": _embedded(column.png),
+                "source": column.crop.address,
                 "scores": column.values,
                 "address": column.address,
             }
