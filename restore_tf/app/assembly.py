@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from restore_tf.app import bodies, examples, routes, shown
@@ -143,12 +143,12 @@ class _OnlyNeeded:
         if scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
             if path != "/" and not path.startswith((*self._own, *_GRADIO)):
-                await Response("not found", 404)(scope, receive, send)
+                await JSONResponse({"error": "not found."}, 404)(scope, receive, send)
                 return
             if path.startswith("/gradio_api/") and scope["method"] == "POST":
                 body = await _body(receive)
                 if body is None or _names_files(body):
-                    await Response("refused", 400)(scope, receive, send)
+                    await JSONResponse({"error": "refused."}, 400)(scope, receive, send)
                     return
                 receive = _again(body, receive)
         await self._app(scope, receive, send)

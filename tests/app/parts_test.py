@@ -54,7 +54,7 @@ def test_what_gradio_offers_besides_is_not_there(client):
         "/gradio_api/proxy=http://a",
     ):
         assert client.get(path).status_code == 404
-        assert client.post(path).status_code == 404
+        assert client.post(path).json() == {"error": "not found."}
     for path in ("/monitoring", "/docs/../gradio_api/api/x", "/gradio_api/call/restore"):
         assert client.post(path).status_code == 404
 
