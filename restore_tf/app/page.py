@@ -71,7 +71,8 @@ def static(name: str) -> str:
     return folder.joinpath(name).read_text(encoding="utf-8")
 
 
-def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=False, name=None):
+def _area(label, what, root, kind="picture", many=1, accept="image/*", main=False, name=None):
+    """An area that takes files; `main`: the one of its tab that takes what is dropped beside it."""
     return gr.HTML(
         [],
         html_template=_AREA,
@@ -82,7 +83,8 @@ def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=Fa
         many=many,
         accept=accept,
         root=root,
-        pasted=pasted,
+        pasted=main and kind == "picture",
+        missed=main,
         elem_id=name,
         apply_default_css=False,
     )
@@ -111,7 +113,7 @@ def _photos(work, service, root, examples):
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             many = service.limits.pictures
-            photos = _area("Photos", "photos", root, many=many, pasted=True, name="photos")
+            photos = _area("Photos", "photos", root, many=many, main=True, name="photos")
             model = _models(service)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength")
             with gr.Accordion("More", open=False):
@@ -147,7 +149,7 @@ def _examples(examples, photos, sharp):
 def _compare(work, service, root):
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            photo = _area("Photo", "a photo", root, pasted=True, name="compared")
+            photo = _area("Photo", "a photo", root, main=True, name="compared")
             first, second = _models(service, "Model 1"), _models(service, "Model 2", 1)
             side = gr.Dropdown(_CROPS, value=256, label="Side of the crop, in pixels")
             across = gr.Slider(0, 100, 50, step=1, label="Across, in %")
@@ -163,7 +165,7 @@ def _clip(work, service, root):
     limits = service.limits
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            video = _area("Video", "a short video", root, "clip", 1, "video/*", name="video")
+            video = _area("Video", "a short video", root, "clip", 1, "video/*", True, "video")
             gr.Markdown(
                 f"At most {limits.clip_frames} frames and {limits.clip_bytes / 2**20:.3g} MiB; "
                 "each frame is restored by itself, the sound is kept."

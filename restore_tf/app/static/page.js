@@ -84,6 +84,11 @@
     });
   }
 
+  const hasFiles = event => event.dataTransfer?.types.includes("Files");
+  // A browser would leave the page for a file that is dropped beside an area.
+  for (const name of ["dragover", "drop"]) {
+    window.addEventListener(name, event => { if (hasFiles(event)) event.preventDefault(); });
+  }
   const visible = element => element.offsetParent !== null;
 
   // Makes a Gradio HTML component an input: its value is a list of {id, name}.
@@ -109,7 +114,7 @@
     watch("value", draw);   // an example was chosen
 
     async function take(list) {
-      const chosen = Array.from(list).slice(0, many);
+      const chosen = Array.from(list);
       if (!chosen.length) return;
       let kept = many > 1 ? files() : [];
       for (const file of chosen) {
@@ -148,6 +153,10 @@
       if (!pasted?.length || !visible(root) || props.pasted !== true) return;
       event.preventDefault();
       take(pasted);
+    });
+    document.addEventListener("drop", event => {
+      if (event.defaultPrevented || !visible(root) || props.missed !== true) return;
+      if (hasFiles(event)) take(event.dataTransfer.files);
     });
   }
 
