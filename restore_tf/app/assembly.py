@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from restore_tf.app import bodies, examples, routes, shown
@@ -48,6 +48,7 @@ def assemble(
     app = routes.create(service)
     _add_own_routes(app, service)
     if web is not None:
+        app.add_api_route("/web", lambda: RedirectResponse("web/"), include_in_schema=False)
         app.mount("/web", _Isolated(StaticFiles(directory=Path(web), html=True)))
     _mount_page(app, service, root_path, web is not None)
     return Guard(_OnlyNeeded(app), hosts, passwords)

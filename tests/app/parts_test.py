@@ -99,6 +99,8 @@ def test_the_browsers_own_page_may_use_threads(client):
     assert answer.text == "in the browser"
     assert answer.headers["cross-origin-opener-policy"] == "same-origin"
     assert answer.headers["cross-origin-embedder-policy"] == "require-corp"
+    assert client.get("/web").text == "in the browser"  # without the slash, too
+    assert client.get("/web", follow_redirects=False).headers["location"] == "web/"  # behind proxies
 
 
 def test_a_path_that_a_proxy_strips(service):
