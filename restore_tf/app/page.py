@@ -23,7 +23,9 @@ ${what}</span></label>
 <p class="rtf-area-note" role="status" aria-live="polite"></p>"""
 _HTTP = """Programs use the HTTP interface: <a href="{root}/docs">{root}/docs</a>.
 
-    curl --data-binary @photo.jpg http://HOST:PORT{root}/restore -o restored.jpg
+    curl --data-binary @photo.jpg \\
+      http://HOST:PORT{root}/restore \\
+      -o restored.jpg
 
 Pictures are sent to this server and computed there. Uploads and results lie in a temporary folder
 and are deleted after {minutes:g} minutes. A picture may have {pixels:g} million pixels and
@@ -103,6 +105,10 @@ def _buttons():
         )
 
 
+def _told(name=None):
+    return gr.HTML(elem_id=name, elem_classes="rtf-told")
+
+
 def _wire(work, button, cancel, function, inputs, outputs):
     silent = {"show_progress": "hidden", "api_visibility": "private"}
     button.click(function, inputs, outputs, trigger_mode="once", **silent)
@@ -124,7 +130,7 @@ def _photos(work, service, root, examples):
             button, cancel = _buttons()
             _examples(examples, photos, sharp)
         with gr.Column(scale=2, min_width=300):
-            status, results = gr.HTML(elem_id="status"), gr.HTML(elem_id="results")
+            status, results = _told("status"), gr.HTML(elem_id="results")
     inputs = [photos, model, strength, stages, ensemble, format, sharp]
     _wire(work, button, cancel, work.restore, inputs, [status, results])
 
@@ -156,7 +162,7 @@ def _compare(work, service, root):
             down = gr.Slider(0, 100, 50, step=1, label="Down, in %")
             button, cancel = _buttons()
         with gr.Column(scale=2, min_width=300):
-            status, result = gr.HTML(), gr.HTML(elem_id="comparison")
+            status, result = _told(), gr.HTML(elem_id="comparison")
     inputs = [photo, first, second, side, across, down]
     _wire(work, button, cancel, work.compare, inputs, [status, result])
 
@@ -174,7 +180,7 @@ def _clip(work, service, root):
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength")
             button, cancel = _buttons()
         with gr.Column(scale=2, min_width=300):
-            status, result = gr.HTML(), gr.HTML(elem_id="clip")
+            status, result = _told(), gr.HTML(elem_id="clip")
     _wire(work, button, cancel, work.clip, [video, model, strength], [status, result])
 
 

@@ -312,6 +312,9 @@ def test_on_a_phone(visit):
     wait_for_new(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= browser.PHONE["width"]
     assert page.locator(".rtf-stage").bounding_box()["width"] > 280
+    page.wait_for_function(
+        "document.querySelector('.rtf-stage').getBoundingClientRect().bottom < innerHeight"
+    )
     page.locator(".rtf-zoom").tap()
     assert page.evaluate("document.documentElement.scrollWidth") <= browser.PHONE["width"]
     assert brightness(page) > 700

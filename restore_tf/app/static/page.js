@@ -160,5 +160,23 @@
     });
   }
 
+  // ---- on a phone, what is told lies below what is seen: it is brought into sight, until the
+  // person at the page moves it.
+
+  let watching = null;
+  const unwatch = () => { watching?.disconnect(); watching = null; };
+  for (const name of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+    window.addEventListener(name, unwatch, {passive: true});
+  }
+  document.addEventListener("click", event => {
+    const told = [...document.querySelectorAll(".rtf-told")].find(visible);
+    if (!told || !event.target.closest?.("button.primary")) return;
+    unwatch();
+    watching = new MutationObserver(() => {
+      if (told.getBoundingClientRect().top > window.innerHeight / 2) told.scrollIntoView();
+    });
+    watching.observe(told.parentElement, {childList: true, subtree: true});
+  });
+
   window.restorePage = {area};
 })();
