@@ -56,6 +56,7 @@ def create(service: Service) -> FastAPI:
         description="Restores pictures: send a file, get the restored file.",
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # they would lead to this host, not to the proxy before it
     )
     app.state.service = service
     _answer_errors(app, service)

@@ -47,6 +47,15 @@ def test_the_page_and_what_it_loads_are_ours(client):
     assert client.get("/page/page.js").headers["content-type"].startswith("text/javascript")
 
 
+def test_our_own_addresses_are_not_gradios(client):
+    """Gradio takes whatever nothing else does."""
+    answer = client.get("/restore")
+    assert answer.status_code == 405 and answer.json() == {"error": "method not allowed."}
+    for path in ("/docs/", "/models/x", "/page/x.js", "/web/x.js"):
+        answer = client.get(path)
+        assert answer.status_code == 404 and answer.json() == {"error": "not found."}
+
+
 def test_what_gradio_offers_besides_is_not_there(client):
     for path in (
         "/gradio_api/upload",
