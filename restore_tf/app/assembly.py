@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from restore_tf.app import bodies, examples, routes, shown
@@ -45,15 +45,17 @@ def assemble(
       root_path: the path that a proxy in front strips.
       web: a folder of export.py --format web, served at /web; None for none.
     """
-    app = routes.create(service)
-    _add_own_routes(app, service)
+    own = routes.create(service)
+    _add_own_routes(own, service)
     if web is not None:
-        app.mount("/web", _Isolated(StaticFiles(directory=Path(web), html=True)))
-    _mount_page(app, service, root_path, web is not None)
-    return Guard(_OnlyNeeded(app), hosts, passwords)
+        own.add_api_route("/web", lambda: RedirectResponse("web/"), include_in_schema=False)
+        own.mount("/web", _Isolated(StaticFiles(directory=Path(web), html=True)))
+    page = _page(service, root_path, web is not None)
+    return Guard(_OnlyNeeded(own, page), hosts, passwords)
 
 
-def _mount_page(app, service, root_path, web):
+def _page(service, root_path, web):
+    """Returns Gradio's application. It answers every address, so it is asked for its own only."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(service.store.folder / "gradio")
     import gradio as gr
@@ -61,8 +63,8 @@ def _mount_page(app, service, root_path, web):
     from restore_tf.app import page
 
     blocks = page.build(service, root_path, examples.write(service.store), web)
-    gr.mount_gradio_app(
-        app,
+    return gr.mount_gradio_app(
+        FastAPI(openapi_url=None),
         blocks,
         path="/",
         root_path=root_path or None,
@@ -129,29 +131,28 @@ class _Isolated:
 
 
 class _OnlyNeeded:
-    """Lets through what the page needs of Gradio, and no more.
+    """Lets through what the page needs of Gradio, and no more; the rest is ours to answer.
 
     Gradio's server would also take uploads under their own names, fetch addresses that a call
     mentions as files, and pass requests on to other servers.
     """
 
-    def __init__(self, app: FastAPI):
-        self._app = app
-        self._own = ("/page/", "/web", "/restore", "/models", "/healthz", "/openapi.json", "/docs")
+    def __init__(self, own: FastAPI, page: FastAPI):
+        self._own, self._page = own, page
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-            if path != "/" and not path.startswith((*self._own, *_GRADIO)):
-                await Response("not found", 404)(scope, receive, send)
+            if path != "/" and not path.startswith(_GRADIO):
+                await self._own(scope, receive, send)
                 return
             if path.startswith("/gradio_api/") and scope["method"] == "POST":
                 body = await _body(receive)
                 if body is None or _names_files(body):
-                    await Response("refused", 400)(scope, receive, send)
+                    await JSONResponse({"error": "refused."}, 400)(scope, receive, send)
                     return
                 receive = _again(body, receive)
-        await self._app(scope, receive, send)
+        await self._page(scope, receive, send)
 
 
 async def _body(receive):

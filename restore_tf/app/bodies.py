@@ -73,7 +73,7 @@ async def read_form(
       most_files: at least one file, at most so many.
 
     Raises:
-      Refusal: too large, too slow, no form, or another number of files.
+      Refusal: too large, too slow, no form, another number of files, or fields beside them.
       Cancelled: the client went away.
     """
     parser = MultiPartParser(request.headers, _limited(request, most + _AROUND), max_files=100)
@@ -84,11 +84,14 @@ async def read_form(
         words = getattr(error, "message", "no boundary")
         raise Refusal(f"the form cannot be read ({words}).") from None
     files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    if not 1 <= len(files) <= most_files:
-        for file in files:
-            await file.close()
-        raise Refusal(f"the form has {len(files)} files; expected 1 to {most_files}.")
-    return files
+    fields = [name for name, value in form.multi_items() if not isinstance(value, UploadFile)]
+    if 1 <= len(files) <= most_files and not fields:
+        return files
+    await form.close()
+    if files and fields:  # most likely meant as an option, so it must not be passed over
+        name = fields[0][:60]
+        raise Refusal(f"{name}: options belong in the address, /restore?{name}=…, not in the form.")
+    raise Refusal(f"the form has {len(files)} files; expected 1 to {most_files}.")
 
 
 async def save(upload: UploadFile, store: Store, ending: str = "") -> Path:

@@ -23,7 +23,9 @@ ${what}</span></label>
 <p class="rtf-area-note" role="status" aria-live="polite"></p>"""
 _HTTP = """Programs use the HTTP interface: <a href="{root}/docs">{root}/docs</a>.
 
-    curl --data-binary @photo.jpg http://HOST:PORT{root}/restore -o restored.jpg
+    curl --data-binary @photo.jpg \\
+      http://HOST:PORT{root}/restore \\
+      -o restored.jpg
 
 Pictures are sent to this server and computed there. Uploads and results lie in a temporary folder
 and are deleted after {minutes:g} minutes. A picture may have {pixels:g} million pixels and
@@ -71,7 +73,8 @@ def static(name: str) -> str:
     return folder.joinpath(name).read_text(encoding="utf-8")
 
 
-def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=False, name=None):
+def _area(label, what, root, kind="picture", many=1, accept="image/*", main=False, name=None):
+    """An area that takes files; `main`: the one of its tab that takes what is dropped beside it."""
     return gr.HTML(
         [],
         html_template=_AREA,
@@ -82,7 +85,8 @@ def _area(label, what, root, kind="picture", many=1, accept="image/*", pasted=Fa
         many=many,
         accept=accept,
         root=root,
-        pasted=pasted,
+        pasted=main and kind == "picture",
+        missed=main,
         elem_id=name,
         apply_default_css=False,
     )
@@ -101,6 +105,10 @@ def _buttons():
         )
 
 
+def _told(name=None):
+    return gr.HTML(elem_id=name, elem_classes="rtf-told")
+
+
 def _wire(work, button, cancel, function, inputs, outputs):
     silent = {"show_progress": "hidden", "api_visibility": "private"}
     button.click(function, inputs, outputs, trigger_mode="once", **silent)
@@ -111,7 +119,7 @@ def _photos(work, service, root, examples):
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             many = service.limits.pictures
-            photos = _area("Photos", "photos", root, many=many, pasted=True, name="photos")
+            photos = _area("Photos", "photos", root, many=many, main=True, name="photos")
             model = _models(service)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength")
             with gr.Accordion("More", open=False):
@@ -122,7 +130,7 @@ def _photos(work, service, root, examples):
             button, cancel = _buttons()
             _examples(examples, photos, sharp)
         with gr.Column(scale=2, min_width=300):
-            status, results = gr.HTML(elem_id="status"), gr.HTML(elem_id="results")
+            status, results = _told("status"), gr.HTML(elem_id="results")
     inputs = [photos, model, strength, stages, ensemble, format, sharp]
     _wire(work, button, cancel, work.restore, inputs, [status, results])
 
@@ -147,14 +155,14 @@ def _examples(examples, photos, sharp):
 def _compare(work, service, root):
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            photo = _area("Photo", "a photo", root, pasted=True, name="compared")
+            photo = _area("Photo", "a photo", root, main=True, name="compared")
             first, second = _models(service, "Model 1"), _models(service, "Model 2", 1)
             side = gr.Dropdown(_CROPS, value=256, label="Side of the crop, in pixels")
             across = gr.Slider(0, 100, 50, step=1, label="Across, in %")
             down = gr.Slider(0, 100, 50, step=1, label="Down, in %")
             button, cancel = _buttons()
         with gr.Column(scale=2, min_width=300):
-            status, result = gr.HTML(), gr.HTML(elem_id="comparison")
+            status, result = _told(), gr.HTML(elem_id="comparison")
     inputs = [photo, first, second, side, across, down]
     _wire(work, button, cancel, work.compare, inputs, [status, result])
 
@@ -163,7 +171,7 @@ def _clip(work, service, root):
     limits = service.limits
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            video = _area("Video", "a short video", root, "clip", 1, "video/*", name="video")
+            video = _area("Video", "a short video", root, "clip", 1, "video/*", True, "video")
             gr.Markdown(
                 f"At most {limits.clip_frames} frames and {limits.clip_bytes / 2**20:.3g} MiB; "
                 "each frame is restored by itself, the sound is kept."
@@ -172,7 +180,7 @@ def _clip(work, service, root):
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength")
             button, cancel = _buttons()
         with gr.Column(scale=2, min_width=300):
-            status, result = gr.HTML(), gr.HTML(elem_id="clip")
+            status, result = _told(), gr.HTML(elem_id="clip")
     _wire(work, button, cancel, work.clip, [video, model, strength], [status, result])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 from typing import Annotated, Literal
 
@@ -9,9 +10,10 @@ import jinja2
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
 
 from restore_tf.app import bodies
-from restore_tf.app.refusals import Cancelled, Refusal, Stopping, TooSlow
+from restore_tf.app.refusals import BadPicture, Cancelled, Refusal, Stopping, TooSlow
 from restore_tf.app.restoring import Options
 from restore_tf.app.service import Service, answer
 from restore_tf.errors import UserError
@@ -54,6 +56,7 @@ def create(service: Service) -> FastAPI:
         description="Restores pictures: send a file, get the restored file.",
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # they would lead to this host, not to the proxy before it
     )
     app.state.service = service
     _answer_errors(app, service)
@@ -101,6 +104,7 @@ def _add_restore(app, service):
         The answer has the picture's format, bit depth, alpha, metadata and profile. Warnings are in
         the header X-Warnings, the network's seconds in X-Seconds.
         """
+        _check_names(request.query_params)
         service.catalogue.find(model)
         options = Options(model, strength, stages, ensemble, seed, format, jpeg_quality)
         limits, path = service.limits, None
@@ -125,6 +129,14 @@ def _add_restore(app, service):
                 **_warnings(result.warnings),
             },
         )
+
+
+def _check_names(query):
+    """Refuses an option of another name: a misspelt one must not be passed over."""
+    known = [field.name for field in dataclasses.fields(Options)]
+    for name in query:
+        if name not in known:
+            raise BadPicture(f"{name[:60]}: no such option; there are {', '.join(known)}.")
 
 
 def _warnings(lines):
@@ -190,10 +202,16 @@ def _answer_errors(app, service):
         lines = [f"{found['loc'][-1]}: {found['msg']}" for found in error.errors()]
         return JSONResponse({"error": "; ".join(lines)}, 422)
 
+    async def refuse_address(request: Request, error: HTTPException) -> Response:
+        await bodies.drain(request, 2 * service.limits.bytes)
+        words = str(error.detail).lower()
+        return JSONResponse({"error": f"{words}."}, error.status_code, error.headers)
+
     async def fail(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": _FAILED}, 500)
 
     app.add_exception_handler(Exception, fail)  # and then raised, for the log
     app.add_exception_handler(UserError, refuse)
     app.add_exception_handler(Cancelled, refuse)
+    app.add_exception_handler(HTTPException, refuse_address)
     app.add_exception_handler(RequestValidationError, refuse_query)

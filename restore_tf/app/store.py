@@ -62,7 +62,7 @@ class Store:
         """
         path = self.folder / name
         if not _ID.fullmatch(name) or not path.is_file():
-            raise NotFound("no such file; results are kept for a while only.")
+            raise NotFound("no such file; uploads and results are kept for a while only.")
         return path
 
     def keep(self, path: Path) -> None:

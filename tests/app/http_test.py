@@ -119,6 +119,7 @@ def test_depth_alpha_metadata_and_profile_are_kept(client):
         ({"stages": 2}, png(PICTURE), 422, "has no stages"),
         ({"strength": 2}, png(PICTURE), 422, "strength: Input should be less than or equal to 1"),
         ({"format": "gif"}, png(PICTURE), 422, "format: Input should be 'png'"),
+        ({"strenght": 0.5}, png(PICTURE), 422, "strenght: no such option; there are model, stren"),
     ],
 )
 def test_bad_requests_are_answered_in_a_line(client, service, query, body, status, words):
@@ -133,6 +134,8 @@ def test_bad_forms(client, service):
     assert "2 files; expected 1" in error_of(ask(2), 400)
     answer = client.post("/restore", data={"picture": "x"}, files=[])
     assert answer.status_code == 422  # no form of files: taken for a picture
+    answer = client.post("/restore", data={"strength": "0.5"}, files={"picture": ("a", b"x")})
+    assert "strength: options belong in the address, /restore?strength=" in error_of(answer, 400)
     headers = {"content-type": "multipart/form-data"}
     assert "cannot be read" in error_of(client.post("/restore", content=b"x", headers=headers), 400)
     large = {"picture": ("a.png", b"x" * (10**6 + 10**5), "image/png")}
@@ -202,6 +205,12 @@ def test_models_and_documentation(client):
     page = client.get("/docs").text
     assert "jpeg_quality" in page and "the queue is full" in page
     assert "<script" not in page and "http" not in page.replace("the HTTP", "")
+
+
+def test_other_addresses_and_methods_are_answered_in_a_line(client):
+    assert "not found" in error_of(client.get("/nonsense"), 404)
+    answer = client.get("/restore")
+    assert "method not allowed" in error_of(answer, 405) and answer.headers["allow"] == "POST"
 
 
 def guarded(service, **options):

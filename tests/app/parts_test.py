@@ -47,6 +47,15 @@ def test_the_page_and_what_it_loads_are_ours(client):
     assert client.get("/page/page.js").headers["content-type"].startswith("text/javascript")
 
 
+def test_our_own_addresses_are_not_gradios(client):
+    """Gradio takes whatever nothing else does."""
+    answer = client.get("/restore")
+    assert answer.status_code == 405 and answer.json() == {"error": "method not allowed."}
+    for path in ("/docs/", "/models/x", "/page/x.js", "/web/x.js"):
+        answer = client.get(path)
+        assert answer.status_code == 404 and answer.json() == {"error": "not found."}
+
+
 def test_what_gradio_offers_besides_is_not_there(client):
     for path in (
         "/gradio_api/upload",
@@ -54,7 +63,7 @@ def test_what_gradio_offers_besides_is_not_there(client):
         "/gradio_api/proxy=http://a",
     ):
         assert client.get(path).status_code == 404
-        assert client.post(path).status_code == 404
+        assert client.post(path).json() == {"error": "not found."}
     for path in ("/monitoring", "/docs/../gradio_api/api/x", "/gradio_api/call/restore"):
         assert client.post(path).status_code == 404
 
@@ -99,6 +108,9 @@ def test_the_browsers_own_page_may_use_threads(client):
     assert answer.text == "in the browser"
     assert answer.headers["cross-origin-opener-policy"] == "same-origin"
     assert answer.headers["cross-origin-embedder-policy"] == "require-corp"
+    assert client.get("/web").text == "in the browser"  # without the slash, too
+    answer = client.get("/web", follow_redirects=False)
+    assert answer.headers["location"] == "web/"  # right behind a proxy's path, too
 
 
 def test_a_path_that_a_proxy_strips(service):

@@ -7,9 +7,11 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 
 import browser
+import export_program
 import keras
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from skimage import data
 
 from restore_tf.commands import export
 from restore_tf.experiments import experiment
+from restore_tf.export import jobs
 from restore_tf.export.web import litertjs
 from restore_tf.inference.restore import restore
 from restore_tf.inference.tflite_model import LiteModel
@@ -38,7 +41,9 @@ def written(top, recipe, flags):
     experiment.build(recipe).save_weights(top / "run" / "best.weights.h5")
     flags += f" --workdir {top / 'run'} --output {top / 'out'} --litertjs {LITERTJS}"
     words = ["export.py", "--format=web", "--max_psnr_drop=99", *flags.split()]
-    assert export.main(words) == 0
+    with pytest.MonkeyPatch.context() as patched:  # one start of TensorFlow instead of six
+        patched.setattr(jobs, "run_in_process", export_program.in_this_process)
+        assert export.main(words) == 0
     assert export.main(words) == 2  # nothing is replaced in silence
     return top / "out" / "web"
 
@@ -70,21 +75,24 @@ def chromium(launch):
     return launch()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def watched(chromium, folder):
-    """The page, ready; nothing may be asked for elsewhere and nothing thrown."""
+    """One page for all who need no other."""
     with browser.served(folder) as address:
         found = browser.Watched(chromium)
         found.page.goto(f"{address}/index.html")
         found.page.wait_for_selector("body[data-ready]")
         yield found
-        assert (found.outside, found.errors) == ([], [])
         found.close()
 
 
 @pytest.fixture
 def page(watched):
-    return watched.page
+    """The page at its first model; nothing may be asked for elsewhere and nothing thrown."""
+    watched.page.get_by_label("Model").select_option("0")
+    watched.page.evaluate("document.getElementById('status').textContent = ''")
+    yield watched.page
+    assert (watched.outside, watched.errors) == ([], [])
 
 
 def photo(name="chelsea"):
@@ -102,6 +110,7 @@ def wait_for(page, text):
 
 
 def choose(page, file):
+    page.evaluate("document.getElementById('status').textContent = ''")
     page.set_input_files("#file", file)
     wait_for(page, "Restored")
 
@@ -211,7 +220,7 @@ def divider(page):
 
 
 def test_the_slider_follows_mouse_and_keys(page):
-    choose(page, png(photo()))
+    choose(page, png(photo()[:96, :256]))
     assert divider(page) == pytest.approx(50, abs=0.5)
     box = page.locator(".stage").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
@@ -273,19 +282,50 @@ def test_a_plain_server_does_with_one_thread(chromium, folder):
         watched.close()
 
 
-@pytest.mark.parametrize("viewport", [browser.DESKTOP, browser.PHONE], ids=["desktop", "phone"])
-def test_nothing_is_wider_than_the_window(chromium, folder, viewport):
-    with browser.served(folder) as address:
-        watched = browser.Watched(chromium, viewport)
-        page = watched.page
-        page.goto(f"{address}/index.html")
+def test_a_page_opened_from_disk_says_what_to_do(chromium, folder):
+    watched = browser.Watched(chromium)
+    watched.page.goto(f"file://{folder}/index.html")
+    hint = watched.page.locator("#hint")
+    assert hint.is_visible() and "python -m http.server" in hint.inner_text()
+    assert watched.page.locator("main").is_hidden()
+    watched.close()
+
+
+def test_the_app_serves_it_with_threads(chromium, folder):
+    pytest.importorskip("gradio", reason="needs restore_tf[app]")
+    import tiny_app
+
+    from restore_tf.app import assembly, server
+
+    service, bound = tiny_app.make(), server.listen("127.0.0.1", 0)
+    app = assembly.assemble(service, ["127.0.0.1"], web=folder)
+    with server.running(app, service, bound):
+        watched = browser.Watched(chromium)
+        watched.page.goto(f"http://127.0.0.1:{bound.getsockname()[1]}/")
+        watched.page.get_by_role("tab", name="About").click()
+        with watched.page.expect_popup() as popup:
+            watched.page.get_by_role("link", name="Restore inside your browser").click()
+        page = popup.value
         page.wait_for_selector("body[data-ready]")
-        choose(page, png(np.tile(photo(), (1, 3, 1))))
-        page.locator("summary").click()
-        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-        page.get_by_role("button", name="100 %").click()
-        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        pixels = photo()[:90, :120]
+        choose(page, png(pixels))
+        threads = re.search(r"(\d+) threads\)", page.get_by_role("status").inner_text())
+        assert threads and int(threads[1]) > 1
+        _, restored = saved(page)
         watched.close()
+    expected = restore(native(folder, "float32"), pixels)
+    assert np.abs(restored[..., :3].astype(int) - expected).max() <= 1
+    assert (watched.outside, watched.errors) == ([], [])
+
+
+def test_nothing_is_wider_than_the_window(page):
+    choose(page, png(np.tile(photo()[:100], (1, 3, 1))))
+    page.locator("summary").click()
+    for viewport in (browser.PHONE, browser.DESKTOP):
+        page.set_viewport_size(viewport)
+        for _ in range(2):
+            assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+            page.get_by_role("button", name="100 %").click()
 
 
 @pytest.fixture(scope="module")

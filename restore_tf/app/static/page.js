@@ -84,6 +84,11 @@
     });
   }
 
+  const hasFiles = event => event.dataTransfer?.types.includes("Files");
+  // A browser would leave the page for a file that is dropped beside an area.
+  for (const name of ["dragover", "drop"]) {
+    window.addEventListener(name, event => { if (hasFiles(event)) event.preventDefault(); });
+  }
   const visible = element => element.offsetParent !== null;
 
   // Makes a Gradio HTML component an input: its value is a list of {id, name}.
@@ -109,7 +114,7 @@
     watch("value", draw);   // an example was chosen
 
     async function take(list) {
-      const chosen = Array.from(list).slice(0, many);
+      const chosen = Array.from(list);
       if (!chosen.length) return;
       let kept = many > 1 ? files() : [];
       for (const file of chosen) {
@@ -149,7 +154,29 @@
       event.preventDefault();
       take(pasted);
     });
+    document.addEventListener("drop", event => {
+      if (event.defaultPrevented || !visible(root) || props.missed !== true) return;
+      if (hasFiles(event)) take(event.dataTransfer.files);
+    });
   }
+
+  // ---- on a phone, what is told lies below what is seen: it is brought into sight, until the
+  // person at the page moves it.
+
+  let watching = null;
+  const unwatch = () => { watching?.disconnect(); watching = null; };
+  for (const name of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+    window.addEventListener(name, unwatch, {passive: true});
+  }
+  document.addEventListener("click", event => {
+    const told = [...document.querySelectorAll(".rtf-told")].find(visible);
+    if (!told || !event.target.closest?.("button.primary")) return;
+    unwatch();
+    watching = new MutationObserver(() => {
+      if (told.getBoundingClientRect().top > window.innerHeight / 2) told.scrollIntoView();
+    });
+    watching.observe(told.parentElement, {childList: true, subtree: true});
+  });
 
   window.restorePage = {area};
 })();
