@@ -100,6 +100,9 @@ def load_tflite(values: flags.FlagValues):
     Args:
       values: the command's flags.
 
+    Returns:
+      The file as a `tflite_model.LiteModel`.
+
     Raises:
       UserError: as `LiteModel`, or flags about tiles for a file whose size is fixed.
     """
