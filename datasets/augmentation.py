@@ -75,6 +75,9 @@ class Noise(NamedTuple):
         Args:
           picture: (height, width, channels) float32 in [0, 1].
           random: of sigma and of the noise.
+
+        Returns:
+          The noisy picture, float32.
         """
         sigma = np.float32(random.uniform(self.low, self.high) / 255)
         shape = (*picture.shape[:2], 1) if self.gray else picture.shape
@@ -86,6 +89,9 @@ def as_float(picture: np.ndarray) -> np.ndarray:
 
     Args:
       picture: uint8 in [0, 255], or float32, of any shape.
+
+    Returns:
+      float32 of the same shape.
     """
     return picture / np.float32(255) if picture.dtype == np.uint8 else picture
 

@@ -84,6 +84,9 @@ def turn(pixels: np.ndarray, symmetry: int) -> np.ndarray:
       pixels: (side, side, channels).
       symmetry: 0 (the identity) to 7: quarter turns counterclockwise; from 4 on mirrored left to
         right as well.
+
+    Returns:
+      The turned picture.
     """
     # Moving whole pixels is twice as fast as moving channels; these must be contiguous for that.
     if pixels.strides[-1] != pixels.itemsize:

@@ -60,6 +60,9 @@ def to_bytes(picture: np.ndarray) -> np.ndarray:
 
     Args:
       picture: floats of any shape.
+
+    Returns:
+      uint8 of the same shape.
     """
     return np.rint(255.0 * np.clip(picture, 0.0, 1.0)).astype(np.uint8)
 
@@ -69,6 +72,9 @@ def without_margin(picture: np.ndarray) -> np.ndarray:
 
     Args:
       picture: (height + 48, width + 48, channels).
+
+    Returns:
+      The picture without its margin, a view.
     """
     return picture[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
@@ -123,6 +129,9 @@ def gaussian_blur(pixels: np.ndarray) -> np.ndarray:
 
     Args:
       pixels: (height, width, 3) uint8.
+
+    Returns:
+      Pixels of the same shape and type.
     """
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(3)))
 
@@ -132,6 +141,9 @@ def box_blur(pixels: np.ndarray) -> np.ndarray:
 
     Args:
       pixels: (height, width, 3) uint8.
+
+    Returns:
+      Pixels of the same shape and type.
     """
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.BoxBlur(3)))
 
@@ -141,6 +153,9 @@ def motion_blur(pixels: np.ndarray) -> np.ndarray:
 
     Args:
       pixels: (height, width, channels) uint8.
+
+    Returns:
+      Pixels of the same shape and type.
     """
     return np.rint(
         ndimage.uniform_filter1d(pixels.astype(np.float64), 15, axis=1, mode="mirror")
@@ -154,6 +169,9 @@ def jpeg(pixels: np.ndarray, quality: int, subsampling: str = "4:2:0") -> np.nda
       pixels: the picture. Three equal channels are stored as a gray one.
       quality: libjpeg's, 1 to 100.
       subsampling: of the colours, "4:2:0" for half their resolution, "4:4:4" for all of it.
+
+    Returns:
+      Pixels of the same shape and type.
     """
     gray = (pixels[..., :1] == pixels).all()
     stream = io.BytesIO()
@@ -183,6 +201,9 @@ def bicubic_shrink(pixels: np.ndarray, scale: int) -> np.ndarray:
     Args:
       pixels: (height, width, channels), both sides multiples of `scale`.
       scale: 2 or more.
+
+    Returns:
+      The smaller picture, uint8.
     """
     middle = (scale - 1) / 2  # of the pixels that make the first output pixel
     taps = np.arange(np.ceil(middle - 2 * scale), middle + 2 * scale + 1).astype(int)

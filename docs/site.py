@@ -12,7 +12,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 PATTERNS = ("*.md", "docs/**/*.md", "*_tf/README.md", "*_tf/weights/*/*.md", "datasets/README.md")
 PATTERNS += ("datasets/*/README.md", "benchmarks/README.md")
-# What Material fetches where a page is opened from a disk, for its search; a served page does not.
+WORKER = Path("docs/iframe-worker.js")  # the search of a page that is opened from a disk
+# Where Material would fetch other scripts, such as diagrams'; the pages have none.
 _FETCHED = "https://unpkg.com/"
 _LINK = re.compile(r"!?\[[^\]]*\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
@@ -47,6 +48,7 @@ def on_files(files: Files, config) -> Files:
     found = set(pages())
     for page in list(found):
         found |= linked_files(page)
+    found.add(WORKER)
     own = [
         File.generated(config, path.as_posix(), abs_src_path=str(ROOT / path))
         for path in sorted(found)

@@ -23,6 +23,7 @@ FLOORS = (
     ("inference", "evaluation", "video", "datasets"),
     ("training", "export", "serving", "app"),
     ("commands",),
+    ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

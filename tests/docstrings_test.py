@@ -1,4 +1,4 @@
-"""Docstrings name every parameter of a public function, by itself and as its signature has it."""
+"""Docstrings name every parameter of a public function, as its signature has it, and its errors."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     *("restore_tf/" + room for room in ("errors.py", "networks", "experiments", "training")),
     *("restore_tf/" + room for room in ("inference", "evaluation", "app", "video", "weights")),
-    *("restore_tf/" + room for room in ("system", "serving", "export", "pictures")),
+    *("restore_tf/" + room for room in ("system", "serving", "export", "pictures", "commands")),
     *("datasets", "srn_tf", "mprnet_tf", "maxim_tf", "deblurgan_tf", "diffusion_tf"),
     "baselines_tf",
 )
@@ -31,7 +31,10 @@ def sources():
 
 
 def problems(trees):
-    """A line for each public function or class whose `Args:` differ from the signature."""
+    """A line for each public function or class whose docstring differs from its code.
+
+    That is, `Args:` that are not the signature's, or errors raised without `Raises:`.
+    """
     documented = _documented_methods(trees)
     found = []
     for path, tree in trees.items():
@@ -40,7 +43,7 @@ def problems(trees):
             if not isinstance(node, ast.ClassDef):
                 wrong = _function_problem(
                     node, owner is not None and (owner.name, node.name), documented
-                )
+                ) or _raises_problem(node)
             if wrong:
                 found.append(f"{path}:{node.lineno} {name}: {wrong}")
     return found
@@ -70,6 +73,22 @@ def _function_problem(node, method, documented):
     if not expected or (method and (node.name in ONE_LINE or one_input)):
         return ""
     return "" if method and documented(*method) else f"no Args: for {', '.join(expected)}"
+
+
+def _raises_problem(node):
+    """Of errors that the function itself raises, not in a function within it."""
+    inner, raised = list(node.body), set()
+    while inner:
+        each = inner.pop()
+        if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            continue
+        if isinstance(each, ast.Raise) and each.exc is not None:
+            error = each.exc.func if isinstance(each.exc, ast.Call) else each.exc
+            raised.add(ast.unparse(error))
+        inner += ast.iter_child_nodes(each)
+    if not raised or "Raises:" in (ast.get_docstring(node) or "").splitlines():
+        return ""
+    return f"no Raises: for {', '.join(sorted(raised))}"
 
 
 def _class_problem(node):
@@ -183,6 +202,10 @@ def other(image):
       picture: not there.
     """
 
+def fails():
+    """Does not mention its error."""
+    raise UserError("x")
+
 def two(a, b):
     """Names both at once.
 
@@ -196,5 +219,6 @@ def two(a, b):
         "Derived: no parameter side",
         "none: no Args: for image",
         "other: no parameter picture; Args: lacks image",
+        "fails: no Raises: for UserError",
         "two: one parameter a line, not 'a, b: numbers.'",
     ]

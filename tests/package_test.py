@@ -148,6 +148,12 @@ def test_the_wheel_works(wheel, tmp_path):
     assert python(code, cwd=tmp_path).strip().startswith(str(tmp_path))
 
 
+def test_the_package_runs_as_a_module():
+    words = [sys.executable, "-m", "restore_tf", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout[:17]) == (0, "usage: restore-tf"), done.stderr
+
+
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py", "restore.py", "convert.py"])
 def test_scripts_explain_themselves(script):
     done = subprocess.run(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import browser
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -47,3 +48,23 @@ def test_the_search_finds_public_functions(site):
     titles = [doc["title"] for doc in json.loads(index)["docs"]]
     assert any("load_model" in title for title in titles)
     assert any("Troubleshooting" in title for title in titles)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())
+@pytest.mark.parametrize("where", ["served", "from a disk"])
+def test_the_search_needs_nothing_from_outside(site, where):
+    with browser.served(site, {}) as address, browser.opened() as chromium:
+        watched = browser.Watched(chromium)
+        start = address if where == "served" else f"file://{site}"
+        watched.page.goto(f"{start}/index.html")
+        watched.page.keyboard.press("/")
+        watched.page.keyboard.type("unsharp masking")
+        result = watched.page.locator(".md-search-result__link").first
+        result.wait_for(timeout=30_000)
+        assert (
+            site
+            / result.get_attribute("href").split("?")[0].split("#")[0].replace(start, str(site))
+        ).exists()
+        assert watched.outside == [] and watched.errors == []
+        watched.close()

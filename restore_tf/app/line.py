@@ -142,7 +142,11 @@ class Place:
         self.check()
 
     def check(self) -> None:
-        """Raises Cancelled where the place was cancelled."""
+        """Checks that the place was not cancelled.
+
+        Raises:
+          Cancelled: it was.
+        """
         if self._cancelled.is_set():
             raise Cancelled
 

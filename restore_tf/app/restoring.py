@@ -179,6 +179,9 @@ def refusing(name: str):
 
     Args:
       name: of the file, as messages call it.
+
+    Raises:
+      Refusal: in place of the block's `UserError` or `MemoryError`.
     """
     try:
         yield

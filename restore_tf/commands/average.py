@@ -19,7 +19,14 @@ From a folder of frames, or a folder of such folders, of any strength of blur:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     return cli.run_command(average, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 

@@ -25,7 +25,14 @@ Prints what each link adds or costs, in dB, on the chain's data or another set:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     return cli.run_command(_chain, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 

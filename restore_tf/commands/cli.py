@@ -36,7 +36,14 @@ _OF_THE_DISK = frozenset(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `restore-tf <verb> …`."""
+    """Runs `restore-tf <verb> …`.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     argv = list(sys.argv if argv is None else argv)
     if argv[1:] in (["--version"], ["version"]):
         print(f"restore-tf {version()}")

@@ -20,7 +20,14 @@ USAGE = """Converts published weights into a run directory, which evaluate and r
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     return cli.run_command(_convert, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 

@@ -47,7 +47,14 @@ _FILES = ("scores.csv", "scores.json", "index.html", _PICTURES)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     argv = list(sys.argv if argv is None else argv)
     body = functools.partial(_evaluate, argv=argv)
     return cli.run_command(body, define_flags(), argv, USAGE)

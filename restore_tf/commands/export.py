@@ -33,7 +33,14 @@ _LEAST_PIXELS = 64 * 96  # exporting.LEAST_MAX_PIXELS, which takes TensorFlow to
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     return cli.run_command(_export, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 

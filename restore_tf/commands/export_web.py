@@ -79,8 +79,10 @@ def export(
       values: the command's flags.
 
     Returns:
-      Entries for the folder's record, none where no file was good enough, and how many files were
-      refused.
+      Entries for the folder's record, and how many files were refused.
+
+    Raises:
+      UserError: no file is good enough.
     """
     from restore_tf.export.tflite import make
     from restore_tf.export.web import folder

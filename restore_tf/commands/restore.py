@@ -27,7 +27,14 @@ USAGE = """Restores pictures of any size: files, folders, patterns ("photos/**/*
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     return cli.run_command(_restore, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 

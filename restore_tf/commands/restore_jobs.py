@@ -92,6 +92,9 @@ def plan(found: Sequence[Entry], inputs: Sequence[str], naming: Naming) -> list[
       inputs: the files, folders and patterns of the command line.
       naming: how outputs are named.
 
+    Returns:
+      A `Job` for each picture.
+
     Raises:
       UserError: an input without pictures, two inputs of one name, an output that is an input or
         cannot be made, or neither an output nor a suffix.

@@ -29,7 +29,14 @@ _SPLITS = ("train", "validation", "test")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     argv = list(sys.argv if argv is None else argv)
     return cli.run_command(functools.partial(_draw, argv=argv), define_flags(), argv, USAGE)
 

@@ -22,7 +22,14 @@ _WAIT = 0.1  # seconds between looks at whether to stop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     return cli.run_command(_serve, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 

@@ -29,7 +29,14 @@ _SIGNAL = 128  # what shells add to a signal's number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     return cli.run_command(_stream, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 

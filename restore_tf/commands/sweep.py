@@ -29,7 +29,14 @@ TABLE, CURVES = "table.csv", "curves.png"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     argv = list(sys.argv if argv is None else argv)
     return cli.run_command(functools.partial(_sweep, argv[1:]), define_flags(), argv, USAGE)
 

@@ -38,7 +38,14 @@ _LIMITS = {  # of the flags that do not take every number from 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     argv = list(sys.argv if argv is None else argv)
     return cli.run_command(functools.partial(_train, argv[1:]), define_flags(), argv, USAGE)
 

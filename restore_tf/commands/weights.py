@@ -22,7 +22,14 @@ _ACTIONS = ("list", "fetch", "path", "remove")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command.
+
+    Args:
+      argv: the program's name and its arguments; the process's own by default.
+
+    Returns:
+      The exit code.
+    """
     return cli.run_command(_weights, define_flags(), sys.argv if argv is None else argv, USAGE)
 
 

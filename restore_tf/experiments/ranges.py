@@ -81,6 +81,9 @@ def whole(least: int, most: int, default=dataclasses.MISSING, optional: bool = F
       most: the largest.
       default: of the field; required where it is left out.
       optional: whether None is taken, too.
+
+    Returns:
+      A dataclass field that checks its values.
     """
     limits = {f"{least} or more": lambda v: v >= least, f"{most} or less": lambda v: v <= most}
     words = f"a whole number from {least} to {most}"
@@ -96,6 +99,9 @@ def real(least=None, above=None, below=None, default=dataclasses.MISSING, option
       below: numbers must be smaller than this; None for no such limit.
       default: of the field; required where it is left out.
       optional: whether None is taken, too.
+
+    Returns:
+      A dataclass field that checks its values.
     """
     low = f"{least} or more" if above is None else f"more than {above}"
     high = f"at most {_LARGEST:g}" if below is None else f"less than {below}"
@@ -115,6 +121,9 @@ def text(*words: str, default=dataclasses.MISSING):
     Args:
       *words: those it takes; none for any text.
       default: of the field; required where it is left out.
+
+    Returns:
+      A dataclass field that checks its values.
     """
     takes = f"one of {', '.join(words)}" if words else "a name"
     limits = {takes: (lambda v: v in words) if words else (lambda v: bool(v.strip()))}
@@ -126,6 +135,9 @@ def texts(default=()):
 
     Args:
       default: of the field.
+
+    Returns:
+      A dataclass field that checks its values.
     """
     words = "names, separated by commas"
     limits = {words: lambda v: all(isinstance(word, str) and word.strip() for word in v)}
@@ -138,6 +150,9 @@ def stretches(*ranges: tuple[int, int], default=()):
     Args:
       ranges: (least, most) of the steps, crops and batches.
       default: of the field.
+
+    Returns:
+      A dataclass field that checks its values.
     """
     bounds = ", ".join(f"{least} to {most}" for least, most in ranges)
     words = (
@@ -156,6 +171,9 @@ def arguments(optional: bool = False):
 
     Args:
       optional: whether the field may be left out, for none.
+
+    Returns:
+      A dataclass field that checks its values.
     """
     words = "a mapping with names as keys"
     limits = {words: lambda v: all(isinstance(key, str) for key in v)}

@@ -186,7 +186,7 @@ def checkpoint_step(workdir: str | os.PathLike, tensorflow: bool = True) -> int 
 
 
 def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> None:
-    """Raises a UserError where a training in this folder would replace what it did not make.
+    """Checks that a training in this folder replaces nothing but its own files.
 
     A training saves a checkpoint before its first step. So a folder with weights, or other files
     of a training, and no checkpoint to resume from is another's: converted, published, or copied
@@ -195,6 +195,9 @@ def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> N
     Args:
       workdir: the run directory, there or not.
       tensorflow: as for `checkpoint_step`.
+
+    Raises:
+      UserError: it holds files that the training did not write.
     """
     workdir = Path(workdir)
     outputs.check_folder(workdir)

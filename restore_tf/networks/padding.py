@@ -14,6 +14,9 @@ def pad_to_multiple(images, multiple: int, padding: str):
       multiple: of height and width, in pixels.
       padding: "edge" or "reflect". Reflection goes back and forth where the picture is smaller than
         the padding; a single row has only itself.
+
+    Returns:
+      The padded images.
     """
     for axis in (1, 2):
         size = ops.shape(images)[axis]

@@ -91,6 +91,9 @@ def spans(size: int, tile: int, margin: int) -> list[Span]:
       size: the axis' length.
       tile: length of a tile with its surroundings; a multiple of the alignment, as `margin` is.
       margin: how far a tile sees beyond what it gives.
+
+    Returns:
+      A `Span` for each tile, first to last.
     """
     if tile >= size:
         return [Span(0, size, 0, size)]

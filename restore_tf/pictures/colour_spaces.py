@@ -35,6 +35,9 @@ def srgb_curve(values: np.ndarray) -> np.ndarray:
 
     Args:
       values: of any shape, in [0, 1].
+
+    Returns:
+      Linear values of the same shape.
     """
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 

@@ -21,6 +21,9 @@ def to_float(pixels: np.ndarray) -> np.ndarray:
     Args:
       pixels: of any shape; uint8 in [0, 255], uint16 in [0, 65535], or floats (not scaled).
 
+    Returns:
+      float32 of the same shape.
+
     Raises:
       UserError: another type.
     """
@@ -40,6 +43,9 @@ def from_float(pixels: np.ndarray, dtype) -> np.ndarray:
     Args:
       pixels: floats of any shape.
       dtype: uint8, uint16 or a float type, which is not scaled.
+
+    Returns:
+      An array of the same shape and the requested type.
     """
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
@@ -66,6 +72,9 @@ def repeat(pixels: np.ndarray, scale: int) -> np.ndarray:
     Args:
       pixels: (height, width, …).
       scale: the factor, 1 or more.
+
+    Returns:
+      The enlarged pixels.
     """
     return pixels if scale == 1 else pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
@@ -76,6 +85,9 @@ def before_after(*pictures: np.ndarray, gap: int = 8) -> np.ndarray:
     Args:
       pictures: (height, width, 3) or (height, width) each, uint8 or uint16.
       gap: white columns between two pictures, in pixels.
+
+    Returns:
+      (height, width, 3) uint8.
     """
     columns, height = [], max(len(pixels) for pixels in pictures)
     for pixels in pictures:

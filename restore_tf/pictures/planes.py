@@ -118,6 +118,9 @@ def enlarged_to(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Args:
       pixels: (height, width, channels) of any type.
       size: (height, width), a multiple of the picture's; of the same size nothing is done.
+
+    Returns:
+      The picture at the partner's size.
     """
     scale = size[0] // pixels.shape[0]
     if scale <= 1:

@@ -46,7 +46,11 @@ class App(Rest):
         return file_size
 
     def check(self) -> None:
-        """Asks for the networks; a ServerError if the named one is not there."""
+        """Asks for the networks.
+
+        Raises:
+          ServerError: no answer, or the named network is not there.
+        """
         content = self._content(self._send("GET", f"{self._address}/models", auth=self._login))
         try:
             names = [entry["name"] for entry in content]

@@ -104,7 +104,11 @@ class Grpc:
         return file_size
 
     def check(self) -> None:
-        """Asks for the model's status; a ServerError if there is none."""
+        """Asks for the model's status.
+
+        Raises:
+          ServerError: no answer, or the model is not available.
+        """
         from tensorflow_serving.apis import get_model_status_pb2
 
         request = get_model_status_pb2.GetModelStatusRequest()
@@ -211,7 +215,11 @@ class Rest:
         return (file_size + 2) // 3 * 4
 
     def check(self) -> None:
-        """Asks for the model's status; a ServerError if there is none."""
+        """Asks for the model's status.
+
+        Raises:
+          ServerError: no answer, or the model is not available.
+        """
         status = self._call("GET", self._model)
         try:
             states = [version["state"] for version in status["model_version_status"]]

@@ -122,7 +122,12 @@ class TensorFlowEngine(Engine):
 
     @contextlib.contextmanager
     def failures(self):
-        """Within this context, lack of memory and lost workers are errors of one line."""
+        """Within this context, lack of memory and lost workers are errors of one line.
+
+        Raises:
+          UserError: out of memory.
+          WorkerLost: another worker is gone.
+        """
         try:
             yield
         except tf.errors.ResourceExhaustedError as error:

@@ -218,7 +218,15 @@ class FrameWriter:
             self._changed.notify_all()
 
     def wait(self) -> bool:
-        """Waits until nothing is left to write; False if that took too long after a signal."""
+        """Waits until nothing is left to write.
+
+        Returns:
+          False if that took too long after a signal.
+
+        Raises:
+          OutputClosed: the reader of the output is gone.
+          UserError: the output cannot be written.
+        """
         deadline = None
         with self._changed:
             while self._job is not None and not self._given_up:

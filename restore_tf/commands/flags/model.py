@@ -100,6 +100,9 @@ def load_tflite(values: flags.FlagValues):
     Args:
       values: the command's flags.
 
+    Returns:
+      The file as a `tflite_model.LiteModel`.
+
     Raises:
       UserError: as `LiteModel`, or flags about tiles for a file whose size is fixed.
     """
@@ -137,7 +140,7 @@ def workdir(values: flags.FlagValues) -> Path:
         return published.path(values.weights)
     entry = published.default()
     logger.info(
-        "weights: %s (%s; %s, %s); %s are better and slower, see restore-tf weights.",
+        "weights: %s (%s; %s, %s); %s restore more and take longer, see restore-tf weights.",
         entry.name,
         entry.summary,
         entry.licence,

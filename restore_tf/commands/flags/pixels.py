@@ -147,6 +147,9 @@ def size_in_bytes(text: str) -> int:
     Args:
       text: the value of --memory.
 
+    Returns:
+      The number of bytes.
+
     Raises:
       UserError: no size.
     """

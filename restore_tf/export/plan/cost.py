@@ -57,6 +57,9 @@ def count(model, restoring: bool = False) -> Cost:
     Args:
       model: a `Restorer`; one that restores the colours one by one is counted for one of them.
       restoring: count `restore_batch`, all passes of a sampler, in place of one call.
+
+    Returns:
+      The `Cost` of one picture.
     """
     import tensorflow as tf
 

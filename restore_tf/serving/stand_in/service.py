@@ -65,6 +65,9 @@ class Service:
           request: the `PredictRequest`.
           timeout: seconds until the deadline; None for none.
 
+        Returns:
+          A `PredictResponse`.
+
         Raises:
           StatusError: as `run_signature`, or an unknown output.
         """
@@ -102,6 +105,9 @@ class Service:
         Args:
           request: the `GetModelMetadataRequest`.
 
+        Returns:
+          A `GetModelMetadataResponse`.
+
         Raises:
           StatusError: no field, an unknown one, or no such model or version.
         """
@@ -129,6 +135,9 @@ class Service:
 
         Args:
           request: the `GetModelStatusRequest`.
+
+        Returns:
+          A `GetModelStatusResponse`.
 
         Raises:
           StatusError: no such model or version.
