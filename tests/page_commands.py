@@ -34,7 +34,7 @@ RUN = {
             "--workdir=runs/maxim",
         ],
         "evaluate.py --workdir RUN": ["--limit=2", "--output=scores"],
-        "restore-tf compare --models srn,unet,deblurgan,diffusion": COMPARE,
+        "restore-tf compare --models srn,unet,deblurgan,diffusion": [*COMPARE, "--output=all"],
         "export.py --workdir RUN --output DIR --format saved_model": [
             *("--size=32x32", "--kinds=float32,uint8", "--max_psnr_drop=99"),
         ],
@@ -60,7 +60,7 @@ RUN = {
         "restore-tf chain --recipe repair": ["--steps=1", "--limit=1"],
     },
     "docs/comparison.md": {
-        "restore-tf compare runs/a runs/b": COMPARE,
+        "restore-tf compare runs/a runs/b": [*COMPARE, "--output=runs_only"],
         "restore-tf compare --models srn,deblurgan --chains": [*COMPARE, "--output=chains"],
     },
     "docs/devices.md": {
@@ -118,6 +118,12 @@ RUN = {
         "convert.py --model mprnet": [*MPRNET[:-1], "--set=network.num_cab=3"],
     },
 }
+
+# Costly ones that stand on several pages: run on the first.
+ONCE = (
+    *("restore-tf compare --models srn,unet", "restore-tf chain --recipe repair"),
+    *("restore-tf sweep", "train.py --model maxim", "export.py --plan"),
+)
 
 # The commands of `make train`.
 MAKE = {"train": SRN, "evaluate": ["--metrics=psnr"], "restore": []}

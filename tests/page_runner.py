@@ -66,7 +66,7 @@ class Page:
         if words[:2] == ["restore-tf", "stream"] or words[0] not in ("python", "restore-tf"):
             return self._shell(unit, more)
         if words[1] == "-m" and words[2].startswith("restore_tf."):
-            code = importlib.import_module(words[2]).main([words[2], *words[3:]])
+            code = importlib.import_module(words[2]).main(words[3:])
         elif named(unit).startswith(("-m ", "python -m", "benchmarks/")):
             return self._shell(unit, more)
         else:
@@ -152,8 +152,8 @@ class Page:
 
     def _make(self, target):
         """Runs the commands of a target of the Makefile, those of the installation aside."""
-        words = ["make", "-n", "-f", str(ROOT / "Makefile"), target, "VENV=venv"]
-        made = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=True)
+        words = ["make", "-n", target, "VENV=venv"]  # prints and runs nothing
+        made = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
         lines = re.sub(r"\\\n\s*", "", made.stdout).splitlines()
         lines = [line for line in lines if re.match(r"venv/bin/python \w+\.py ", line)]
         assert [named(line).split()[0] for line in lines] == [

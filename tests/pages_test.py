@@ -163,6 +163,12 @@ def place(world, tmp_path, monkeypatch):
     page.stop()
 
 
+@pytest.fixture(scope="module")
+def ran():
+    """What of `lists.ONCE` was run."""
+    return set()
+
+
 def prepare(page, place):
     """What single pages need besides."""
     if page == "docs/restoring.md":
@@ -198,7 +204,7 @@ RUN_PAGES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN_PAGES)
-def test_the_blocks_of_a_page_run(page, place, monkeypatch):
+def test_the_blocks_of_a_page_run(page, place, ran, monkeypatch):
     load = experiment.load_recipe
 
     def tiny(*names):
@@ -208,7 +214,10 @@ def test_the_blocks_of_a_page_run(page, place, monkeypatch):
 
     prepare(page, place)
     for language, unit in units(page):
-        kind = how(page, language, unit)
+        kind, once = how(page, language, unit), listed(unit, lists.ONCE)
+        if once in ran and kind == "command":
+            continue
+        ran |= {once} - {None}
         if kind == "server":
             place.serve(unit)
         elif kind == "command":
