@@ -34,7 +34,7 @@ RUN = {
             "--workdir=runs/maxim",
         ],
         "evaluate.py --workdir RUN": ["--limit=2", "--output=scores"],
-        "restore-tf compare --models srn,unet,deblurgan,diffusion": [*COMPARE, "--output=all"],
+        "restore-tf compare --output": [*COMPARE, "--output=all"],
         "export.py --workdir RUN --output DIR --format saved_model": [
             *("--size=32x32", "--kinds=float32,uint8", "--max_psnr_drop=99"),
         ],
@@ -121,7 +121,7 @@ RUN = {
 
 # Costly ones that stand on several pages: run on the first.
 ONCE = (
-    *("restore-tf compare --models srn,unet", "restore-tf chain --recipe repair"),
+    *("restore-tf compare --output", "restore-tf chain --recipe repair"),
     *("restore-tf sweep", "train.py --model maxim", "export.py --plan"),
 )
 
@@ -145,7 +145,7 @@ ELSEWHERE = {
     "python evaluate.py --workdir runs/vdsr": NEW_PAPER,
     "python restore.py photo.jpg --workdir runs/vdsr": NEW_PAPER,
     "python export.py --workdir runs/vdsr": (  # the same of every network of this package
-        "tests/conformance_test.py::test_tflite_gives_keras_numbers"
+        "tests/conformance_export_test.py::test_tflite_gives_keras_numbers"
     ),
     "python train.py --model srn --local_workers": (
         "tests/training/multiworker_test.py::test_one_command_starts_both_workers"
