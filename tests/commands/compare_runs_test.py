@@ -88,6 +88,8 @@ def test_toys_are_trained_scored_and_compared(data, tmp_path, forked, capfd):
     ]
     assert not any(row.missing for row in found.rows)
     assert found.row(f"adversary@{block}").training.startswith("2 steps of 2 networks each")
+    assert found.row(f"adversary@{block}+sampler@{block}").training == ""
+    assert found.rows[-1].training.startswith("4 steps")  # of the sampler, finishing
     # The control: what the first network makes of its own output, by Python alone.
     import restore_tf
 

@@ -96,7 +96,7 @@ def _rows(entries, outcomes, measured, missing, scale):
     nothing = Cost(parameters=0, evaluations=0)  # no network; times of what is none are left out
     rows = [Row(name, name, "baseline", cost=nothing) for name in baselines(scale)]
     return rows + [
-        _row(entry, outcomes.get(name), measured.get(name, Cost()), missing)
+        _row(entry, _trained(entry, entries), outcomes, measured.get(name, Cost()), missing)
         for name, entry in entries.items()
         if entry.shown
     ]
@@ -205,10 +205,22 @@ def _in_curves(entry, entries):
     return entry.training is None or "all" not in kinds or entry.trained_on == "all"
 
 
-def _row(entry: Entry, outcome: Outcome | None, cost: Cost, missing: Mapping[str, str]) -> Row:
-    training = ""
+def _trained(entry, entries):
+    """Whose training a row tells: its own, or that of a chain's last link that is no row."""
+    last = entries[entry.links[-1]] if entry.links else entry
+    return entry if last.shown else last
+
+
+def _row(
+    entry: Entry,
+    trained: Entry,
+    outcomes: Mapping[str, Outcome],
+    cost: Cost,
+    missing: Mapping[str, str],
+) -> Row:
+    training, outcome = "", outcomes.get(trained.name)
     if outcome is not None and outcome.steps:
-        recipe, _ = _record(entry)
+        recipe, _ = _record(trained)
         training = recipe and trainings.describe(outcome, recipe.batch, recipe.crop) or ""
     elif entry.run and entry.training is None and not entry.is_step:
         recipe, record = _record(entry)
