@@ -64,29 +64,14 @@ def page(desk):
     """The page without files; at the end, nothing was asked for elsewhere, nothing complained."""
     found = desk.page
     found.get_by_role("tab", name="Photos").click()
-    while found.locator("[data-remove]").count():
-        found.locator("[data-remove]").first.dispatch_event("click")
+    remove_files(found)
     yield found
     assert (desk.outside, desk.errors) == ([], [])
 
 
-@pytest.fixture
-def visit(chromium, served):
-    """Opens a page of its own."""
-    opened = []
-
-    def go(viewport=browser.DESKTOP, **options):
-        watched = browser.Watched(chromium, viewport, own=served[1], console=True, **options)
-        opened.append(watched)
-        watched.page.goto(f"{served[1]}/")
-        watched.page.wait_for_selector("#photos .rtf-area")
-        return watched.page
-
-    yield go
-    for watched in opened:
-        watched.close()
-    assert [watched.outside for watched in opened] == [[]] * len(opened)
-    assert [watched.errors for watched in opened] == [[]] * len(opened)
+def remove_files(page):
+    while page.locator("[data-remove]").count():
+        page.locator("[data-remove]").first.dispatch_event("click")
 
 
 def files(*named):
@@ -174,19 +159,6 @@ def test_cancel(page, network, served):
         time.sleep(0.01)
     press(page)
     wait_for_new(page)
-
-
-def test_a_tab_that_is_closed_gives_its_place_back(visit, network, served):
-    page = visit()
-    network.started.clear()
-    network.go_on.clear()
-    give(page, ("black.png", png(BLACK)), ("waits.png", png(PICTURE)))
-    press(page)
-    assert network.started.wait(60)
-    page.close()
-    network.go_on.set()
-    while served[0].line.taken:
-        time.sleep(0.01)
 
 
 def test_errors_are_shown(page):
@@ -305,8 +277,20 @@ def brightness(page):
     return sum(json.loads("[" + background.split("(")[1].rstrip(")") + "]")[:3])
 
 
-def test_on_a_phone(visit):
-    page = visit(browser.PHONE, color_scheme="light", has_touch=True, is_mobile=True)
+@pytest.fixture(scope="module")
+def phone(chromium, served):
+    """A page of its own, of which two tests are made: the latter closes it."""
+    options = {"color_scheme": "light", "has_touch": True, "is_mobile": True}
+    watched = browser.Watched(chromium, browser.PHONE, own=served[1], console=True, **options)
+    watched.page.goto(f"{served[1]}/")
+    watched.page.wait_for_selector("#photos .rtf-area")
+    yield watched
+    watched.close()
+    assert (watched.outside, watched.errors) == ([], [])
+
+
+def test_on_a_phone(phone):
+    page = phone.page
     give(page, ("a.png", png(pixels(300, 500))))
     press(page)
     wait_for_new(page)
@@ -321,6 +305,21 @@ def test_on_a_phone(visit):
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("document.body.classList.contains('dark')")
     assert brightness(page) < 200
+
+
+def test_a_tab_that_is_closed_gives_its_place_back(phone, network, served):
+    """A phone's browser closes what it does not show."""
+    page = phone.page
+    remove_files(page)
+    network.started.clear()
+    network.go_on.clear()
+    give(page, ("black.png", png(BLACK)), ("waits.png", png(PICTURE)))
+    press(page)
+    assert network.started.wait(60)
+    page.close()
+    network.go_on.set()
+    while served[0].line.taken:
+        time.sleep(0.01)
 
 
 def test_by_keyboard_alone(page):

@@ -104,6 +104,7 @@ def test_uploads_are_bounded(client, service):
 
 
 def test_the_browsers_own_page_may_use_threads(client):
+    assert "Restore inside your browser" in client.get("/config").text
     answer = client.get("/web/")
     assert answer.text == "in the browser"
     assert answer.headers["cross-origin-opener-policy"] == "same-origin"
