@@ -203,6 +203,7 @@ RUN_PAGES = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a page is up to ten commands
 @pytest.mark.parametrize("page", RUN_PAGES)
 def test_the_blocks_of_a_page_run(page, place, ran, monkeypatch):
     load = experiment.load_recipe

@@ -117,7 +117,8 @@ class FakeNetworks:
     """A sampler that is brighter the more steps it takes, and what does nothing."""
 
     def model(self, run, **options):
-        return SimpleNamespace(knobs={"steps": (1, 2)} if run == "sampler" else {})
+        knobs = {"steps": (1, 2)} if run == "sampler" else {}
+        return SimpleNamespace(knobs=knobs, evaluations=1 + options.get("steps", 2))
 
     def run(self, run, picture, steps=2):
         return picture + np.uint8(10 * steps) if run == "sampler" else picture
@@ -150,4 +151,4 @@ def test_curves_end_at_the_rows_of_the_table(tmp_path):
     assert steps[-1] == strength[-1] == blend[0] == table["sampler"]
     assert strength[0] == blend[-1] == table["input"] and len(set(idle)) == 1
     assert strength == sorted(strength)  # towards the better picture
-    assert [point.label for point in found[0].points] == ["1 step", "2 steps"]
+    assert [point.label for point in found[0].points] == ["1 step, 2 passes", "2 steps, 3 passes"]
