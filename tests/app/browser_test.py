@@ -151,6 +151,8 @@ def test_cancel(page, network, served):
     press(page)
     assert network.started.wait(60)
     page.wait_for_selector("#status progress")
+    look = "e => getComputedStyle(e).animationName"  # the browser's own is taken away by Gradio
+    assert page.eval_on_selector("#status progress", look) == "rtf-busy"
     press(page, "Cancel")
     page.wait_for_selector("#status >> text=Cancelled.")
     assert served[0].line.taken == 1  # until the computation looks up
