@@ -20,7 +20,7 @@ from restore_tf.experiments import experiment
 from restore_tf.export import fresh_process
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the first exports all networks
 
 
 @functools.cache

@@ -132,10 +132,10 @@ def _compare(positional, values, argv):
     named = values.models or values.runs or positional
     if not named and (values.votes is not None or _is_finished(output)):
         return _again(output, values)
+    quiet.import_tensorflow()
     request = requests.read_flags(values, positional)
     if not named and (output / "scores.json").is_file() and not requests.is_of(output, request):
         return _again(output, values)
-    quiet.import_tensorflow()
     from restore_tf.commands.comparing import work
 
     comparison, interrupted = work.run(request, output, sizes, values.cost, values.curves, argv)

@@ -243,6 +243,9 @@ def _check_resume(workdir, experiment, run, resume):
 
 
 def _plain(value):
+    """A value as a record keeps it: JSON has no tuples."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 

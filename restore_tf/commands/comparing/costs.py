@@ -16,7 +16,6 @@ from restore_tf.commands.comparing.entries import Entry
 from restore_tf.errors import UserError
 from restore_tf.evaluation.comparison.results import Cost
 from restore_tf.experiments import experiment as experiments
-from restore_tf.networks import steps
 from restore_tf.system import outputs
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
@@ -77,6 +76,7 @@ def measure(
 
 
 def _key(run):
+    from restore_tf.networks import steps  # imports Keras
     from restore_tf.weights import published
 
     if steps.is_step(run):

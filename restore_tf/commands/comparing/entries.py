@@ -16,7 +16,6 @@ from pathlib import Path
 from restore_tf.commands.comparing.request import ALL, Pairs, Request
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
-from restore_tf.networks import steps
 
 RUNS = "runs"
 _FINISH = "_finish"
@@ -65,6 +64,8 @@ class Entry:
     @property
     def is_step(self) -> bool:
         """Whether it is a step without weights, such as "unsharp:2:1.5:3"."""
+        from restore_tf.networks import steps  # imports Keras
+
         return steps.is_step(self.run)
 
 
@@ -138,6 +139,8 @@ def _given(run, request):
 
 
 def _add_chains(found: dict[str, Entry], request, output):
+    from restore_tf.networks import steps  # imports Keras
+
     for link in dict.fromkeys(link for chain in request.chains for link in chain):
         if steps.is_step(link):
             found[_row_name(link)] = _step(link)
@@ -166,6 +169,8 @@ def _add_chains(found: dict[str, Entry], request, output):
 
 def _step(link):
     """A step as a row of its own, the control of chains that it is in."""
+    from restore_tf.networks import steps  # imports Keras
+
     try:
         steps.step_network(link)
     except UserError as error:
@@ -193,6 +198,8 @@ def _of_variant(single, variant):
 
 
 def _link(single, link, variant):
+    from restore_tf.networks import steps  # imports Keras
+
     if steps.is_step(link):
         return _row_name(link)
     for name in (link, f"{link}@{variant}", f"{link.replace(':', '-')}@{variant}"):
