@@ -101,7 +101,7 @@ RUN = {
         "evaluate.py --dataset gopro": ["--output=shipped"],
         "evaluate.py --dataset folder": ["--output=reds"],
         "export.py --output DIR --format tflite": ["--size=64x64", "--kinds=float32"],
-        "train.py --model srcnn": [*TINY, "--config=gaussian"],
+        "train.py --model srcnn": [*TINY, "--workdir=runs/srcnn"],
         "evaluate.py --workdir RUN": ["--limit=1", "--output=scores"],
         "restore-tf sweep": [*TINY, "--log_every=1"],
     },
