@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 from page_blocks import ROOT
@@ -40,7 +41,8 @@ def listed(unit, table):
 def picture(path, height=64, width=96, mode="RGB"):
     """Writes a smooth picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    seed = zlib.crc32(str(path.parent.parent.name).encode())  # no scene has another one's pictures
+    pixels = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     Image.fromarray(pixels).resize((width, height), Image.BICUBIC).convert(mode).save(path)
 
 
@@ -53,7 +55,7 @@ class Page:
     """
 
     def __init__(self, folder, programs):
-        self.folder, self.addresses, self.servers = folder, {}, {}
+        self.folder, self.addresses, self.servers, self.trained = folder, {}, {}, 0
         path = os.pathsep.join([str(programs), os.environ["PATH"]])
         self.environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
 
@@ -72,6 +74,10 @@ class Page:
         else:
             verb = COMMAND.match(named(unit))[1]
             assert verb in cli.VERBS, unit
+            if verb == "train" and "--workdir" not in unit:  # each has a folder of its own
+                words = [word for word in words if not word.startswith("--workdir=")]
+                self.trained += 1
+                words.append(f"--workdir=runs/page_{self.trained}")
             command = importlib.import_module(f"restore_tf.commands.{verb}")
             code = command.main([f"{verb}.py", *words[2:]])
         assert not code, f"{unit}: exit code {code}"

@@ -197,12 +197,9 @@ def prepare(page, place):
 
 # Commands of these write into the same run or test on what was trained on, which is refused where
 # all of a page run in one folder: not run as pages yet.
-SHARED_FOLDERS = {"README.md"} | {
-    f"docs/{name}.md"
-    for name in (
-        *("benchmarks", "comparison", "evaluating", "exporting"),
-        *("losses_and_metrics", "results", "training"),
-    )
+# Commands of these write into a folder that another of the page has filled: not run as pages yet.
+SHARED_FOLDERS = {
+    f"docs/{name}.md" for name in ("benchmarks", "evaluating", "exporting", "results")
 }
 RUN_PAGES = [
     page
