@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _run(options, folder):
-    process, address = _start(options.flags.split(), folder)
+    process, address = start(options.flags.split(), folder)
     peak = _Peak(process.pid)
     good = _png(skimage.data.chelsea()[: options.side, : options.side])
     requests.post(f"{address}/restore", data=good, timeout=600)  # loads and traces the network
@@ -72,12 +72,24 @@ def _run(options, folder):
     print(f"exit code {code}; left in the temporary folder: {names}")
 
 
-def _start(flags, folder):
+def start(flags, folder, limits=LIMITS, errors=None):
+    """Starts `restore-tf app`; returns its process and its address.
+
+    Args:
+      flags: of the command.
+      folder: for its temporary files.
+      limits: {flag: value}.
+      errors: an open file for what it logs; None for this process's own.
+    """
     program = "import sys; from restore_tf.commands.app import main; sys.exit(main())"
     words = [sys.executable, "-c", program, "--port", "0", *flags]
-    words += [f"{name}={value}" for name, value in LIMITS.items()]
+    words += [f"{name}={value}" for name, value in limits.items()]
     process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(folder)}
+        words,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
     )
     address = None
     for line in process.stdout:

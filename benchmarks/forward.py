@@ -259,10 +259,10 @@ def _set_threads(case):
         tf.config.threading.set_inter_op_parallelism_threads(case["threads"])
 
 
-def _memory(key):
-    """A line of /proc/self/status, in MB (10^6 bytes)."""
+def _memory(key, process="self"):
+    """A line of /proc/PROCESS/status, in MB (10^6 bytes)."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith(f"{key}:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return None
