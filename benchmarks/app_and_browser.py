@@ -195,7 +195,7 @@ def _measure(pair, picture, size, args):
         found[1]["levels"] = pair.difference(*found)
         rounds.append(found)
     if args.screenshots:
-        pair.page.screenshot(args.screenshots / f"{picture.stem}_{pair.label}.png")
+        pair.page.screenshot(args.screenshots / f"{picture.name}_{pair.label}.png")
     entries = []
     for way, turns in zip(pair.both, zip(*rounds, strict=True), strict=True):
         # The fastest: other programs and a throttled processor only ever add to it.

@@ -57,7 +57,7 @@ def build(
             _clip(work, service, root)
         with gr.Tab("About"):
             _about(service, root, web)
-        page.unload(work.cancel)
+        page.unload(work.leave)
     # The queue of `service` bounds the work; this one is long enough for every tab's progress.
     page.queue(default_concurrency_limit=None, max_size=service.limits.queue * 4 + 64)
     return page
@@ -109,10 +109,15 @@ def _told(name=None):
     return gr.HTML(elem_id=name, elem_classes="rtf-told")
 
 
-def _wire(work, button, cancel, function, inputs, outputs):
+def _wire(work, kind, button, cancel, inputs, outputs):
+    """Connects the buttons with the method of `work` that is called `kind`."""
+
+    def stop(request: gr.Request):
+        work.cancel(kind, request)
+
     silent = {"show_progress": "hidden", "api_visibility": "private"}
-    button.click(function, inputs, outputs, trigger_mode="once", **silent)
-    cancel.click(work.cancel, None, None, **silent)
+    button.click(getattr(work, kind), inputs, outputs, trigger_mode="once", **silent)
+    cancel.click(stop, None, None, **silent)
 
 
 def _photos(work, service, root, examples):
@@ -132,7 +137,7 @@ def _photos(work, service, root, examples):
         with gr.Column(scale=2, min_width=300):
             status, results = _told("status"), gr.HTML(elem_id="results")
     inputs = [photos, model, strength, stages, ensemble, format, sharp]
-    _wire(work, button, cancel, work.restore, inputs, [status, results])
+    _wire(work, "restore", button, cancel, inputs, [status, results])
 
 
 def _examples(examples, photos, sharp):
@@ -164,7 +169,7 @@ def _compare(work, service, root):
         with gr.Column(scale=2, min_width=300):
             status, result = _told(), gr.HTML(elem_id="comparison")
     inputs = [photo, first, second, side, across, down]
-    _wire(work, button, cancel, work.compare, inputs, [status, result])
+    _wire(work, "compare", button, cancel, inputs, [status, result])
 
 
 def _clip(work, service, root):
@@ -181,7 +186,7 @@ def _clip(work, service, root):
             button, cancel = _buttons()
         with gr.Column(scale=2, min_width=300):
             status, result = _told(), gr.HTML(elem_id="clip")
-    _wire(work, button, cancel, work.clip, [video, model, strength], [status, result])
+    _wire(work, "clip", button, cancel, [video, model, strength], [status, result])
 
 
 def _about(service, root, web):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,8 +39,29 @@ class Shown:
     scores: Sequence[shown.Score] = ()
 
 
+class _Press:
+    """A press of a button until its last result is shown; pictures are computed one by one."""
+
+    def __init__(self):
+        self.cancelled, self._place = False, None
+
+    def cancel(self):
+        self.cancelled = True
+        if self._place is not None:
+            self._place.cancel()
+
+    def check(self):
+        if self.cancelled:
+            raise Cancelled
+
+    def take(self, place: Place | None):
+        self._place = place
+        if place is not None and self.cancelled:
+            place.cancel()
+
+
 class PageWork:
-    """The page's buttons. Each browser tab does one thing at a time."""
+    """The page's buttons. Each of the page's tabs does one thing at a time."""
 
     def __init__(self, service: Service, root: str):
         """Keeps both.
@@ -49,17 +71,37 @@ class PageWork:
           root: the page's path.
         """
         self._service, self._root = service, root
-        self._places: dict[str, Place] = {}
+        self._presses: dict[tuple[str, str], _Press] = {}
 
-    def cancel(self, request: gr.Request) -> None:
-        """Cancels this tab's work: by the button, or because the tab was closed.
+    def cancel(self, kind: str, request: gr.Request) -> None:
+        """Cancels what a button began.
 
         Args:
-          request: of the tab.
+          kind: "restore", "compare" or "clip".
+          request: of the browser's tab.
         """
-        place = self._places.get(request.session_hash)
-        if place is not None:
-            place.cancel()
+        press = self._presses.get((request.session_hash, kind))
+        if press is not None:
+            press.cancel()
+
+    def leave(self, request: gr.Request) -> None:
+        """Cancels all that a browser's tab began: it was closed.
+
+        Args:
+          request: of the browser's tab.
+        """
+        for kind in ("restore", "compare", "clip"):
+            self.cancel(kind, request)
+
+    @contextlib.contextmanager
+    def _pressed(self, kind, request):
+        key, press = (request.session_hash, kind), _Press()
+        self._presses[key] = press
+        try:
+            yield press
+        finally:
+            if self._presses.get(key) is press:
+                del self._presses[key]
 
     def restore(
         self, uploads, model, strength, stages, ensemble, format, sharp, request: gr.Request
@@ -83,23 +125,26 @@ class PageWork:
         options = _options(model, strength, stages, ensemble, format)
         sharp_files = _checked(sharp, 1)
         done: list[tuple[Shown, str]] = []
-        for number, upload in enumerate(uploads):
-            what = f"Picture {number + 1} of {len(uploads)}" if len(uploads) > 1 else "The picture"
-            work = self._one(upload, options, sharp_files if len(uploads) == 1 else [])
-            try:
-                result = yield from self._follow(request, what, work)
-            except (Cancelled, concurrent.futures.CancelledError):
-                yield _status(self._why_ended(), "error"), self._results(done)
-                return
-            except UserError as error:
-                result = Shown(upload["name"], error=str(error)), ""
-            done.append(result)
-            yield _status(f"{what}: done.", "done"), self._results(done)
+        with self._pressed("restore", request) as press:
+            for number, upload in enumerate(uploads):
+                many = len(uploads) > 1
+                what = f"Picture {number + 1} of {len(uploads)}" if many else "The picture"
+                work = self._one(upload, options, [] if many else sharp_files)
+                try:
+                    result = yield from self._follow(press, what, work)
+                except (Cancelled, concurrent.futures.CancelledError):
+                    yield _status(self._why_ended(), "error"), self._results(done, archive=True)
+                    return
+                except UserError as error:
+                    result = Shown(upload["name"], error=str(error)), ""
+                done.append(result)
+                yield _status(f"{what}: done.", "done"), self._results(done)
         failed = sum(bool(result.error) for result, _ in done)
         text = f"{len(done) - failed} of {len(done)} pictures restored." if len(done) > 1 else ""
         text = text or ("It could not be restored." if failed else "Done.")
         note = _sharp_note(sharp_files, uploads)
-        yield _status(text + note, "error" if failed else "done"), self._results(done)
+        kind = "error" if failed else "done"
+        yield _status(text + note, kind), self._results(done, archive=True)
 
     def compare(
         self, uploads, first, second, side, across, down, request: gr.Request
@@ -133,7 +178,8 @@ class PageWork:
             return shown.viewer(versions, self._service.store, self._root, left, right, crop.alpha)
 
         try:
-            viewer = yield from self._follow(request, "The crop", work)
+            with self._pressed("compare", request) as press:
+                viewer = yield from self._follow(press, "The crop", work)
         except (Cancelled, concurrent.futures.CancelledError):
             yield _status(self._why_ended(), "error"), _keep()
         except UserError as error:
@@ -161,7 +207,8 @@ class PageWork:
             return clips.restore(self._service, source, options, place)
 
         try:
-            path, frames, warnings = yield from self._follow(request, "The video", work, "frames")
+            with self._pressed("clip", request) as press:
+                path, frames, warnings = yield from self._follow(press, "The video", work, "frames")
         except (Cancelled, concurrent.futures.CancelledError):
             yield _status(self._why_ended(), "error"), _keep()
         except UserError as error:
@@ -206,16 +253,17 @@ class PageWork:
             viewer=viewer,
             link=f"{self._root}/{shown.RESULTS}/{path.name}",
             name=download,
-            size=f"{len(result.file) / 1e6:.1f} MB",
+            size=_size(len(result.file)),
             seconds=f"{result.seconds:.1f} s",
             warnings=notes,
             scores=scores,
         )
         return part, path.name
 
-    def _results(self, done):
+    def _results(self, done, archive=False):
+        """What is shown; the archive holds all once more, so it is written at the end alone."""
         parts = [part for part, _ in done]
-        files = [(part, name) for part, name in done if name]
+        files = [(part, name) for part, name in done if name and archive]
         archive = f"{self._root}/{shown.RESULTS}/{self._zip(files)}" if len(files) > 1 else ""
         return shown.render("results.html", results=parts, archive=archive)
 
@@ -231,16 +279,16 @@ class PageWork:
                 archive.write(store.find(name), inside)
         return path.name
 
-    def _follow(self, request, what, work, unit="pixels"):
+    def _follow(self, press, what, work, unit="pixels"):
         """Yields the status while `work` is waited for and computed; returns its result.
 
         Raises:
           UserError: the work's.
           Cancelled: it was cancelled.
         """
-        session = request.session_hash
+        press.check()
         with self._service.line.enter() as place:
-            self._places[session] = place
+            press.take(place)
             try:
                 future = place.submit(work)
                 while not concurrent.futures.wait([future], timeout=_LOOK).done:
@@ -254,7 +302,7 @@ class PageWork:
                 logger.exception("the page: %s", error)
                 raise Refusal("internal error; see the server's log.") from None
             finally:
-                self._places.pop(session, None)
+                press.take(None)
 
     def _why_ended(self):
         return "The server is stopping." if self._service.line.closed else "Cancelled."
@@ -277,7 +325,7 @@ def _checked(uploads: Any, most: int) -> list[Mapping[str, str]]:
 def _options(model, strength, stages, ensemble, format):
     return Options(
         model=model,
-        strength=min(1.0, max(0.0, float(strength))),
+        strength=1.0 if strength is None else min(1.0, max(0.0, float(strength))),
         stages=int(stages) if stages else None,
         ensemble=bool(ensemble),
         format=format or None,
@@ -286,7 +334,7 @@ def _options(model, strength, stages, ensemble, format):
 
 def _crop(picture, side, row_share, column_share):
     height, width = picture.pixels.shape[:2]
-    side = max(16, min(side, height, width))
+    side = min(max(16, side), height, width)
     top, left = (round(a * (b - side)) for a, b in ((column_share, height), (row_share, width)))
     rows, columns = slice(top, top + side), slice(left, left + side)
     alpha = None if picture.alpha is None else picture.alpha[rows, columns]
@@ -310,6 +358,10 @@ def _progress(place, what, unit):
         text += f", frame {place.done} of {place.total}"
     text += "" if left is None else f"; about {_duration(left)} left"
     return _status(f"{text}.", "busy", share)
+
+
+def _size(count):
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
 
 
 def _duration(seconds):

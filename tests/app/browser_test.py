@@ -223,6 +223,19 @@ def test_dropped_and_pasted(page, how):
     wait_for_new(page)
 
 
+def test_files_that_are_given_while_others_are_sent(page):
+    held = []
+    page.route("**/page/upload*", lambda route: held.append(route))
+    for name in ("first.png", "second.png"):
+        with page.expect_request("**/page/upload*"):
+            page.set_input_files("#photos input[type=file]", files((name, png(PICTURE))))
+    for count, route in enumerate(reversed(held), 1):
+        route.continue_()
+        page.wait_for_selector(f"#photos .rtf-files li:nth-child({count})")
+    page.unroute("**/page/upload*")
+    assert page.locator("#photos .rtf-files span").all_inner_texts() == ["second.png", "first.png"]
+
+
 def test_an_example_has_scores(page):
     press(page, "Cat")
     page.wait_for_selector("#photos >> text=Cat.png")
@@ -244,6 +257,28 @@ def test_two_models_beside_each_other(page):
     assert page.inner_text("#comparison .tag.r") == "2: doubling"
     # The crop is as large as the picture allows; the network that enlarges doubles it.
     assert page.get_attribute("#comparison .rtf-stage", "data-width") == "240"
+
+
+def test_cancel_of_one_tab_leaves_the_others_alone(page, network, served):
+    network.started.clear()
+    network.go_on.clear()
+    give(page, ("black.png", png(BLACK)))
+    press(page)
+    assert network.started.wait(60)
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_selector("#compared .rtf-area")
+    give(page, ("a.png", png(PICTURE)), area="#compared")
+    press(page)
+    page.wait_for_selector(".rtf-status:visible >> text=1 before it")
+    press(page, "Cancel")
+    page.wait_for_selector(".rtf-status:visible >> text=Cancelled.")
+    page.get_by_role("tab", name="Photos").click()
+    page.wait_for_selector("#status >> text=is being restored")
+    press(page, "Cancel")
+    page.wait_for_selector("#status >> text=Cancelled.")
+    network.go_on.set()
+    while served[0].line.taken:
+        time.sleep(0.01)
 
 
 def clip(frames):

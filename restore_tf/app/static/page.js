@@ -113,18 +113,23 @@
     }
     watch("value", draw);   // an example was chosen
 
+    let turn = 0;   // of what was given last; more can be given while files are sent
+
     async function take(list) {
       const chosen = Array.from(list);
       if (!chosen.length) return;
-      let kept = many > 1 ? files() : [];
-      for (const file of chosen) {
-        if (kept.length >= many) { say(`At most ${many} at a time.`); break; }
+      const mine = ++turn;
+      const full = count => count >= many && (say(`At most ${many} at a time.`), true);
+      for (const [index, file] of chosen.entries()) {
+        if (full(many > 1 ? files().length : index)) break;
         try {
           const ending = encodeURIComponent((/\.[a-z0-9]{1,5}$/i.exec(file.name) || [""])[0].toLowerCase());
           const id = await send(file, `${address}&ending=${ending}`,
             share => say(`${file.name}: sending, ${Math.round(100 * share)} %`));
-          kept = [...kept, {id, name: file.name || "pasted.png"}];
-          update(kept);
+          const sent = {id, name: file.name || "pasted.png"};
+          if (many > 1 && full(files().length)) break;
+          if (many > 1) update([...files(), sent]);
+          else if (mine === turn) update([sent]);   // the file chosen last, whichever came first
           say("");
         } catch (error) {
           say(`${file.name}: ${error.message}`);

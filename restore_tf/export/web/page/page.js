@@ -59,6 +59,7 @@ async function take(file) {
   if (!file) return;
   picture = null;
   if (worker?.busy) stop();
+  busy(false);
   find("viewer").hidden = true;
   say("");
   const turn = ++request;
@@ -129,7 +130,13 @@ function running({done, total}) {
 }
 
 async function done(answer) {
-  await show(picture, answer);
+  try {
+    await show(picture, answer);
+  } catch (error) {
+    if (answer.id === request) fail(`The result cannot be shown: ${error?.message ?? error}`);
+    return;
+  }
+  if (answer.id !== request) return;  // another picture was chosen meanwhile
   busy(false);
   say(summary(answer, withoutGpu.get(worker.entry.file)));
   find("viewer").hidden = false;
