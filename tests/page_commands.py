@@ -181,6 +181,7 @@ NOT_RUN = {
     "python train.py --model maxim --init_from maxim_deblurring_stage1": LONG,
     "python benchmarks/accelerator.py": DEVICE,
     "python benchmarks/tiles.py": LONG,
+    "python benchmarks/app_and_browser.py": DEVICE,  # Chromium and LiteRT.js
     "Cross-Origin-": SHOWN,
     "300 frames in": SHOWN,
     "DIR/GOPRO_Large/t": SHOWN,

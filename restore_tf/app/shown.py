@@ -153,7 +153,8 @@ def names_for_downloads(names: Sequence[str], endings: Sequence[str]) -> list[st
     taken: set[str] = set()
     found = []
     for name, ending in zip(names, endings, strict=True):
-        stem = name.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or "picture"
+        base = name.replace("\\", "/").rpartition("/")[2]
+        stem = (base.rpartition(".")[0] if "." in base else base) or "picture"
         stem = "".join(letter for letter in stem if letter.isprintable())[:80].strip(". ")
         candidate, number = f"{stem or 'picture'}_restored{ending}", 2
         while candidate.lower() in taken:

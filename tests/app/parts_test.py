@@ -236,11 +236,14 @@ def test_names_of_downloads():
         "\u00e4 b.png",
         ".png",
         "a\n\u202eb.png",
+        "1000012345",  # as phones name what comes from other programs
     ]
-    found = shown.names_for_downloads(names, [".png", ".jpg", ".jpg", ".png", ".png", ".png"])
+    endings = [".png", ".jpg", ".jpg", ".png", ".png", ".png", ".jpg"]
+    found = shown.names_for_downloads(names, endings)
     assert found == [
         "passwd_restored.png", "a_restored.jpg", "a_restored_2.jpg", "\u00e4 b_restored.png",
         "picture_restored.png", "ab_restored.png",
+        "1000012345_restored.jpg",
     ]  # fmt: skip
 
 
