@@ -155,7 +155,7 @@ def _network_pair(chromium, folder):
         page.close()
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(120)
+        ways.end(process)
         native.close()
 
 

@@ -29,6 +29,7 @@ PHONE = {
     "has_touch": True,
 }
 _SECONDS = 300  # for a page to load, to take a file and to give one
+_SECONDS_TO_END = 20  # on a busy machine TensorFlow takes minutes, and nothing depends on it
 _APP_OLD = ".rtf-viewer, .rtf-error, .rtf-status.error"
 # Starts the clock at an event, and looks often: what the looks are late by is the page's pause.
 _WATCH = """([event, failed]) => {
@@ -111,7 +112,7 @@ class Native:
     def close(self) -> None:
         """Ends the process."""
         self._process.stdin.close()
-        self._process.wait(60)
+        end(self._process)
 
 
 class _Page:
@@ -251,6 +252,19 @@ class Browser(_Page):
             "status": self.page.inner_text("#status"),
             "file": self._download("#png"),
         }
+
+
+def end(process: subprocess.Popen) -> None:
+    """Waits for a process that was told to end, and kills it where that takes long.
+
+    Args:
+      process: it.
+    """
+    try:
+        process.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _reset_peak(process):
