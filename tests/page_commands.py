@@ -76,7 +76,7 @@ RUN = {
         "restore-tf compare RUN maxim_deblurring_stage1": COMPARE,
     },
     "docs/exporting.md": {
-        "restore.py photos --tflite": [],
+        "restore.py photos --tflite": ["--overwrite"],
         "restore-tf stream --tflite": ["--size=32x32"],
         "export.py --plan": ["--size=64x64", "--tops=4"],
     },
