@@ -64,10 +64,10 @@ def define_flags() -> flags.FlagValues:
     define("float", "max_psnr_drop", 0.3, "TFLite: refuse files that lose more, in dB", 0)
     define("boolean", "overwrite", False, "replace TFLite files and pages of earlier exports")
     export_web.define_flags(values)
-    define("boolean", "plan", False, "say what fits into a frame's time, at --size and --fps")
+    define("boolean", "plan", False, "list which networks fit into a frame at --size and --fps")
     define("float", "fps", 30.0, "--plan: frames a second", 0.01)
     define("float", "tops", None, "--plan: estimate from a device's int8 TOPS", 0.001)
-    used = "--plan --tops: the share of the TOPS that is used; 0.2 by default"
+    used = "--plan --tops: the share of the TOPS in use; 0.2 by default"
     define("float", "utilisation", None, used, 0.001, 1)
     return values
 
@@ -121,7 +121,7 @@ def _export(positional, values):
 
 
 def _check_places(output, model, sizes, values):
-    """Refuses to replace what no export wrote, or anything without --overwrite."""
+    """Refuses to replace files of other origin, or any file without --overwrite."""
     from restore_tf.export.tflite import make
 
     earlier = outputs.Record(output)
