@@ -118,7 +118,7 @@ RUN = {
 }
 
 # Costly ones that stand on several pages: run on the first.
-ONCE = ("restore-tf compare --output", "restore-tf sweep")
+ONCE = ("restore-tf compare --output", "restore-tf sweep", "benchmarks/forward.py")
 
 # The commands of `make train`.
 MAKE = {"train": SRN, "evaluate": ["--metrics=psnr"], "restore": []}
