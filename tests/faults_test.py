@@ -13,10 +13,12 @@ import sys
 
 import numpy as np
 import pytest
+from export_program import in_this_process
 from PIL import Image
 
 from restore_tf.commands import average, cli, convert, evaluate, export, train
 from restore_tf.experiments import run_directory
+from restore_tf.export import jobs
 from restore_tf.system import outputs
 from restore_tf.training.options import Result
 
@@ -154,7 +156,7 @@ def test_evaluate_does_not_delete_what_it_scores(run, data, tmp_path, capsys):
     shutil.copytree(data, output / "pictures")
     before = tree(output)
     line = one_line(capsys, evaluate.main(evaluation(run, output / "pictures", output)))
-    assert "lies where the results go" in line
+    assert "is where the results go" in line
     assert tree(output) == before
     # Its own pictures of an earlier evaluation are no other case.
     output = tmp_path / "second"
@@ -163,7 +165,7 @@ def test_evaluate_does_not_delete_what_it_scores(run, data, tmp_path, capsys):
     shown = output / "pictures"
     words = [f"--degraded_dir={shown}/degraded", f"--sharp_dir={shown}/sharp"]
     words = [f"--workdir={run}", "--dataset=folder", *words, f"--output={output}"]
-    assert "lies where the results go" in one_line(capsys, evaluate.main(["evaluate.py", *words]))
+    assert "is where the results go" in one_line(capsys, evaluate.main(["evaluate.py", *words]))
     assert tree(output) == before
 
 
@@ -174,7 +176,7 @@ def test_results_do_not_come_among_the_pictures(run, tmp_path, capsys, place):
     (data / "link").symlink_to("target")
     before = tree(data)
     line = one_line(capsys, evaluate.main(evaluation(run, data, data / place)))
-    assert f"{data / place}: lies among the pictures to be scored" in line
+    assert f"{data / place}: is among the pictures to be scored" in line
     assert tree(data) == before
     assert evaluate.main(evaluation(run, data, data, "--metrics=psnr")) == 0  # beside them
 
@@ -235,7 +237,8 @@ def test_export_keeps_what_it_did_not_write(
 
 
 @pytest.mark.slow
-def test_export_replaces_its_own_files_alone(run, data, tmp_path, capsys):
+def test_export_replaces_its_own_files_alone(run, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "run_in_process", in_this_process)  # starting one takes seconds
     output = tmp_path / "out"
     words = ["export.py", f"--workdir={run}", f"--output={output}", "--format=saved_model,tflite"]
     words += ["--size=32x32", "--kinds=float32", f"--calibrate={data / 'input'}"]
