@@ -181,6 +181,8 @@ def prepare(page, place):
             file.mux(stream.encode(None))
     if page in ("docs/devices.md", "docs/exporting.md"):
         pytest.importorskip("ai_edge_litert", reason="needs restore_tf[edge]")
+    if page == "docs/exporting.md":
+        pytest.importorskip("openvino", reason="needs restore_tf[openvino]")
     if page == "docs/devices.md":
         words = "export.py --workdir RUN --output DIR --format saved_model,tflite"
         place.run(
