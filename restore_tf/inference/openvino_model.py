@@ -84,10 +84,9 @@ class OpenVinoModel(DeviceFile):
         """
         given, restored = self._shapes
         if images.shape[1:] != given[1:]:
-            height, width = self.size
             raise UserError(
-                f"images of shape {images.shape[1:]}; {self.name} takes {height}x{width} pixels "
-                f"(height x width) and {self.channels} channels."
+                f"images of shape {images.shape[1:]}; {self.name} takes {given[1]}x{given[2]} "
+                f"pixels (height x width) and {self.channels} channels."
             )
         try:
             found = [self._compiled(image[None])[0][0] for image in images]

@@ -46,8 +46,8 @@ class LiteModel(DeviceFile):
         metadata = read_metadata([path])
         self._interpreter = _interpreter(path, threads)
         self._input, self._output = _image_tensors(self._interpreter, path)
-        sides = (int(side) for side in self._input["shape_signature"][1:])
-        height, width, channels = (None if side == -1 else side for side in sides)
+        _, *sides, channels = (int(side) for side in self._input["shape_signature"])
+        height, width = (None if side == -1 else side for side in sides)
         super().__init__(
             path, metadata, (height, width, channels), int(self._output["shape_signature"][1])
         )
