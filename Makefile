@@ -6,7 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/srn_quick
 # A process for each core, four at most: each holds a TensorFlow. A file's tests share what they make.
-PYTEST := -m pytest -n logical --maxprocesses 4 --dist loadfile
+# The files come in the order of tests/conftest.py, not by their number of tests.
+PYTEST := -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 READY := $(VENV)/installed
 EVALUATION := $(RUN)/evaluation/synthetic_defocus_test
 PICTURE := chelsea-0000.png

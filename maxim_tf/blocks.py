@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from maxim_tf.gating import MAB, CrossGatingBlock
 from maxim_tf.parts import Conv, Dense, LayerNorm, gelu_pointwise, leaky_relu, normalize, pointwise
-from restore_tf.networks.bfloat16 import global_mean
+from restore_tf.networks.bfloat16 import attended, global_mean, takes_attention
 from restore_tf.networks.layers import Block
 
 _REDUCTION = 4  # of the channel attentions, everywhere
@@ -29,8 +29,25 @@ class ChannelAttention(Block):
 
     def call(self, x):
         """Features -> features, (batch, h, w, channels) both."""
-        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(global_mean(x)))))
-        return x * gate
+        return x * self.gate(global_mean(x))
+
+    def gate(self, means):
+        """(batch, 1, 1, channels) -> gates between 0 and 1, of the same shape."""
+        return ops.sigmoid(self.excite(ops.relu(self.squeeze(means))))
+
+    def residual(self, x, y, convolution):
+        """Returns x + this of a convolution of y, all (batch, h, w, channels).
+
+        Args:
+          x: the block's input.
+          y: what is convolved.
+          convolution: a `Conv` or `Dense`.
+        """
+        if takes_attention(y):
+            kernel = convolution.kernel
+            kernel = ops.reshape(kernel, (1, 1, *kernel.shape)[-4:])
+            return attended(x, y, kernel, convolution.bias, self.gate)
+        return x + self(convolution(y))
 
 
 class RCAB(Block):
@@ -46,7 +63,8 @@ class RCAB(Block):
 
     def call(self, x):
         """Features -> features, (batch, h, w, channels) both."""
-        return x + self.attention(self.conv2(leaky_relu(self.conv1(self.norm(x)))))
+        y = leaky_relu(self.conv1(self.norm(x)))
+        return self.attention.residual(x, y, self.conv2)
 
 
 class RDCAB(Block):
@@ -64,7 +82,7 @@ class RDCAB(Block):
     def call(self, x):
         """Features -> features, (batch, h, w, channels) both."""
         y = gelu_pointwise(normalize(x), *self.norm.dense(self.dense1))
-        return x + self.attention(self.dense2(y))
+        return self.attention.residual(x, y, self.dense2)
 
 
 class SAM(Block):

@@ -158,11 +158,12 @@ class MAXIM(Restorer):
         return outputs
 
     def _layouts(self, images):
-        _, height, width, _ = ops.shape(images)
+        batch, (_, height, width, _) = images.shape[0], ops.shape(images)
         features, layouts = self._config["features"], []
         for level, size in enumerate(block_sizes(self._config)):
             channels = features * 2 ** min(level, LEVELS - 1)
-            layouts.append(Layout(size, height // 2**level, width // 2**level, channels))
+            sides = height // 2**level, width // 2**level
+            layouts.append(Layout(size, *sides, channels, batch))
         return layouts
 
     def get_config(self):

@@ -115,11 +115,12 @@ class Layout:
       height: of the features, a multiple of `size`; may be symbolic.
       width: likewise.
       channels: of the features.
+      batch: how many pictures; None where that is not known.
     """
 
-    def __init__(self, size, height, width, channels):
+    def __init__(self, size, height, width, channels, batch=None):
         rows, columns = height // size, width // size
-        self._picture = _shape(-1, height, width, channels)
+        self._picture = _shape(batch or -1, height, width, channels)
         self._tokens = _shape(-1, size * size, columns * channels)
         # Reshaped to one of these, the features need only a swap of the two middle axes.
         self._picture_by_axis = {
@@ -241,7 +242,7 @@ class ConvTranspose(Weights):
         y = pointwise(x, ops.reshape(both, (inputs, 4 * out)), ops.tile(bias, 4))
         _, height, width, _ = ops.shape(x)
         y = ops.reshape(y, (-1, width, 2, 2 * out))
-        return ops.reshape(ops.swapaxes(y, 1, 2), (-1, 2 * height, 2 * width, out))
+        return ops.reshape(ops.swapaxes(y, 1, 2), (x.shape[0] or -1, 2 * height, 2 * width, out))
 
 
 def _lecun_transposed(shape, dtype=None):

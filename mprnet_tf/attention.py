@@ -8,7 +8,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from restore_tf.networks.bfloat16 import global_mean
+from restore_tf.networks.bfloat16 import attended, global_mean, takes_attention
 from restore_tf.networks.layers import Block, running_sum
 
 # PyTorch's default for convolutions, which the authors trained from: uniform in +-1/sqrt(fan_in).
@@ -83,10 +83,14 @@ class ChannelAttention(Block):
             means = global_mean(x)
         else:
             means = sliding_mean(x, self.window)
-        gate = ops.sigmoid(self.excite(ops.relu(self.squeeze(means))))
+        gate = self.gate(means)
         if self.window is not None:
             gate = _centred(gate, ops.shape(x))
         return x * gate
+
+    def gate(self, means):
+        """(batch, any, any, filters) -> gates between 0 and 1, of the same shape."""
+        return ops.sigmoid(self.excite(ops.relu(self.squeeze(means))))
 
 
 def sliding_mean(x, window):
@@ -138,4 +142,7 @@ class CAB(Block):
 
     def call(self, x):
         """(batch, h, w, filters) -> the same shape."""
-        return x + self.attention(self.conv2(self.prelu(self.conv1(x))))
+        y = self.prelu(self.conv1(x))
+        if self.attention.window is None and takes_attention(y):
+            return attended(x, y, self.conv2.kernel, None, self.attention.gate)
+        return x + self.attention(self.conv2(y))

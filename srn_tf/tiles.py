@@ -151,7 +151,7 @@ class _Scale:
 
 
 def _compiled(model, first, last):
-    def run(blurry, *coarser):
+    def restore_tile(blurry, *coarser):
         pieces = [
             _doubled(piece, place) for piece, place in zip(coarser[::2], coarser[1::2], strict=True)
         ]
@@ -160,7 +160,7 @@ def _compiled(model, first, last):
         return [restored] if last or state is None else [restored, *state]
 
     if keras.backend.backend() != "tensorflow":
-        return run
+        return restore_tile
     import tensorflow as tf
 
     def images(channels):
@@ -170,7 +170,7 @@ def _compiled(model, first, last):
     if not first:
         widths = [model.channels, *([model.state_width] * 2 if model.recurrent else [])]
         signature += [spec for width in widths for spec in (images(width), place)]
-    return tf.function(run, input_signature=signature)
+    return tf.function(restore_tile, input_signature=signature)
 
 
 def _doubled(piece, place):

@@ -23,6 +23,10 @@ from restore_tf.export.tflite import make
 from restore_tf.inference.restore import restore
 from restore_tf.inference.tflite_model import LiteModel
 
+# Noise for any size takes operations that TFLite lacks. The other two take longest, and their
+# operations for any size are shown by their SavedModels.
+NO_ANY_SIZE = ("sampler", "diffusion", "maxim", "mprnet")
+
 
 def in_this_process(module, function, scratch, **arguments):
     """`jobs.run_in_process` without a process of its own; the functions are the same."""
@@ -67,8 +71,7 @@ def export(case, folder):
     experiment.write(folder / "run", recipe, {})
     model.save_weights(folder / "run" / "best.weights.h5")
     write_saved_model(model, folder)
-    # Noise for any size takes operations that TFLite lacks.
-    any_size = [None] if case in FIRST and not case.startswith(("sampler", "diffusion")) else []
+    any_size = [None] if case in FIRST and not case.startswith(NO_ANY_SIZE) else []
     sizes = [(32, 64), *any_size]
     return write_tflite(folder / "run", model, folder, sizes)
 

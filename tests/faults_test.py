@@ -13,10 +13,12 @@ import sys
 
 import numpy as np
 import pytest
+from export_program import in_this_process
 from PIL import Image
 
 from restore_tf.commands import average, cli, convert, evaluate, export, train
 from restore_tf.experiments import run_directory
+from restore_tf.export import jobs
 from restore_tf.system import outputs
 from restore_tf.training.options import Result
 
@@ -235,7 +237,8 @@ def test_export_keeps_what_it_did_not_write(
 
 
 @pytest.mark.slow
-def test_export_replaces_its_own_files_alone(run, data, tmp_path, capsys):
+def test_export_replaces_its_own_files_alone(run, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jobs, "run_in_process", in_this_process)  # starting one takes seconds
     output = tmp_path / "out"
     words = ["export.py", f"--workdir={run}", f"--output={output}", "--format=saved_model,tflite"]
     words += ["--size=32x32", "--kinds=float32", f"--calibrate={data / 'input'}"]

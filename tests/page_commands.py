@@ -9,7 +9,7 @@ import json
 import yaml
 
 TINY = "--steps=1 --validate_every=1 --validation_pictures=1 --set=batch=1 --set=crop=32".split()
-SRN = [*TINY, "--set=network.width=4", "--set=network.res_blocks=0", "--set=progressive=()"]
+SRN = [*TINY, "--set=network.width=4", "--set=network.res_blocks=0", "--set=network.scales=1"]
 GOPRO = "--dataset gopro --data_dir DIR/GOPRO_Large"
 MPRNET = [
     *("--set=network.n_feat=12", "--set=network.scale_unetfeats=4"),
@@ -36,7 +36,7 @@ RUN = {
     },
     "docs/benchmarks.md": {
         "train.py --model srn --dataset gopro": [*SRN, "--set=warmup_steps=0", "--workdir=runs/g"],
-        "evaluate.py --workdir RUN --dataset folder": ["--output=reds_scores"],
+        "evaluate.py --workdir RUN --dataset folder": ["--output=reds_scores", "--metrics=psnr"],
         "benchmarks/forward.py": ["--small", "--turns=1", "--networks", "srn", "--sizes", "32x32"],
         "benchmarks/input_pipeline.py": [
             *("--small", "--rounds=1", "--sources", "png", "--engines", "restore_tf"),
@@ -48,7 +48,7 @@ RUN = {
     "docs/chains.md": {
         "restore-tf chain runs/denoise runs/deblur": ["--limit=1"],
         "restore.py photos --workdir runs/chain": ["--overwrite"],
-        "evaluate.py --workdir runs/chain": [],
+        "evaluate.py --workdir runs/chain": ["--metrics=psnr"],
         "export.py --workdir runs/chain": ["--size=32x32", "--kinds=float32"],
         "restore-tf chain --table": ["--limit=1"],
         "train.py --model unet --chain": [
@@ -63,7 +63,7 @@ RUN = {
         ],
     },
     "docs/devices.md": {
-        "export.py --plan": ["--size=64x64"],
+        "export.py --plan": ["--size=32x32", "--workdir=RUN"],
         "restore-tf stream --tflite": ["--size=32x32"],
         "python -m ai_edge_litert.tools.benchmark_litert_model": [],
         "benchmarks/devices.py": [
@@ -79,10 +79,10 @@ RUN = {
         "export.py --workdir RUN --output DIR --format openvino": [
             *("--size=32x32", "--kinds=float32"),
         ],
-        "restore.py photos --tflite": [],
+        "restore.py photos --tflite": ["--overwrite"],
         "restore.py photos --openvino": [],
         "restore-tf stream --tflite": ["--size=32x32"],
-        "export.py --plan": ["--size=64x64", "--tops=4"],
+        "export.py --plan": ["--size=32x32", "--workdir=RUN", "--tops=4"],
     },
     "docs/gopro.md": {
         "restore-tf samples": [],
@@ -102,11 +102,11 @@ RUN = {
         "restore-tf restore clip.mp4": ["--workdir=RUN"],
     },
     "docs/results.md": {
-        "evaluate.py --dataset gopro": ["--output=shipped"],
-        "evaluate.py --dataset folder": ["--output=reds"],
+        "evaluate.py --dataset gopro": ["--output=shipped", "--metrics=psnr", "--limit=1"],
+        "evaluate.py --dataset folder": ["--output=reds", "--metrics=psnr"],
         "export.py --output DIR --format tflite": ["--size=64x64", "--kinds=float32"],
         "train.py --model srcnn": [*TINY, "--workdir=runs/srcnn"],
-        "evaluate.py --workdir RUN": ["--limit=1", "--output=scores"],
+        "evaluate.py --workdir RUN": ["--limit=1", "--output=scores", "--metrics=psnr"],
         "restore-tf sweep": [*TINY, "--log_every=1"],
     },
     "docs/training.md": {
@@ -122,7 +122,7 @@ RUN = {
 }
 
 # Costly ones that stand on several pages: run on the first.
-ONCE = ("restore-tf compare --output", "restore-tf sweep", "export.py --plan")
+ONCE = ("restore-tf compare --output", "restore-tf sweep")
 
 # The commands of `make train`.
 MAKE = {"train": SRN, "evaluate": ["--metrics=psnr"], "restore": []}

@@ -13,11 +13,13 @@ import sys
 import numpy as np
 import page_commands as lists
 import pytest
+from export_program import in_this_process
 from page_blocks import ROOT, blocks, pages
 from page_runner import Page, listed, picture, programs
 
 from restore_tf.commands import train
 from restore_tf.experiments import experiment
+from restore_tf.export import jobs
 
 
 def units(page):
@@ -154,7 +156,8 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def place(world, tmp_path, monkeypatch):
-    """A page's own copy of the world."""
+    """A page's own copy of the world. Exports share this process: starting one takes seconds."""
+    monkeypatch.setattr(jobs, "run_in_process", in_this_process)
     folder = tmp_path / "page"
     shutil.copytree(world, folder)
     monkeypatch.chdir(folder)
@@ -197,17 +200,10 @@ def prepare(page, place):
         pytest.importorskip("gradio", reason="needs restore_tf[app]")
 
 
-# Commands of these write into the same run or test on what was trained on, which is refused where
-# all of a page run in one folder: not run as pages yet.
-# Commands of these write into a folder that another of the page has filled: not run as pages yet.
-SHARED_FOLDERS = {
-    f"docs/{name}.md" for name in ("benchmarks", "evaluating", "exporting", "results")
-}
 RUN_PAGES = [
     page
     for page in pages()
-    if page not in SHARED_FOLDERS
-    and {how(page, *unit) for unit in units(page)} & {"command", "server", "python"}
+    if {how(page, *unit) for unit in units(page)} & {"command", "server", "python"}
 ]
 
 

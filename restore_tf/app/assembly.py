@@ -22,7 +22,7 @@ _GRADIO = (
     "/gradio_api/queue/join", "/gradio_api/queue/data", "/gradio_api/heartbeat/",
     "/gradio_api/cancel", "/gradio_api/reset", "/gradio_api/startup-events", "/gradio_api/info",
 )  # fmt: skip
-_LONGEST_CALL = 64 * 1024  # bytes of a page's call; files are not in them
+_LONGEST_CALL = 64 * 1024  # bytes of a call from the page; files are not part of calls
 _ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -36,11 +36,11 @@ def assemble(
     root_path: str = "",
     web: str | os.PathLike | None = None,
 ):
-    """Returns the whole application, for an ASGI server.
+    """Returns the whole ASGI application.
 
     Args:
       service: the application's parts.
-      hosts: names that it may be asked by, see `Guard`; None for any.
+      hosts: host names that requests may use, see `Guard`; None for any.
       passwords: {user: password}; None for no password.
       root_path: the path that a proxy in front strips.
       web: a folder of export.py --format web, served at /web; None for none.
@@ -55,7 +55,7 @@ def assemble(
 
 
 def _page(service, root_path, web):
-    """Returns Gradio's application. It answers every address, so it is asked for its own only."""
+    """Returns Gradio's application. It answers every path; `_OnlyNeeded` restricts it."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(service.store.folder / "gradio")
     import gradio as gr
@@ -94,11 +94,11 @@ def _add_own_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/page/upload", include_in_schema=False)
     async def upload(request: Request, kind: str = "picture", ending: str = "") -> dict[str, str]:
-        """Keeps a file for the page; its name stays in the browser."""
+        """Stores an upload of the page; the original file name stays in the browser."""
         most = service.limits.clip_bytes if kind == "clip" else service.limits.bytes
         stated = request.headers.get("content-length", "")
         service.store.check_room(int(stated) if stated.isdigit() else most)
-        seconds = 10 * service.limits.seconds_to_send  # phones send slowly, and hold no place
+        seconds = 10 * service.limits.seconds_to_send  # phones are slow, and take no place yet
         known = ending if kind == "clip" and ending in kinds.CLIPS else ""
         path = await bodies.read_picture(request, service.store, most, seconds, known)
         return {"id": path.name}
@@ -131,10 +131,10 @@ class _Isolated:
 
 
 class _OnlyNeeded:
-    """Lets through what the page needs of Gradio, and no more; the rest is ours to answer.
+    """Passes to Gradio only the paths that the page needs; all others go to our own routes.
 
-    Gradio's server would also take uploads under their own names, fetch addresses that a call
-    mentions as files, and pass requests on to other servers.
+    Gradio's server would also accept uploads under their original names, fetch addresses that a
+    call names as files, and forward requests to other servers.
     """
 
     def __init__(self, own: FastAPI, page: FastAPI):
@@ -151,12 +151,12 @@ class _OnlyNeeded:
                 if body is None or _names_files(body):
                     await JSONResponse({"error": "refused."}, 400)(scope, receive, send)
                     return
-                receive = _again(body, receive)
+                receive = _replayed(body, receive)
         await self._page(scope, receive, send)
 
 
 async def _body(receive):
-    """A call's whole body; None where it is too long."""
+    """The whole body of a call; None if it is too long."""
     body = b""
     while True:
         message = await receive()
@@ -168,7 +168,7 @@ async def _body(receive):
 
 
 def _names_files(body):
-    """Whether a call has what Gradio would take for a file, or is no JSON."""
+    """Whether a call has a value that Gradio would treat as a file, or is not JSON."""
     try:
         waiting = [json.loads(body or b"{}")]
     except (ValueError, RecursionError):
@@ -184,8 +184,8 @@ def _names_files(body):
     return False
 
 
-def _again(body, receive):
-    """The body once more, then what comes after it."""
+def _replayed(body, receive):
+    """Returns a `receive` that gives a body that was read already, then later messages."""
     given = False
 
     async def receive_again():

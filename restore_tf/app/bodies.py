@@ -33,7 +33,7 @@ async def read_picture(
 
     Raises:
       Refusal: too large, too slow, or no file in the form.
-      Cancelled: the client went away.
+      Cancelled: the client disconnected.
     """
     if is_form(request):
         (upload,) = await read_form(request, most, seconds, most_files=1)
@@ -64,17 +64,17 @@ def is_form(request: Request) -> bool:
 async def read_form(
     request: Request, most: int, seconds: float, most_files: int
 ) -> list[UploadFile]:
-    """Returns the files of a form. They have no names on disk and vanish when closed.
+    """Returns the files of a form, as unnamed temporary files that are deleted when closed.
 
     Args:
       request: with an unread body.
       most: bytes of all files together.
       seconds: for the whole body.
-      most_files: at least one file, at most so many.
+      most_files: the largest number of files; at least one is expected.
 
     Raises:
-      Refusal: too large, too slow, no form, another number of files, or fields beside them.
-      Cancelled: the client went away.
+      Refusal: too large, too slow, not a form, a wrong number of files, or other fields.
+      Cancelled: the client disconnected.
     """
     parser = MultiPartParser(request.headers, _limited(request, most + _AROUND), max_files=100)
     try:
@@ -88,7 +88,7 @@ async def read_form(
     if 1 <= len(files) <= most_files and not fields:
         return files
     await form.close()
-    if files and fields:  # most likely meant as an option, so it must not be passed over
+    if files and fields:  # probably an option, which must not be ignored silently
         name = fields[0][:60]
         raise Refusal(f"{name}: options belong in the address, /restore?{name}=…, not in the form.")
     raise Refusal(f"the form has {len(files)} files; expected 1 to {most_files}.")
@@ -110,7 +110,7 @@ async def save(upload: UploadFile, store: Store, ending: str = "") -> Path:
 
 
 async def drain(request: Request, most: int) -> None:
-    """Reads the rest of a refused request, so that the client gets to read the answer.
+    """Reads the rest of a refused request, so that the client can read the answer.
 
     Closing the connection of a client that still sends would lose the answer.
 
@@ -119,7 +119,7 @@ async def drain(request: Request, most: int) -> None:
       most: bytes to read at most.
     """
     if request.headers.get("expect", "").lower() == "100-continue":
-        return  # it waits for leave to send
+        return  # the client waits for permission to send
     with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
         async with asyncio.timeout(_DRAINED_SECONDS):
             count = 0
@@ -130,7 +130,7 @@ async def drain(request: Request, most: int) -> None:
 
 
 async def _limited(request, most) -> AsyncIterator[bytes]:
-    """Yields a body's pieces; TooLarge as soon as there are too many bytes."""
+    """Yields the chunks of a body; raises TooLarge once there are too many bytes."""
     stated = request.headers.get("content-length", "")
     if stated.isdigit() and int(stated) > most:
         raise _too_large(most)

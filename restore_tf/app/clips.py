@@ -30,7 +30,7 @@ def restore(
       The file, its number of frames, and warnings.
 
     Raises:
-      Refusal: no video, or more frames than are taken.
+      Refusal: not a video, or too many frames.
       Cancelled: the place was cancelled.
     """
     from restore_tf.video import clip as video_clip
@@ -42,7 +42,7 @@ def restore(
             _check(video_clip.probe(source), service.limits.clip_frames, place)
             function, loaded = service.restoring.function(options, place, progress=False)
 
-            def run(pixels):
+            def restore_frame(pixels):
                 place.progress(place.done, place.total)
                 restored = function(pixels)
                 if place.done >= service.limits.clip_frames:
@@ -51,7 +51,9 @@ def restore(
                 return restored
 
             scale = getattr(loaded.model, "output_scale", 1)
-            summary = video.restore_video(source, output, run, scale=scale, progress=False)
+            summary = video.restore_video(
+                source, output, restore_frame, scale=scale, progress=False
+            )
         except UserError as error:
             if isinstance(error, TooLarge):
                 raise
@@ -71,7 +73,7 @@ def _words(most):
 
 
 def _anonymous(text, source, output):
-    """Messages without the names of files that only this machine knows."""
+    """A message without the names of temporary files."""
     for path in (source, output):
         text = text.replace(str(path), NAME)
     return text

@@ -17,13 +17,13 @@ def write(folder: str | os.PathLike) -> list[Path]:
     """Writes a Dockerfile and the files of a hosted Space.
 
     Args:
-      folder: where to; made if missing. What an earlier call wrote there is replaced.
+      folder: created if missing. Files of an earlier call are replaced.
 
     Returns:
       The files.
 
     Raises:
-      UserError: the folder cannot be written, or something in the way is not ours.
+      UserError: the folder cannot be written, or has other files of these names.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Example photos for a first try: scikit-image's own (public domain), blurred out of focus."""
+"""Example photos for the page: scikit-image's own (public domain), blurred out of focus."""
 
 from __future__ import annotations
 

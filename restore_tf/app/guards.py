@@ -44,7 +44,7 @@ def read_passwords(path: str | os.PathLike) -> dict[str, str]:
       path: of the file; empty lines and lines with # are skipped.
 
     Raises:
-      UserError: it cannot be read, a line has another form, or there is no user.
+      UserError: it cannot be read, a line has a wrong form, or there is no user.
     """
     path = Path(path)
     try:
@@ -71,9 +71,9 @@ def read_passwords(path: str | os.PathLike) -> dict[str, str]:
 class Guard:
     """The outermost layer of the application.
 
-    Another site's page can make a visitor's browser send requests here: by a name that resolves to
-    this machine, or by a form. So unexpected host names, and changes that other pages ask for, are
-    refused.
+    Another site's page can make a visitor's browser send requests to this server, by a name that
+    resolves to this machine or by a form. Unexpected host names, and changes requested by other
+    sites' pages, are therefore refused.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Guard:
 
         Args:
           app: the application.
-          hosts: names that it is asked by; None for any.
+          hosts: host names that requests may use; None for any.
           passwords: {user: password}; None for no password.
         """
         self._app, self._hosts = app, hosts
@@ -95,7 +95,7 @@ class Guard:
         }
 
     async def __call__(self, scope, receive, send):
-        """Passes a request on, or answers it."""
+        """Passes a request to the application, or refuses it."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -148,12 +148,12 @@ def hosts(host: str, allowed: Sequence[str]) -> list[str] | None:
     """Returns the host names that requests may use.
 
     Args:
-      host: the address that it listens on.
-      allowed: further names, as of a proxy in front.
+      host: the address that the server listens on.
+      allowed: further names, such as a proxy's.
 
     Returns:
-      Only this machine's names and the further ones where it listens on this machine alone; None
-      for any where it listens to others and no names are given.
+      This machine's names, `host` and `allowed`; None for any name, if the server listens on
+      other addresses and `allowed` is empty.
     """
     if not is_loopback(host) and not allowed:
         return None

@@ -10,17 +10,17 @@ class Limits:
     """Bounds on requests. A request beyond one is refused with a one-line message.
 
     Attributes:
-      bytes: of a picture's file; more is answered by 413.
-      pixels: of a picture; more is answered by 413.
+      bytes: of a picture's file; more is answered with 413.
+      pixels: of a picture; more is answered with 413.
       clip_bytes: of a clip's file.
       clip_frames: of a clip.
-      pictures: restored in one go on the page.
-      queue: requests that wait while others are computed; one more is answered by 429.
+      pictures: of one upload on the page.
+      queue: requests that may wait; a further one is answered with 429.
       concurrency: computations at the same time. One already uses every core.
-      seconds_to_send: for a request's body; a slower one is answered by 408.
-      keep_seconds: after which uploads and results are deleted.
-      disk_bytes: of the page's uploads and results together; an upload beyond is answered by 507.
-      memory: bytes that the process may take in all; None for four fifths of the free memory.
+      seconds_to_send: for a request's body; a slower one is answered with 408.
+      keep_seconds: age at which uploads and results are deleted.
+      disk_bytes: of all uploads and results; an upload beyond is answered with 507.
+      memory: limit of the process in bytes; None for four fifths of the free memory.
     """
 
     bytes: int = 64 * 2**20

@@ -12,13 +12,13 @@ from restore_tf.app.refusals import Busy, Cancelled, Stopping
 
 
 class Line:
-    """The queue. A place is taken before a request's body is read: few bodies are in memory."""
+    """The queue. A request takes a place before its body is read, which bounds their number."""
 
     def __init__(self, queue: int, concurrency: int):
         """Makes an empty queue.
 
         Args:
-          queue: how many may wait beside those that are computed.
+          queue: how many may wait, beside the running ones.
           concurrency: computations at the same time.
         """
         self._most = queue + concurrency
@@ -60,12 +60,12 @@ class Line:
 
     @property
     def taken(self) -> int:
-        """How many places are taken."""
+        """The number of taken places."""
         return len(self._places)
 
     @property
     def computing(self) -> int:
-        """How many are computed now."""
+        """The number of running computations."""
         with self._changed:
             return sum(place.running for place in self._places)
 
@@ -90,10 +90,10 @@ class Place:
 
     Attributes:
       running: whether its work is computed now.
-      done: pixels, or frames of a clip.
-      total: likewise, of the whole work; 0 where it is not known yet.
+      done: finished pixels, or frames of a clip.
+      total: pixels or frames of the whole work; 0 until known.
       started: `time.monotonic()` when the computation began, None before.
-      expected: estimated seconds of the whole work, from earlier ones; None where unknown.
+      expected: estimated seconds of the whole work, from earlier pictures; None if unknown.
     """
 
     def __init__(self, line: Line, pool: ThreadPoolExecutor):
@@ -104,16 +104,16 @@ class Place:
         self.expected: float | None = None
 
     def submit(self, work: Callable[[Place], Any]) -> Future:
-        """Queues work; it is computed when it is this place's turn.
+        """Queues work, which runs when it is this place's turn.
 
         Args:
-          work: gets this place.
+          work: a function of this place.
 
         Returns:
-          The result's future. It ends with `Cancelled` where the place was cancelled.
+          The future of its result. It raises `Cancelled` if the place is cancelled.
 
         Raises:
-          Cancelled: it was cancelled already.
+          Cancelled: the place was cancelled already.
         """
         self.check()
         self._future = self._pool.submit(self._run, work)
@@ -132,8 +132,8 @@ class Place:
         """Records the progress of the work.
 
         Args:
-          done: pixels, or frames of a clip.
-          total: likewise, of the whole work.
+          done: finished pixels, or frames of a clip.
+          total: pixels or frames of the whole work.
 
         Raises:
           Cancelled: the place was cancelled.
@@ -142,7 +142,7 @@ class Place:
         self.check()
 
     def check(self) -> None:
-        """Checks that the place was not cancelled.
+        """Raises if the place was cancelled.
 
         Raises:
           Cancelled: it was.
@@ -157,7 +157,7 @@ class Place:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the computation ends; None where unknown."""
+        """Estimated seconds until the computation ends; None if unknown."""
         if self.started is None:
             return None
         gone = time.monotonic() - self.started
@@ -167,17 +167,17 @@ class Place:
 
     @property
     def ahead(self) -> int:
-        """How many came before and are not done."""
+        """The number of unfinished requests before this one."""
         return self._line.ahead(self)
 
     def cancel(self) -> None:
-        """Ends the work at its next step, or before it begins."""
+        """Stops the work at its next step, or before it begins."""
         self._cancelled.set()
         if self._future is not None:
             self._future.cancel()
 
     def leave(self) -> None:
-        """Gives the place back; running work is cancelled first."""
+        """Gives the place back, and cancels its work if that is not finished."""
         if self._future is None or self._future.done():
             self._release()
         else:

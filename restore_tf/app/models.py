@@ -22,11 +22,11 @@ class Entry:
     Attributes:
       name: its name in requests.
       kind: "weights", "run" or "tflite".
-      summary: what it does, in a phrase.
-      load: takes the number of stages (None: all) and returns the network; a UserError where it
-        has no such option.
-      terms: licence and holder, where they are known.
-      exclusive: whether two threads may not use it at once.
+      summary: a phrase on what it does.
+      load: returns the network with a number of stages (None: all); raises UserError if the
+        network has no stages to choose.
+      terms: licence and holder; "" if unknown.
+      exclusive: whether only one thread may use it at a time.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Loaded:
 
     Attributes:
       model: a `Restorer` or a `tflite_model.LiteModel`.
-      lock: to be held while it computes, where two threads may not use it at once; or None.
+      lock: to hold while it computes, if only one thread may use it at a time; else None.
       seconds_per_pixel: of the latest picture; None before the first.
     """
 
@@ -56,14 +56,14 @@ class Catalogue:
     """The available networks, the default first. Thread-safe."""
 
     def __init__(self, entries: Iterable[Entry], precision: str = "float32"):
-        """Loads nothing yet.
+        """Makes a catalogue. Networks are loaded on first use.
 
         Args:
           entries: the networks.
-          precision: what they compute in, for those who ask.
+          precision: "float32" or "bfloat16", for display.
 
         Raises:
-          UserError: no network, or two of one name.
+          UserError: no network, or two networks of the same name.
         """
         self.entries: dict[str, Entry] = {}
         self.precision = precision
@@ -78,7 +78,7 @@ class Catalogue:
 
     @property
     def default(self) -> str:
-        """The name that is taken where a request has none."""
+        """The network of requests that name none."""
         return next(iter(self.entries))
 
     def find(self, name: str | None) -> Entry:
@@ -88,7 +88,7 @@ class Catalogue:
           name: of the network; None for the default.
 
         Raises:
-          NotFound: there is none; lists those there are.
+          NotFound: no network has this name.
         """
         if name is None:
             return self.entries[self.default]
@@ -97,11 +97,11 @@ class Catalogue:
         return self.entries[name]
 
     def load(self, name: str | None, stages: int | None = None) -> Loaded:
-        """Returns a network ready to run; the least recently used one makes room for it.
+        """Returns a network ready to run; the least recently used one is unloaded for it.
 
         Args:
           name: of the network; None for the default.
-          stages: of a network of several: stop after so many; None for all.
+          stages: number of stages to run; None for all.
 
         Raises:
           UserError: it cannot be loaded, or has no stages.
@@ -127,14 +127,14 @@ def entries(
     """Returns the networks that the command's flags name.
 
     Args:
-      weights: published weights by name. Where no network is named, all that come with the package
-        or were fetched, the default ones first.
-      workdirs: run directories, of chains too.
+      weights: names of published weights. If no network is named at all: those in the package and
+        the downloaded ones, the default ones first.
+      workdirs: run directories, also of chains.
       tflite: files of export.py.
-      precision: "float32" or "bfloat16", of networks that are not files.
+      precision: "float32" or "bfloat16", of weights and runs.
 
     Raises:
-      UserError: something that is not there.
+      UserError: a run, weights or a file is missing.
     """
     chosen = list(weights)
     if not (weights or workdirs or tflite):

@@ -27,12 +27,12 @@ _HTTP = """Programs use the HTTP interface: <a href="{root}/docs">{root}/docs</a
       http://HOST:PORT{root}/restore \\
       -o restored.jpg
 
-Pictures are sent to this server and computed there. Uploads and results lie in a temporary folder
-and are deleted after {minutes:g} minutes. A picture may have {pixels:g} million pixels and
+Pictures are sent to this server and restored there. Uploads and results are kept in a temporary
+folder and deleted after {minutes:g} minutes. A picture may have {pixels:g} million pixels and
 {bytes:.3g} MiB, a video {frames} frames and {clip_bytes:.3g} MiB.
 {web}
 """
-_WEB = '<a href="{root}/web/">Restore inside your browser</a>, without sending anything.'
+_WEB = '<a href="{root}/web/">Restore inside your browser</a>: nothing is sent.'
 
 
 def build(
@@ -74,7 +74,7 @@ def static(name: str) -> str:
 
 
 def _area(label, what, root, kind="picture", many=1, accept="image/*", main=False, name=None):
-    """An area that takes files; `main`: the one of its tab that takes what is dropped beside it."""
+    """A drop area for files. `main`: it also takes files that are dropped elsewhere on its tab."""
     return gr.HTML(
         [],
         html_template=_AREA,
@@ -123,8 +123,10 @@ def _photos(work, service, root, examples):
             model = _models(service)
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength")
             with gr.Accordion("More", open=False):
-                stages = gr.Number(0, label="Stages", info="of several; 0: all", precision=0)
-                ensemble = gr.Checkbox(False, label="Mean over 8 flips and turns, 8 times as slow")
+                info = "stop after this one; 0: run all"
+                stages = gr.Number(0, label="Stages", info=info, precision=0)
+                label = "Average over 8 flips and rotations (8 times as slow)"
+                ensemble = gr.Checkbox(False, label=label)
                 format = gr.Dropdown(_FORMATS, value="", label="File format")
                 sharp = _area("A sharp picture to compare with", "one", root, name="sharp")
             button, cancel = _buttons()

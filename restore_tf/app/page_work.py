@@ -1,4 +1,4 @@
-"""The work behind the page's buttons: a progress line, then results."""
+"""The work behind the page's buttons, with a progress line until the results are ready."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from restore_tf.errors import UserError
 from restore_tf.system.log import logger
 
 _LOOK = 0.25  # seconds between updates of the progress
-Outputs = tuple[Any, Any]  # the status line, the results; None leaves them as they are
+Outputs = tuple[Any, Any]  # the status line, the results; `_keep()` leaves one unchanged
 
 
 @dataclasses.dataclass
@@ -42,17 +42,17 @@ class PageWork:
     """The page's buttons. Each browser tab does one thing at a time."""
 
     def __init__(self, service: Service, root: str):
-        """Keeps both.
+        """Makes the buttons' work.
 
         Args:
-          service: the parts.
+          service: the application's parts.
           root: the page's path.
         """
         self._service, self._root = service, root
         self._places: dict[str, Place] = {}
 
     def cancel(self, request: gr.Request) -> None:
-        """Cancels this tab's work: by the button, or because the tab was closed.
+        """Cancels the work of a tab, on its button or because it was closed.
 
         Args:
           request: of the tab.
@@ -67,13 +67,13 @@ class PageWork:
         """Restores pictures one after the other; yields the status and the results so far.
 
         Args:
-          uploads: [{"id": the store's name, "name": the browser's}].
+          uploads: [{"id": name in the store, "name": name in the browser}].
           model: a name in the catalogue.
-          strength: 1 for the restored picture, 0 for the picture itself.
-          stages: of a network of several; 0 for all.
+          strength: 1 for the restored picture, 0 for the unchanged one.
+          stages: number of stages to run; 0 for all.
           ensemble: mean over eight flips and rotations.
           format: an ending without its dot; "" for the picture's own format.
-          sharp: an upload to compare with, as `uploads`; used for a single picture only.
+          sharp: an upload to compare a single picture with, in the form of `uploads`.
           request: of the tab.
         """
         uploads = _checked(uploads, self._service.limits.pictures)
@@ -147,7 +147,7 @@ class PageWork:
         Args:
           uploads: one, as for `restore`.
           model: a name in the catalogue.
-          strength: 1 for the restored clip, 0 for the clip itself.
+          strength: 1 for the restored clip, 0 for the unchanged one.
           request: of the tab.
         """
         uploads = _checked(uploads, 1)
@@ -185,7 +185,7 @@ class PageWork:
         return work
 
     def _shown(self, name, result: Result, sharp) -> tuple[Shown, str]:
-        """Writes a result's files; returns what is shown and the name of the restored file."""
+        """Writes a result's files; returns its part of the page and the restored file's name."""
         store, degraded = self._service.store, result.before.pixels
         path = store.new(result.ending)
         path.write_bytes(result.file)
@@ -232,10 +232,10 @@ class PageWork:
         return path.name
 
     def _follow(self, request, what, work, unit="pixels"):
-        """Yields the status while `work` is waited for and computed; returns its result.
+        """Yields the status until `work` is done; returns its result.
 
         Raises:
-          UserError: the work's.
+          UserError: raised by the work.
           Cancelled: it was cancelled.
         """
         session = request.session_hash
@@ -261,7 +261,7 @@ class PageWork:
 
 
 def _checked(uploads: Any, most: int) -> list[Mapping[str, str]]:
-    """What the browser sent as the value of an area: [{id, name}], of any other shape refused."""
+    """Checks the value of an area as the browser sent it, [{id, name}]."""
     if not uploads:
         return []
     good = isinstance(uploads, list) and len(uploads) <= most

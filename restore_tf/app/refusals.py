@@ -6,11 +6,11 @@ from restore_tf.errors import UserError
 
 
 class Refusal(UserError):
-    """A request that is not carried out.
+    """A refused request.
 
     Attributes:
       status: the HTTP status of the answer.
-      retry_after: seconds after which to try again; None where that does not help.
+      retry_after: seconds after which to try again; None if that would not help.
     """
 
     status = 400
@@ -18,7 +18,7 @@ class Refusal(UserError):
 
 
 class TooLarge(Refusal):
-    """More bytes, pixels or frames than are taken."""
+    """Too many bytes, pixels or frames."""
 
     status = 413
 
@@ -36,13 +36,13 @@ class Busy(Refusal):
 
 
 class Stopping(Refusal):
-    """The server is about to end."""
+    """The server is stopping."""
 
     status, retry_after = 503, 10
 
 
 class Full(Refusal):
-    """No room for files."""
+    """The temporary folder has no room for another file."""
 
     status, retry_after = 507, 60
 
@@ -54,10 +54,10 @@ class NotFound(Refusal):
 
 
 class BadPicture(Refusal):
-    """A file that is no picture, or one that cannot be restored."""
+    """A file that is not a picture, or that cannot be restored."""
 
     status = 422
 
 
 class Cancelled(Exception):
-    """The client no longer waits for the answer."""
+    """The client disconnected, or the user cancelled the work."""

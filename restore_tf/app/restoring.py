@@ -1,4 +1,4 @@
-"""From a picture's file to the restored file, as by `restore.py`, for one request."""
+"""Restores the picture of one request, from file to file, as `restore.py` does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from restore_tf.pictures import files, hidden
 from restore_tf.pictures.decoding import Picture, TooManyPixels
 from restore_tf.system import log
 
-NAME = "the picture"  # in messages: the request's own file name is not repeated
+NAME = "the picture"  # in messages, which do not repeat the request's own file name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Options:
 
     Attributes:
       model: a name in the catalogue; None for its default.
-      strength: 1 for the restored picture, 0 for the picture itself.
-      stages: of a network of several; None for all.
+      strength: 1 for the restored picture, 0 for the unchanged one.
+      stages: number of stages to run; None for all.
       ensemble: mean over eight flips and rotations.
-      seed: of a network that draws noise.
+      seed: of a sampler's noise.
       format: an ending without its dot; None for the picture's own format.
       jpeg_quality: of JPEG and WebP, 1 to 100.
     """
@@ -53,9 +53,9 @@ class Result:
     Attributes:
       before: the degraded picture.
       pixels: the restored pixels, of the same type.
-      file: the restored picture's file.
+      file: content of the restored picture's file.
       ending: of the file's name, with its dot.
-      warnings: conversions and losses, a line each.
+      warnings: a line for each conversion or loss.
       seconds: the network's time.
     """
 
@@ -71,7 +71,7 @@ class Restoring:
     """Restores pictures within the limits. Thread-safe."""
 
     def __init__(self, catalogue: Catalogue, limits: Limits):
-        """Keeps both."""
+        """Makes a restorer of these networks."""
         self.catalogue, self.limits = catalogue, limits
 
     def file(self, source: Path | bytes, options: Options, place: Place) -> Result:
@@ -83,7 +83,7 @@ class Restoring:
           place: gets the progress, and can cancel the work.
 
         Raises:
-          Refusal: no such network, no picture, too large a picture, options that do not fit.
+          Refusal: unknown network, not a picture, too large, or options that do not fit.
           Cancelled: the place was cancelled.
         """
         with log.collected() as warnings, refusing(NAME):
@@ -101,8 +101,8 @@ class Restoring:
           source: the file's path or its content.
 
         Raises:
-          TooLarge: more pixels than are taken.
-          UserError: no picture.
+          TooLarge: too many pixels.
+          UserError: not a picture.
         """
         try:
             return files.read_picture(source, self.limits.pixels, NAME)
@@ -124,7 +124,7 @@ class Restoring:
           The restored pixels, of the picture's type, and the network's seconds.
 
         Raises:
-          UserError: no such network, or options that do not fit it.
+          UserError: unknown network, or options that do not fit it.
           Cancelled: the place was cancelled.
         """
         function, loaded = self.function(options, place)
@@ -149,7 +149,7 @@ class Restoring:
         loaded = self.catalogue.load(options.model, options.stages)
         report = place.progress if progress else lambda done, total: place.check()
 
-        def run(pixels):
+        def restore_pixels(pixels):
             with loaded.lock or contextlib.nullcontext():
                 return restore(
                     loaded.model,
@@ -161,10 +161,10 @@ class Restoring:
                     progress=report,
                 )
 
-        return run, loaded
+        return restore_pixels, loaded
 
     def _memory(self, model):
-        """The memory that a computation may take: its share where several run at once."""
+        """The memory limit of a computation: its share if several run at once."""
         if model.size is not None or self.limits.concurrency == 1:
             return self.limits.memory if model.size is None else None
         import psutil

@@ -22,7 +22,7 @@ from restore_tf.system.version import version
 
 MEDIA = {"jpg": "jpeg", "jpeg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff", "dib": "bmp"}
 _FAILED = "internal error; see the server's log."
-_GONE = 499  # for the log: the client went away
+_DISCONNECTED = 499  # for the log: nobody reads this answer
 _FORMATS = Literal["png", "jpg", "webp", "tiff", "bmp"]
 _CONTENT = {
     "image/*": {"schema": {"type": "string", "format": "binary"}},
@@ -36,10 +36,10 @@ _CONTENT = {
 _REFUSALS = {
     400: "an empty body, or a form that cannot be read",
     404: "no such model",
-    408: "the body came too slowly",
+    408: "the body did not arrive in time",
     413: "too many bytes or pixels",
-    422: "no picture, or options that do not fit it",
-    429: "the queue is full; ask again after Retry-After seconds",
+    422: "not a picture, or options that do not fit it",
+    429: "the queue is full; try again after Retry-After seconds",
     503: "the server is stopping",
 }
 
@@ -56,7 +56,7 @@ def create(service: Service) -> FastAPI:
         description="Restores pictures: send a file, get the restored file.",
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
-        redirect_slashes=False,  # they would lead to this host, not to the proxy before it
+        redirect_slashes=False,  # redirects would lead to this host, not to the proxy in front
     )
     app.state.service = service
     _answer_errors(app, service)
@@ -90,11 +90,13 @@ def _add_restore(app, service):
     async def restore(
         request: Request,
         model: Annotated[str | None, Query(description="a name of /models")] = None,
-        strength: Annotated[float, Query(ge=0, le=1, description="1: restored, 0: as it was")] = 1,
-        stages: Annotated[int | None, Query(ge=1, description="the early exit")] = None,
-        ensemble: Annotated[bool, Query(description="8 flips and turns, 8 times as slow")] = False,
-        seed: Annotated[int, Query(ge=0, lt=2**31, description="of what is drawn")] = 0,
-        format: Annotated[_FORMATS | None, Query(description="the picture's by default")] = None,
+        strength: Annotated[float, Query(ge=0, le=1, description="1: restored, 0: unchanged")] = 1,
+        stages: Annotated[int | None, Query(ge=1, description="stop after this one")] = None,
+        ensemble: Annotated[
+            bool, Query(description="average over 8 flips and rotations, 8 times as slow")
+        ] = False,
+        seed: Annotated[int, Query(ge=0, lt=2**31, description="of a sampler's noise")] = 0,
+        format: Annotated[_FORMATS | None, Query(description="by default the picture's")] = None,
         jpeg_quality: Annotated[
             int, Query(ge=1, le=100, description="of JPEG and WebP")
         ] = files.JPEG_QUALITY,
@@ -132,11 +134,11 @@ def _add_restore(app, service):
 
 
 def _check_names(query):
-    """Refuses an option of another name: a misspelt one must not be passed over."""
+    """Refuses unknown options: a misspelt one must not be ignored."""
     known = [field.name for field in dataclasses.fields(Options)]
     for name in query:
         if name not in known:
-            raise BadPicture(f"{name[:60]}: no such option; there are {', '.join(known)}.")
+            raise BadPicture(f"{name[:60]}: no such option; expected one of {', '.join(known)}.")
 
 
 def _warnings(lines):
@@ -146,7 +148,7 @@ def _warnings(lines):
 
 
 def _add_models(app, service):
-    @app.get("/models", summary="The networks there are")
+    @app.get("/models", summary="List the networks")
     async def models() -> list[dict[str, str | bool]]:
         """The default comes first."""
         return [
@@ -160,9 +162,9 @@ def _add_models(app, service):
             for entry in service.catalogue.entries.values()
         ]
 
-    @app.get("/healthz", summary="Whether pictures are taken")
+    @app.get("/healthz", summary="Report whether the server takes pictures")
     async def healthz() -> JSONResponse:
-        """Answers 503 while the server is stopping; counts the requests in the queue."""
+        """Returns 503 while the server is stopping, and the numbers of requests in the queue."""
         stopping = service.line.closed
         status = "stopping" if stopping else "ok"
         line = service.line
@@ -190,7 +192,7 @@ def _answer_errors(app, service):
             if service.line.closed:
                 error = Stopping("the server is stopping; ask again later.")
             else:
-                return Response(status_code=_GONE)
+                return Response(status_code=_DISCONNECTED)
         refused = isinstance(error, Refusal)
         headers = {}
         if refused and error.retry_after is not None:

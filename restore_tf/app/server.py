@@ -1,4 +1,4 @@
-"""The application on a port, with an orderly end."""
+"""Runs the application on a port, and stops it without losing answers."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def listen(host: str, port: int) -> socket.socket:
 def running(app, service: Service, bound: socket.socket, root_path: str = "") -> Iterator[None]:
     """Serves an application while the context lasts.
 
-    At its end new requests are refused, running ones are finished and answered, waiting ones are
-    answered by 503.
+    At its end new requests are refused, running ones are finished and answered, and waiting ones
+    are answered with 503.
 
     Args:
-      app: ASGI.
+      app: an ASGI application.
       service: its parts; closed at the end.
-      bound: where to listen.
+      bound: the socket to listen on.
       root_path: the path that a proxy in front strips.
 
     Raises:

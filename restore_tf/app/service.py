@@ -14,7 +14,7 @@ from restore_tf.app.refusals import Cancelled, Stopping
 from restore_tf.app.restoring import Restoring
 from restore_tf.app.store import Store
 
-_LOOK = 0.2  # seconds between looks whether a client is still there
+_LOOK = 0.2  # seconds between checks that the client is still connected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Service:
       catalogue: the networks.
       line: the queue.
       store: the temporary folder.
-      restoring: restores.
+      restoring: restores pictures within the limits.
     """
 
     limits: Limits
@@ -58,16 +58,16 @@ def make(catalogue: Catalogue, limits: Limits) -> Service:
 
 
 async def answer(request, place: Place, work: Callable[[Place], Any]) -> Any:
-    """Returns what `work(place)` computes in its turn, as long as the client waits.
+    """Returns the result of `work(place)`, which is cancelled if the client disconnects.
 
     Args:
-      request: of Starlette, its body read.
-      place: the request's place in the line.
+      request: Starlette's, with its body read.
+      place: the request's place in the queue.
       work: the computation.
 
     Raises:
-      Cancelled: the client went away.
-      Stopping: the server ends before the work began.
+      Cancelled: the client disconnected.
+      Stopping: the server stopped before the work began.
     """
     future = asyncio.wrap_future(place.submit(work))
     try:

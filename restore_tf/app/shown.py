@@ -1,4 +1,4 @@
-"""What browsers show: displayable pictures, the viewer around them, scores."""
+"""Parts of the page: displayable pictures, their viewer, scores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Score:
       name: "degraded" or "restored".
       psnr: in dB.
       ssim: per channel.
-      ssim_matlab: over the RGB volume; None where that would take too long.
+      ssim_matlab: over the RGB volume; None if that would take too long.
     """
 
     name: str
@@ -62,14 +62,14 @@ def render(template: str, /, **values) -> str:
 
 
 def save_shown(pixels: np.ndarray, alpha: np.ndarray | None, store: Store) -> str:
-    """Writes a picture as browsers display it, 8 bits in full size; returns its file's name.
+    """Writes a picture for display, in 8 bits and full size; returns its file's name.
 
-    Small ones are PNG and exact, large ones JPEG without alpha.
+    Small pictures become lossless PNG, large ones JPEG without alpha.
 
     Args:
       pixels: (height, width, 3) or (height, width), uint8 or uint16, sRGB.
       alpha: (height, width) or None.
-      store: where to.
+      store: for the file.
     """
     eight = pixels if pixels.dtype == np.uint8 else from_float(to_float(pixels), np.uint8)
     exact = pixels.shape[0] * pixels.shape[1] <= _EXACT_PIXELS
@@ -89,15 +89,15 @@ def viewer(
     right: str,
     alpha: np.ndarray | None = None,
 ) -> str:
-    """Returns the viewer of several versions of one picture, two of them at a time.
+    """Returns a viewer that shows two of several versions of a picture.
 
     Args:
-      pictures: {name: pixels}; smaller ones are enlarged by whole numbers, pixel by pixel.
+      pictures: {name: pixels}; smaller ones are enlarged by whole numbers, without smoothing.
       store: for the displayed files.
       root: the page's path.
       left: name of the picture that is shown first, on the left.
       right: likewise, on the right.
-      alpha: of the largest, or None.
+      alpha: of the largest one, or None.
     """
     height, width = max(pixels.shape[:2] for pixels in pictures.values())
     links = {}
@@ -110,14 +110,14 @@ def viewer(
 
 
 def scores(sharp: Picture, pictures: Mapping[str, np.ndarray]) -> list[Score]:
-    """Compares pictures with the sharp one; those of another size are left out.
+    """Scores pictures against the sharp one; those of another size are left out.
 
     Args:
       sharp: the sharp picture.
       pictures: {name: (height, width, 3) or (height, width), uint8 or uint16}.
 
     Raises:
-      Refusal: none has the sharp one's size.
+      Refusal: no picture has the sharp one's size.
     """
     height, width = sharp.pixels.shape[:2]
     found = []
@@ -142,9 +142,9 @@ def _colours(pixels):
 
 
 def names_for_downloads(names: Sequence[str], endings: Sequence[str]) -> list[str]:
-    """Returns a name for each result: the upload's with `_restored`, numbered where that is taken.
+    """Returns a name for each result: the upload's with `_restored`, numbered if taken.
 
-    For pages and ZIP files; none of these names reaches this machine's file system.
+    For pages and ZIP files only: none of these names is used in this machine's file system.
 
     Args:
       names: of the uploads, as browsers sent them.

@@ -1,4 +1,4 @@
-"""The temporary folder of uploads and results: random names, deleted after an age and on exit."""
+"""The temporary folder of uploads and results: random names, deleted by age and on exit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from restore_tf.app.refusals import Full, NotFound
 
 _PREFIX = "restore_tf_app_"
 _ID = re.compile(r"[0-9a-f]{32}(\.[a-z0-9]{1,5})?")
-_LEAST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between looks for what is too old
+_LEAST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds between searches for old files
 
 
 class Store:
@@ -29,11 +29,11 @@ class Store:
     """
 
     def __init__(self, keep_seconds: float, most: int):
-        """Makes the folder, and removes those of processes that were killed.
+        """Makes the folder, and removes folders that killed processes left behind.
 
         Args:
-          keep_seconds: age after which a file is deleted.
-          most: bytes that uploads and results may take.
+          keep_seconds: age at which a file is deleted.
+          most: limit of all uploads and results, in bytes.
         """
         _remove_orphans()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}_"))
@@ -44,10 +44,10 @@ class Store:
         self._sweeper.start()
 
     def new(self, ending: str = "") -> Path:
-        """Returns the path of a new file, which is not created.
+        """Returns the path of a new file, without creating it.
 
         Args:
-          ending: with its dot; from a list of ours, never a request's own.
+          ending: with its dot; never taken from a request.
         """
         return self.folder / f"{secrets.token_hex(16)}{ending}"
 
@@ -58,7 +58,7 @@ class Store:
           name: of the file, as `new` gave it.
 
         Raises:
-          NotFound: there is none, it is too old, or the name is none that `new` gives.
+          NotFound: no such file, a deleted one, or a name that `new` cannot return.
         """
         path = self.folder / name
         if not _ID.fullmatch(name) or not path.is_file():
@@ -90,7 +90,7 @@ class Store:
             raise Full("the server keeps too many files already; try later.")
 
     def sweep(self) -> None:
-        """Deletes files that are too old, in sub-folders as well."""
+        """Deletes old files, also in sub-folders."""
         oldest = time.time() - self._keep
         for path in self.folder.rglob("*"):
             with contextlib.suppress(OSError):
@@ -109,7 +109,7 @@ class Store:
 
 
 def _remove_orphans():
-    """A process that was killed could not remove its folder; its number is in the name."""
+    """Removes the folders of killed processes, whose numbers are in the folders' names."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*_*"):
         number = path.name.removeprefix(_PREFIX).split("_")[0]
         with contextlib.suppress(OSError):

@@ -17,12 +17,12 @@ from restore_tf.system import quiet
 from restore_tf.system.signals import stop_signals
 
 USAGE = """Serves a web page that restores pictures and clips, and an HTTP interface.
-  restore-tf app                                 the weights that are here, on this machine only
+  restore-tf app                                 all installed weights, for this machine only
   restore-tf app --workdir RUN --tflite FILE.tflite
   restore-tf app --host 0.0.0.0 --auth_file PASSWORDS
-  restore-tf app --write_files DIR               a Dockerfile and what a hosted Space needs"""
+  restore-tf app --write_files DIR               a Dockerfile and the files of a hosted Space"""
 
-_WAIT = 0.1  # seconds between looks at whether to stop
+_WAIT = 0.1  # seconds between checks for a stop signal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,13 +51,10 @@ def _define_networks(values):
         flags.DEFINE_multi_string(name, [], meaning, flag_values=values)
 
     several("workdir", "a run directory; may be given several times")
-    several(
-        "weights",
-        "published weights by name; by default, where nothing else is named, all that are here",
-    )
+    several("weights", "published weights by name; without any network, all installed ones")
     several("tflite", "a TFLite file of export.py; may be given several times")
     flags.DEFINE_enum(
-        "precision", "float32", ["float32", "bfloat16"], "of the networks", flag_values=values
+        "precision", "float32", ["float32", "bfloat16"], "of runs and weights", flag_values=values
     )
 
 
@@ -68,13 +65,12 @@ def _define_server(values):
     text("host", "127.0.0.1", "the address to listen on; 0.0.0.0 for all")
     port = "the port to listen on; 0 takes a free one"
     flags.DEFINE_integer("port", 7860, port, 0, 65535, flag_values=values)
-    text("auth_file", None, "a file of lines user:password, to ask visitors for them")
-    text("root_path", "", "the path at which a proxy in front serves this, such as /restore")
-    flags.DEFINE_multi_string(
-        "allowed_host", [], "a name that a proxy passes on; may be given again", flag_values=values
-    )
+    text("auth_file", None, "ask visitors for a password; a file of lines user:password")
+    text("root_path", "", "the path at which a proxy serves the app, such as /restore")
+    meaning = "a host name that requests may use, such as a proxy's; may be given several times"
+    flags.DEFINE_multi_string("allowed_host", [], meaning, flag_values=values)
     text("web", None, "also serve a folder of export.py --format web, at /web")
-    text("write_files", None, "write the files of a deployment into this folder, and end")
+    text("write_files", None, "write the files of a deployment into this folder, and exit")
 
 
 def _define_limits(values):
@@ -87,7 +83,7 @@ def _define_limits(values):
     number("max_clip_frames", 900, 1, "the longest video, in frames")
     number("max_pictures", 20, 1, "the most pictures of one upload on the page")
     number("queue", 16, 0, "pictures that may wait; further ones are refused (429)")
-    number("concurrency", 1, 1, "computations at the same time; one uses every core")
+    number("concurrency", 1, 1, "computations at the same time; each uses every core")
     number("keep_minutes", 60, 1, "minutes after which uploads and results are deleted")
     flags.DEFINE_string(
         "memory",
@@ -117,9 +113,7 @@ def _app(positional, values):
         models.entries(values.weights, values.workdir, values.tflite, values.precision)
     )
     parts = service.make(catalogue, limits(values))
-    tempfile.tempdir = str(
-        parts.store.folder
-    )  # TensorFlow leaves generated code behind; here it goes
+    tempfile.tempdir = str(parts.store.folder)  # removed at the end, with TensorFlow's files
     hosts = guards.hosts(values.host, values.allowed_host)
     app = assembly.assemble(parts, hosts, passwords, values.root_path, values.web)
     _say(values, bound, catalogue, passwords)
@@ -127,7 +121,7 @@ def _app(positional, values):
         print("ready; Ctrl-C stops", flush=True)
         while not stop.requested:
             time.sleep(_WAIT)
-        print("stopping; what runs is finished", flush=True)
+        print("stopping after the running computations", flush=True)
     tempfile.tempdir = None
     return 0
 
@@ -139,7 +133,7 @@ def limits(values: flags.FlagValues):
       values: the command's flags.
 
     Raises:
-      UserError: a --memory that is no size.
+      UserError: --memory is not a size.
     """
     from restore_tf.app.limits import Limits
 
@@ -162,7 +156,7 @@ def _check(values):
     if path and (not path.startswith("/") or path.endswith("/")):
         raise UserError(f"--root_path {path}: expected a path such as /restore.")
     if values.web is not None and not (Path(values.web) / "index.html").is_file():
-        raise UserError(f"--web {values.web}: has no index.html; see export.py --format web.")
+        raise UserError(f"--web {values.web}: has no index.html; expected export.py --format web.")
 
 
 def _say(values, bound, catalogue, passwords):
@@ -174,7 +168,7 @@ def _say(values, bound, catalogue, passwords):
     if values.web is not None:
         print(f"in the browser: http://{shown}:{port}{values.root_path}/web/")
     if passwords is None and values.host not in ("127.0.0.1", "localhost", "::1"):
-        print("anybody who reaches this address can use it; --auth_file asks for a password")
+        print("anyone who can reach this address can use it; --auth_file asks for a password")
 
 
 def _write_files(values):

@@ -77,7 +77,7 @@ def average(sources: Sequence[str], values: flags.FlagValues) -> None:
     from restore_tf.datasets import averaging
 
     if not sources:
-        raise UserError("nothing to average; name a video, a folder of frames or several.")
+        raise UserError("nothing to average; expected videos or folders of frames.")
     if not values.output_dir:
         raise UserError("--output_dir is missing; name the folder for the pairs.")
     outputs.check_folder(values.output_dir)

@@ -71,7 +71,7 @@ def define_flags() -> flags.FlagValues:
 def _chain(links, values):
     if values.table is not None:
         if links or values.output is not None:
-            raise UserError("--table: takes the chain alone; leave links and --output out.")
+            raise UserError("--table: takes only the chain; leave links and --output out.")
         return chain_table.write_table(values.table, values)
     if values.recipe is not None:
         return _by_recipe(links, values)
@@ -87,7 +87,7 @@ def _chain(links, values):
 def _by_recipe(links, values):
     """Trains and joins the chain that --recipe names."""
     if links:
-        raise UserError(f"{links[0]}: --recipe brings its links; leave these out.")
+        raise UserError(f"{links[0]}: --recipe has its own links; leave these out.")
     if values.output is None:
         raise UserError("--output: missing; expected the run directory to make.")
     _check_output(Path(values.output))
@@ -130,7 +130,7 @@ def join(links: Sequence[str], output: str | os.PathLike, eight_bit: bool = Fals
 
 
 def _check_output(output):
-    """Refuses a run directory that is no chain: its record would be replaced."""
+    """Refuses a run directory that is not a chain: its record would be replaced."""
     if not (output / experiments.FILE_NAME).exists():
         return
     recipe, run = experiments.read(output)

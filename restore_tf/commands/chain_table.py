@@ -1,4 +1,4 @@
-"""`restore-tf chain --table`: the PSNR that each link of a chain adds or costs."""
+"""`restore-tf chain --table`: the PSNR that each link of a chain gains or loses."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def write_table(workdir: str | os.PathLike, values) -> int:
       The exit code.
 
     Raises:
-      UserError: no chain, no such data, or no pair that could be scored.
+      UserError: not a chain, unknown data, or no pair that could be scored.
     """
     workdir = Path(workdir)
     experiment, run = experiments.read(workdir)
     if not experiment.network.get("links"):
-        raise UserError(f"--table {workdir}: is a run of {experiment.model}, no chain.")
+        raise UserError(f"--table {workdir}: is a run of {experiment.model}, not a chain.")
     outputs.check_folder(workdir)
     outputs.Record(workdir).check_name(FILE_NAME)
     quiet.import_tensorflow()

@@ -1,4 +1,4 @@
-"""Common to every command: parses flags, prints errors in one line, returns an exit code."""
+"""Shared by all commands: parses flags, prints errors in one line, returns an exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERBS = (
 USER_ERROR = 2
 _MAY_BE_EMPTY = ("suffix", "tpu")
 INTERRUPTED, TERMINATED = 130, 143  # what shells report for SIGINT and SIGTERM
-READER_GONE = 141  # and for SIGPIPE, which Python ignores
+READER_GONE = 141  # what shells report for SIGPIPE, which Python ignores
 
 # Errors of a disk or folder that cannot be read or written; others are faults of this package.
 _OF_THE_DISK = frozenset(
@@ -89,7 +89,7 @@ def run_command(
         _check_not_empty(positional, values)
         with signals.interruptible():
             code = body(positional, values) or 0
-        sys.stdout.flush()  # a reader that is gone is found here, not when Python ends
+        sys.stdout.flush()  # detects a closed pipe here, not when Python exits
         return code
     except flags.Error as error:
         print(one_line(f"error: {error} (see --help)"), file=sys.stderr)
@@ -111,7 +111,7 @@ def run_command(
 
 
 def _reader_gone():
-    """Ends silently, as programs do whose output's reader is gone: `… | head -1`."""
+    """Exits silently when the reader of the output has closed it, as in `… | head -1`."""
     with contextlib.suppress(OSError, ValueError):
         # Python would write the rest of the buffer when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -119,7 +119,7 @@ def _reader_gone():
 
 
 def _check_not_empty(positional, values):
-    """An empty path would be the current folder; shells make one of an unset variable."""
+    """Refuses empty arguments, which an unset shell variable gives: they would mean "."."""
     if "" in positional:
         raise UserError("an argument is empty; expected a path, or leave it out.")
     for flag in {id(values[name]): values[name] for name in values}.values():  # short names aside

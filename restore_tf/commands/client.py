@@ -1,4 +1,4 @@
-"""`restore-tf client`: restores pictures on a server: of an exported SavedModel, or the app's."""
+"""`restore-tf client`: restores pictures on TensorFlow Serving or on `restore-tf app`."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _client(positional, values):
     if not values.server:
         raise UserError("--server: missing; expected grpc://HOST:PORT or http://HOST:PORT.")
     if STREAM in (*positional, values.output):
-        raise UserError("-: expected files; restore-tf client does not do standard streams.")
+        raise UserError("-: expected files; restore-tf client does not read standard input.")
     found = pictures_flags.entries(positional, values)
     return pictures_flags.restore_and_report(
         found, positional, values, lambda jobs: _restore_all(jobs, values)
@@ -83,8 +83,8 @@ def _client(positional, values):
 def _restore_all(jobs, values):
     """Yields each job, in order, with its error or None."""
     if values.protocol != "app" and values.server.startswith(("grpc://", "grpcs://")):
-        with contextlib.suppress(ImportError):  # `Client` says what is missing
-            quiet.import_tensorflow()  # the stubs do, with lines about CPU features
+        with contextlib.suppress(ImportError):  # `Client` names what is missing
+            quiet.import_tensorflow()  # before the stubs do, with messages on CPU features
     with _connect(values) as client:
         client.check()  # one error for a wrong address, not one for each picture
         yield from _run(jobs, client, values)

@@ -22,8 +22,8 @@ Trains five light networks, each on two kinds of blur, and evaluates them; other
   restore-tf compare --models srn,unet,mprnet --output COMPARISON
 Evaluates runs, published weights and chains alone:
   restore-tf compare RUN RUN maxim_deblurring_stage1 --chains pairs --output COMPARISON
-Interrupted, the same command goes on. Without networks, a finished comparison is written anew, a
-page to vote on without names or the tally of votes added:
+The same command resumes an interrupted comparison. Without networks it rewrites the page of a
+finished one, here with the tally of votes:
   restore-tf compare --output COMPARISON --votes VOTES.json"""
 
 SOME_MISSING = 1  # exit code: a row has no scores
@@ -52,28 +52,28 @@ def define_flags() -> flags.FlagValues:
         "budget",
         "pixels",
         ["pixels", "minutes", "recipe"],
-        "what is the same for all: the pixels that their networks see, the minutes of training, or "
-        "nothing: each recipe's own training",
+        "equal for all models: the pixels that their networks see, the minutes of training, or "
+        "nothing (each recipe's own training)",
         flag_values=values,
     )
-    number("steps", 1000, "of --budget pixels: of all networks of a model together")
-    number("batch", 4, "pairs a step, for pixels and minutes")
-    number("crop", 96, "side of the training crops in pixels, for pixels and minutes")
-    flags.DEFINE_float("minutes", 4.0, "of --budget minutes", 0.01, flag_values=values)
+    number("steps", 1000, "--budget pixels: steps of all networks of a model together")
+    number("batch", 4, "--budget pixels, minutes: pairs a step")
+    number("crop", 96, "--budget pixels, minutes: side of the training crops in pixels")
+    flags.DEFINE_float("minutes", 4.0, "--budget minutes: of each model", 0.01, flag_values=values)
     flags.DEFINE_integer("seed", 0, "of everything random", 0, 2**31 - 1, flag_values=values)
     switch = functools.partial(flags.DEFINE_boolean, flag_values=values)
     switch("cost", True, "measure time and memory, each network alone")
     switch("curves", True, "samplers at several steps, blends with the input and of the best two")
     flags.DEFINE_list(
-        "cost_sizes", ["512x512", "1280x720"], "WIDTHxHEIGHT that are timed", flag_values=values
+        "cost_sizes", ["512x512", "1280x720"], "WIDTHxHEIGHT of --cost", flag_values=values
     )
     number("grid_crop", 192, "side of the crops that the page and the grid show, in pixels")
     flags.DEFINE_integer(
-        "grid_scale", 1, "repeat each pixel of the grid so often", 1, 3, flag_values=values
+        "grid_scale", 1, "enlarge the grid so many times", 1, 3, flag_values=values
     )
-    switch("blind", False, "also a page to vote on, without names and shuffled, and its key")
+    switch("blind", False, "also write a page for votes, shuffled and without names, and its key")
     flags.DEFINE_string(
-        "votes", None, "file that the page to vote on saved: adds the tally", values
+        "votes", None, "add the tally of votes saved by the page of --blind", values
     )
     flags.DEFINE_string(
         "output", None, "the comparison's folder", short_name="o", flag_values=values
@@ -85,19 +85,19 @@ def _define_networks(values):
     names = functools.partial(flags.DEFINE_list, default=None, flag_values=values)
     names(
         "models",
-        help="to be trained: MODEL or MODEL:RECIPE, …; the light recipe by default. Without them "
-        "and --runs, five light networks",
+        help="to train: MODEL or MODEL:RECIPE, …; by default the light recipe. Without --models "
+        "and --runs: five light networks",
     )
-    names("runs", help="to be evaluated: run directories and published weights")
+    names("runs", help="to evaluate: run directories and published weights")
     names(
         "chains",
-        help="A+B,…: the second restores what the first gave; steps such as unsharp:2:1.5:3 are "
-        'links, too; "pairs" for all pairs of networks in both orders',
+        help="A+B,…: the second restores the output of the first; steps such as unsharp:2:1.5:3 "
+        'are links, too; "pairs" for all pairs of networks in both orders',
     )
     flags.DEFINE_boolean(
         "finish",
         False,
-        "also train the second of each chain on what the first gives",
+        "also train the second of each chain on the output of the first",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -111,15 +111,15 @@ def _define_networks(values):
 
 def _define_pictures(values):
     several = functools.partial(flags.DEFINE_multi_string, default=None, flag_values=values)
-    several("dataset", help="SET:CONFIG,…, trained and tested on; by default two synthetic kinds")
-    several("test_on", help="SET:CONFIG,… or SET:CONFIG/SPLIT,…, only tested on")
+    several("dataset", help="SET:CONFIG,… to train and test on; by default two synthetic kinds")
+    several("test_on", help="SET:CONFIG,… or SET:CONFIG/SPLIT,… to test on only")
     flags.DEFINE_string(
         "data_dir", None, "folders of the sets: SET=FOLDER,SET:CONFIG=FOLDER,…", values
     )
     flags.DEFINE_integer(
-        "limit", None, "test pictures of each set, spread evenly", 1, flag_values=values
+        "limit", None, "test pictures of each set, evenly spaced", 1, flag_values=values
     )
-    flags.DEFINE_list("metrics", None, "by default what evaluate.py measures", flag_values=values)
+    flags.DEFINE_list("metrics", None, "by default those of evaluate.py", flag_values=values)
 
 
 def _compare(positional, values, argv):
@@ -131,22 +131,22 @@ def _compare(positional, values, argv):
         raise UserError(f"--votes {values.votes}: no such file.")
     named = values.models or values.runs or positional
     if not named and (values.votes is not None or _is_finished(output)):
-        return _again(output, values)
+        return _rewrite(output, values)
     quiet.import_tensorflow()
     request = requests.read_flags(values, positional)
     if not named and (output / "scores.json").is_file() and not requests.is_of(output, request):
-        return _again(output, values)
+        return _rewrite(output, values)
     from restore_tf.commands.comparing import work
 
-    comparison, interrupted = work.run(request, output, sizes, values.cost, values.curves, argv)
+    comparison, interrupted = work.compare(request, output, sizes, values.cost, values.curves, argv)
     if interrupted:
-        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        print("interrupted; the same command resumes.", file=sys.stderr)
         return cli.INTERRUPTED
     return _write(comparison, values)
 
 
 def _is_finished(output):
-    """Whether a folder has a comparison of which no row is missing."""
+    """Whether a folder has a comparison without missing rows."""
     from restore_tf.evaluation.comparison import report
 
     if not (output / "scores.json").is_file():
@@ -154,8 +154,8 @@ def _is_finished(output):
     return not any(row.missing for row in report.read(output).rows)
 
 
-def _again(output, values):
-    """Writes a comparison that is there anew."""
+def _rewrite(output, values):
+    """Rewrites the files of a finished comparison."""
     from restore_tf.evaluation.comparison import report
 
     if not (output / "scores.json").is_file():

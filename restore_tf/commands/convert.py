@@ -66,5 +66,5 @@ def _convert(positional, values):
         print(f"These are {made.identified}.")
     if made.non_commercial:
         logger.warning("%s.", made.terms)
-    print(f"Converted {made.weights} weights into {output}; each was read back and is equal.")
+    print(f"Converted {made.weights} weights into {output}; each was read back and compared.")
     print(f"Next: python restore.py PICTURE --workdir {output} --output DIR")

@@ -79,7 +79,7 @@ def requirements() -> dict[str, list[Requirement]]:
 
 
 def _extra(requirement):
-    """The extra that asks for a requirement: its marker is true with that alone."""
+    """The extra of a requirement: the one with which its marker is true."""
     names = importlib.metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
     marker = requirement.marker
     if marker is None or marker.evaluate({"extra": ""}):
@@ -106,7 +106,7 @@ def check_requirement(requirement: Requirement) -> tuple[bool, str]:
 
 
 def _print_packages() -> list[str]:
-    """Prints every package; returns the problems of those that every command needs."""
+    """Prints every package; returns the problems of the required ones."""
     needed = requirements()
     print("\nPackages")
     states = {str(r.name): check_requirement(r) for r in needed.pop("", [])}
@@ -137,7 +137,7 @@ def _print_machine():
 
 
 def processor_features() -> set[str] | None:
-    """Returns the processor's features by Linux' names; None where they are unknown."""
+    """Returns the processor's features by their names in Linux; None if unknown."""
     words = {line.split()[0] for line in _cpuinfo() if line.strip()}
     if not words & {"flags", "Features"}:
         return None

@@ -65,7 +65,7 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     model_flags.define(values)
     pixels_flags.define_seed(values)
-    data_flags.define(values, "the one that the run was trained on")
+    data_flags.define(values, "the run's training set")
     flags.DEFINE_string("split", "test", "train, validation or test", flag_values=values)
     flags.DEFINE_list(
         "metrics",
@@ -89,7 +89,7 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "pictures",
         100,
-        "write the files of the N worst pictures, for the page's sliders",
+        "write the files of the N worst pictures for the page's sliders",
         lower_bound=0,
         flag_values=values,
     )
@@ -143,7 +143,7 @@ def _evaluate(positional, values, argv):
 
 
 def _jobs(values, experiment, run):
-    """The data sets to score on; every part of a mixture."""
+    """The data sets to score on: of a mixture, every part."""
     from restore_tf.evaluation import score
 
     several = data_flags.each(values, experiment, run)
@@ -217,7 +217,7 @@ def _options(values, experiment):
 
 
 def _check_output(output, paths):
-    """Refuses results in the place of the pictures to be scored."""
+    """Refuses an output folder whose files would replace the pictures to be scored."""
     outputs.check_folder(output)
     for flag, given in paths.items():
         for name in _FILES if given else ():
@@ -229,7 +229,7 @@ def _check_output(output, paths):
 
 
 def _check_not_among(source, output):
-    """Refuses results below a folder of the pictures, where the next evaluation would find them."""
+    """Refuses an output folder among the pictures, where the next evaluation would find it."""
     pairs = getattr(source, "pairs", ())
     for paths in zip(*[(pair.degraded, pair.sharp) for pair in pairs], strict=True):
         folder = os.path.commonpath([os.path.realpath(path.parent) for path in paths])

@@ -66,10 +66,10 @@ def define_flags() -> flags.FlagValues:
     define("float", "max_psnr_drop", 0.3, "TFLite, OpenVINO: refuse files that lose more, in dB", 0)
     define("boolean", "overwrite", False, "replace files for devices and pages of earlier exports")
     export_web.define_flags(values)
-    define("boolean", "plan", False, "say what fits into a frame's time, at --size and --fps")
+    define("boolean", "plan", False, "list which networks fit into a frame at --size and --fps")
     define("float", "fps", 30.0, "--plan: frames a second", 0.01)
     define("float", "tops", None, "--plan: estimate from a device's int8 TOPS", 0.001)
-    used = "--plan --tops: the share of the TOPS that is used; 0.2 by default"
+    used = "--plan --tops: the share of the TOPS in use; 0.2 by default"
     define("float", "utilisation", None, used, 0.001, 1)
     return values
 
@@ -145,7 +145,7 @@ def _maker(form):
 
 
 def _check_places(output, model, wanted, values):
-    """Refuses to replace what no export wrote, or anything without --overwrite."""
+    """Refuses to replace files of other origin, or any file without --overwrite."""
     earlier = outputs.Record(output)
     if "saved_model" in values.format:
         earlier.check_name(_SERVING)

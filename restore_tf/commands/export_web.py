@@ -14,7 +14,7 @@ from restore_tf.export.web import litertjs
 from restore_tf.system import outputs
 
 FOLDER = "web"
-KINDS = ("float16", "uint8")  # half the download with all digits that show; the quickest on CPUs
+KINDS = ("float16", "uint8")  # half the download of float32; the fastest on CPUs
 _PAGE = "index.html"
 
 
@@ -27,7 +27,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "litertjs",
         None,
-        f"web: a folder with {litertjs.NAME} as npm pack writes it, in place of running npm",
+        f"web: a folder with {litertjs.NAME} as npm pack writes it, to use in place of npm",
         flag_values=values,
     )
 
@@ -75,11 +75,11 @@ def export(
       run: the run directory.
       sizes: (height, width) of its files.
       pictures: `samples.Samples` to calibrate and compare on.
-      library: what `prepare` gave.
+      library: the result of `prepare`.
       values: the command's flags.
 
     Returns:
-      Entries for the folder's record, and how many files were refused.
+      Entries for the folder's record, and the number of refused files.
 
     Raises:
       UserError: no file is good enough.
@@ -106,7 +106,7 @@ def export(
         folder.write(page, written, library, pictures)
         size = sum(path.stat().st_size for path in page.rglob("*") if path.is_file())
     address = output / FOLDER
-    print(f"{address}: {size / 1e6:.1f} MB with {litertjs.NAME}; any web server can have it")
+    print(f"{address}: {size / 1e6:.1f} MB with {litertjs.NAME}; copy it to any web server")
     print(f"  python -m http.server -d {address}    and open http://localhost:8000")
     entry = {
         "path": FOLDER,

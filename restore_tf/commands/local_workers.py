@@ -1,7 +1,7 @@
-"""Several workers on this machine, each a process: `train.py --local_workers 2`.
+"""`train.py --local_workers 2`: several worker processes on this machine.
 
-To test a distributed training on one machine. The same command is started once for each worker,
-with the TF_CONFIG that a cluster's scheduler would set.
+Tests a distributed training on one machine: starts the same command once for each worker, with the
+TF_CONFIG that a cluster's scheduler would set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from restore_tf.commands.words import without_flags
 
-# A worker without its partners ends by itself after about ten seconds.
+# A worker whose partners are gone exits after about ten seconds.
 _PATIENCE = 60.0  # seconds
 
 
@@ -45,7 +45,7 @@ def train_with_workers(argv: Sequence[str], count: int) -> int:
 
 
 def _wait(workers):
-    """Passes SIGTERM on, leaves Ctrl-C to the workers (a terminal sends it to all)."""
+    """Waits for the workers. Forwards SIGTERM; a terminal sends Ctrl-C to all by itself."""
 
     def pass_on(number, frame):
         for worker in workers:

@@ -23,8 +23,8 @@ def define(values: flags.FlagValues) -> None:
       values: the command's flags.
     """
     meaning = (
-        f"also write NAME_disagreement.png: where a sampler's pictures of {SEEDS} seeds differ; "
-        f"{SEEDS + 1} times as slow"
+        f"also write NAME_disagreement.png, a map of where a sampler's pictures of {SEEDS} seeds "
+        f"differ; {SEEDS + 1} times as slow"
     )
     flags.DEFINE_boolean("disagreement", False, meaning, flag_values=values)
 

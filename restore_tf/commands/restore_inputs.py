@@ -25,7 +25,7 @@ class Entry:
       path: the file.
       below: its folder, relative to the input that it was found through.
       source: that input, as it was given.
-      named: whether it was given itself, not found in a folder or by a pattern.
+      named: whether the command line names the file itself, not its folder or a pattern.
     """
 
     path: Path
@@ -59,7 +59,7 @@ def entries(
         raise UserError("no pictures; expected the paths of pictures or folders.")
     if STREAM in inputs:
         if len(inputs) > 1:
-            raise UserError("-: standard input goes alone; expected no other pictures.")
+            raise UserError("-: standard input cannot be combined with other pictures.")
         return []
     found: dict[tuple[str, str], Entry] = {}
     for text in dict.fromkeys(inputs):
@@ -80,7 +80,7 @@ def select(
       what: "pictures" or "clips".
 
     Raises:
-      UserError: a file of the command line is not taken, or an input has none that is.
+      UserError: a file of the command line is of another kind, or an input has none of this kind.
     """
     taken, left_out = [], []
     for entry in found:
@@ -96,7 +96,7 @@ def select(
     line = kinds.describe_left_out(entry.path for entry in left_out)
     if line is not None:
         clips = any(kinds.is_clip(entry.path) for entry in left_out)
-        hint = '; restore clips in a run of their own: "photos/*.mp4"' if clips else ""
+        hint = '; restore clips in a separate run: "photos/*.mp4"' if clips else ""
         logger.warning("%s%s.", line, hint)
     return taken
 
@@ -105,9 +105,7 @@ def _refusal(path, what):
     if what == "pictures" and not kinds.is_clip(path):
         return kinds.unknown_ending(path)
     others = "clips" if kinds.is_clip(path) else "pictures" if kinds.is_picture(path) else "files"
-    return (
-        f"{path}: is not one of the {what} given with it; restore {others} in a run of their own."
-    )
+    return f"{path}: is not one of the {what} given with it; restore {others} in a separate run."
 
 
 def _check_not_empty(text, left_out, taken, what):
@@ -144,7 +142,7 @@ def _find(text, output, recursive) -> Iterator[Entry]:
     elif exists:
         yield Entry(path, Path(), text, named=True)
     elif path.is_symlink():
-        raise UserError(f"{path}: is a link that leads nowhere; expected a picture or a folder.")
+        raise UserError(f"{path}: is a broken link; expected a picture or a folder.")
     elif glob.has_magic(text):
         start = _before_wildcards(path)
         for file in _matching(path, start, output):
@@ -175,7 +173,7 @@ def _matching(pattern, start, output):
         found = [Path(text) for text in sorted(glob.glob(str(pattern)))]
         for path in found:
             if path.is_symlink() and not path.exists():
-                logger.warning("%s: is a link that leads nowhere; left out.", path)
+                logger.warning("%s: is a broken link; left out.", path)
         return [path for path in found if path.is_file() and not path.name.startswith(".")]
     if not start.is_dir():
         return []

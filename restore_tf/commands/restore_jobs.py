@@ -207,7 +207,7 @@ def _with_extras(picture, output, naming, record):
 
 
 def _once(jobs):
-    """Leaves out a second job that would write the same file from the same one, under a link."""
+    """Leaves out repeated jobs: the same input under a link, with the same output."""
     kept: dict[tuple[Path, str], Job] = {}
     for job in jobs:
         kept.setdefault((job.output, os.path.realpath(job.picture)), job)
@@ -256,18 +256,18 @@ def check_outputs(outputs: Iterable[tuple[Path | None, Sequence[Path]]]) -> None
         for path in paths:
             if len(os.fsencode(path.name)) > _LONGEST_NAME:
                 raise UserError(
-                    f"{path.name}: is too long for a file's name ({len(os.fsencode(path.name))} "
+                    f"{path.name}: is too long for a file name ({len(os.fsencode(path.name))} "
                     f"bytes, {_LONGEST_NAME} at most); rename {source}, or leave --suffix out."
                 )
             if os.path.realpath(path) in inputs:
                 raise UserError(f"{path}: is an input; choose another --output folder.")
             if path in taken:
                 raise UserError(
-                    f"{source}: would be written to {path}, as {taken[path]} is; restore them in "
+                    f"{source}: would be written to {path}, like {taken[path]}; restore them in "
                     "two runs."
                 )
             if path.is_dir():
-                raise UserError(f"{path}: is a folder; a picture or clip is to be written there.")
+                raise UserError(f"{path}: is a folder; the restored file needs this name.")
             taken[path] = source
     for folder in {path.parent: None for path in taken}:
         disk.check_folder(folder)

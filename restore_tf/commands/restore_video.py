@@ -41,7 +41,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "video_quality",
         None,
-        "video: constant rate factor, smaller is better; 16 (H.264) or 18 (VP9) by default",
+        "video: constant rate factor, lower is better; 16 (H.264) or 18 (VP9) by default",
         0,
         63,
         flag_values=values,
@@ -64,7 +64,7 @@ def are_clips(found: Sequence[Entry], values: flags.FlagValues) -> bool:
     clips = [entry for entry in found if kinds.is_clip(entry.path)]
     asked = [name for name in _FOR_CLIPS if values[name].present]
     if asked and not clips:
-        raise UserError(f"--{asked[0]}: is for videos, and there is none.")
+        raise UserError(f"--{asked[0]}: is for videos; the inputs have none.")
     pictures = any(kinds.is_picture(entry.path) for entry in found)
     return bool(clips) and (bool(asked) or not pictures or any(clip.named for clip in clips))
 
@@ -156,7 +156,7 @@ def _check_flags(values):
     without = () if values.as_images else _FOR_STILLS
     for name in (*_FOR_PICTURES, *without):
         if values[name].present and values[name].value:
-            raise UserError(f"--{name}: is for pictures, and these are videos; leave it out.")
+            raise UserError(f"--{name}: is for pictures, not for videos; leave it out.")
 
 
 def _folder(output):

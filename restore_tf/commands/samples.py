@@ -1,4 +1,4 @@
-"""`restore-tf samples`: shows pairs of a data set, to look at before training on them."""
+"""`restore-tf samples`: shows pairs of a data set, for inspection before a training."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _draw(positional, values, argv):
     if not values.output:
         raise UserError("--output: missing; name the folder for the pictures.")
     if values.model is None and (values.recipe or values.set):
-        raise UserError("--recipe and --set: belong to a --model; name it.")
+        raise UserError("--recipe and --set: need --model.")
     outputs.check_folder(values.output)
     experiment, network = _experiment(values)
     dataset, config, source = _source(values, experiment, network)

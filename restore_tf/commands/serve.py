@@ -18,7 +18,7 @@ FOR DEVELOPMENT: use TensorFlow Serving in production, see docs/serving.md.
   restore-tf serve --model_dir DIR/saved_model
   restore-tf serve --model_dir DIR/saved_model --model_name restore_tf --port 0 --rest_api_port 0"""
 
-_WAIT = 0.1  # seconds between looks at whether to stop
+_WAIT = 0.1  # seconds between checks for a stop signal
 
 
 def main(argv: Sequence[str] | None = None) -> int:

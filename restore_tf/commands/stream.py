@@ -21,7 +21,7 @@ USAGE = """Restores raw video frames with a TFLite file, from a file or a pipe t
   restore-tf stream --tflite FILE --size 720x1280 --input frames.rgb --output sharp.rgb
   camera | restore-tf stream --tflite FILE --size 720x1280 --pixels nv12 | display
 
-A pipe is live: where restoring cannot keep up, the newest frame is restored and older ones are
+A pipe is live: if restoring cannot keep up, the newest frame is restored, and older ones are
 dropped and counted. Frames of a file are dropped only with --fps, which plays it like a camera."""
 
 STREAM = "-"
@@ -113,9 +113,9 @@ def _form(values):
 
 def _live(values, is_file):
     if values.fps is not None and not is_file:
-        raise UserError(f"--fps {values.fps:g}: only a file is paced; a pipe has its own pace.")
+        raise UserError(f"--fps {values.fps:g}: is for files; a pipe has its own frame rate.")
     if is_file and values.drop and values.fps is None:
-        raise UserError("--drop: a file has no pace to keep up with; give it one by --fps.")
+        raise UserError("--drop: a file has no frame rate; set it by --fps.")
     if values.drop is not None:
         return values.drop
     return not is_file or values.fps is not None
@@ -149,14 +149,14 @@ def _source(name, form) -> Iterator[int]:
 
 
 def _check_length(name, source, form):
-    """Refuses a file of incomplete frames, the sign of a wrong --size, which would give noise."""
+    """Refuses a file of incomplete frames, which is the sign of a wrong --size."""
     length = os.fstat(source).st_size - os.lseek(source, 0, os.SEEK_CUR)
     whole, rest = divmod(length, form.bytes)
     if rest or not whole:
         raise UserError(
             f"{name}: is {length} bytes long, {whole} frames of {form} {form.pixels} "
             f"({form.bytes} bytes) and {rest} bytes; expected whole frames. Check --size and "
-            "--pixels, or cut the rest off."
+            "--pixels, or cut off the rest."
         )
 
 
@@ -186,7 +186,7 @@ def _sink(name, overwrite) -> Iterator[int]:
 
 
 class _Status:
-    """A status line on the terminal; nothing where there is no terminal."""
+    """A status line, on terminals only."""
 
     def __init__(self):
         self._shown = False
@@ -198,7 +198,7 @@ class _Status:
         """Replaces the status line.
 
         Args:
-          summary: the stream's so far.
+          summary: of the stream so far.
         """
         if sys.stderr.isatty():
             self._shown = True

@@ -60,9 +60,9 @@ def _sweep(argv, positional, values):
         if getattr(values, name) is None:
             raise UserError(f"--{name}: missing; expected {example}.")
     if values.workdir is not None:
-        raise UserError("--workdir: not for a sweep; pass --output, where each run gets a folder.")
+        raise UserError("--workdir: not for a sweep; pass --output, the folder of all its runs.")
     if not values.over:
-        raise UserError("--over: missing; name a field and its values: learning_rate=1e-3,1e-4.")
+        raise UserError("--over: missing; expected a field and values: learning_rate=1e-3,1e-4.")
     if not training_plan.other_backend():
         quiet.import_tensorflow()
     from restore_tf.training import sweep
@@ -81,13 +81,13 @@ def _sweep(argv, positional, values):
     print(sweep.format_table(outcomes))
     print(f"Table: {output / TABLE}; curves: {output / CURVES}")
     if stopped:
-        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        print("interrupted; the same command resumes.", file=sys.stderr)
         return cli.INTERRUPTED
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 
 
 def _check(values, workdirs):
-    """Raises the errors of all trainings' plans before the first one begins."""
+    """Checks the plans of all trainings before the first one begins."""
     given = list(values.set)
     for setting, workdir in workdirs.items():
         values.set, values.workdir = [*given, *setting], str(workdir)

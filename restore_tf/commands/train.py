@@ -30,7 +30,7 @@ As the next link of a chain, on the output of the runs before it; and a chain's 
   python train.py --model chain --init_from CHAIN --workdir NEW_RUN"""
 
 
-_LIMITS = {  # of the flags that do not take every number from 1
+_LIMITS = {  # of the flags that do not take every number above 0
     "seed": (0, 2**32 - 1),  # what NumPy takes
     "virtual_devices": (1, 64),
     "local_workers": (1, 64),
@@ -80,7 +80,7 @@ def define_flags() -> flags.FlagValues:
     string(
         "strategy",
         "auto",
-        "one, mirrored (several devices), multiworker (TF_CONFIG) or tpu; auto: what is there",
+        "one, mirrored (several devices), multiworker (TF_CONFIG) or tpu; auto: by what is found",
     )
     string("tpu", "", "name or address of the TPU; by default this virtual machine's own")
     string(
@@ -88,16 +88,16 @@ def define_flags() -> flags.FlagValues:
         "float32",
         "float32, mixed_bfloat16 or mixed_float16; auto: ten steps of the first two are measured",
     )
-    string("init_from", None, "run directory, or published weights, to start from: fine-tunes them")
-    string("init_predictor", None, "run directory, or published weights: the frozen first pass")
+    string("init_from", None, "run directory or published weights to start from (fine-tuning)")
+    string("init_predictor", None, "run directory or published weights of the frozen first pass")
     flags.DEFINE_list(
         "chain",
         None,
-        "runs and steps, RUN,RUN,…: trains on their output, as the next link of that chain",
+        "runs and steps, RUN,RUN,…: train on their output, as the next link of that chain",
         flag_values=values,
     )
     for name, value, text in [
-        ("resume", True, "continue where the run directory has a checkpoint"),
+        ("resume", True, "resume from the run directory's newest checkpoint"),
         ("cache", False, "keep all decoded pictures in RAM"),
         ("deterministic", False, "make a CPU run bit-reproducible"),
     ]:
@@ -126,7 +126,7 @@ def _train(argv, positional, values):
     plan = training_plan.make_plan(
         values, strategy.num_replicas_in_sync * options.accumulate, alone
     )
-    if plan.nothing_to_do and alone:  # several workers find out together
+    if plan.nothing_to_do and alone:  # several workers decide together
         return _say_finished(plan)
     if chief and not plan.nothing_to_do:
         _announce(plan, strategy)

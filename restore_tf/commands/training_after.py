@@ -90,7 +90,7 @@ def scale(after: Mapping[str, Any], network) -> int:
 
 
 def sources_of(found: Mapping[str, Any], experiment, run, workdir: Path) -> tuple:
-    """Returns a data set's pairs with the degraded pictures as the links restore them, made later.
+    """Returns a data set's pairs with the links' output as degraded pictures, computed later.
 
     Args:
       found: {split: pairs of the data set}.

@@ -12,10 +12,10 @@ from restore_tf.system.log import logger
 def with_steps(
     experiment: Experiment, steps: int | None, recipe_steps: int, overrides: Sequence[str]
 ) -> Experiment:
-    """Returns the experiment with `steps` in all, its warm-up shortened where it would not fit.
+    """Returns the experiment with `steps` in all, and with a shorter warm-up if it would not fit.
 
-    The recipe's warm-up then takes the same share of the steps as before; one that the user set
-    stays, and is an error later where it does not fit.
+    The recipe's warm-up then takes the same share of the steps as before. A warm-up set by the user
+    is kept; if it does not fit, a later check refuses it.
 
     Args:
       experiment: with `overrides`.

@@ -35,7 +35,7 @@ class Plan:
       workdir: the run directory.
       steps: recorded in the run directory; None where it has no run.
       step: of its newest checkpoint, 0 without one.
-      sources: the training and the validation pairs; none where there is nothing to do.
+      sources: the training and the validation pairs; empty if there is nothing to do.
     """
 
     experiment: experiments.Experiment
@@ -65,7 +65,7 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
     from restore_tf.training import checks
 
     if values.chain and not alone:
-        raise UserError("--chain: its pictures are computed by one process; leave workers out.")
+        raise UserError("--chain: runs in one process; train without other workers.")
     experiment, run = experiment_of(values)
     workdir = Path(values.workdir or _default_workdir(experiment))
     tensorflow = not other_backend()
@@ -90,9 +90,9 @@ def make_plan(values, parts: int = 1, alone: bool = True) -> Plan:
 def recorded(plan: Plan, chief: bool = True, alone: bool = True):
     """Keeps experiment.json up to date; yields the callbacks that write it when training begins.
 
-    A new run is recorded at once, so that it can be resumed whenever it is killed; if it is refused
-    before anything else is written, the record is removed. An existing run is recorded again only
-    if its steps change, just before the first step.
+    A new run is recorded at once, so that it can always be resumed. If it is refused before
+    anything else is written, the record is removed. An existing run is recorded again only if its
+    steps change, just before the first step.
 
     Args:
       plan: of the training.
@@ -136,7 +136,7 @@ def _record_at_start(plan, writes):
 
 
 def experiment_of(values):
-    """Returns the recipe with every override, and the command's decisions beside it.
+    """Returns the recipe with every override, and the command's other decisions.
 
     Args:
       values: the command's flags.
@@ -182,9 +182,9 @@ def experiment_of(values):
 
 
 def _of_links(values, experiment):
-    """The data of the links that a training follows or has, unless the flags name another set.
+    """(data of a training's links, record of the links that it follows or None).
 
-    Also the record of the links that it follows; None where it follows none.
+    The data are empty if the flags name another set.
     """
     data, after = {}, None
     if values.chain:

@@ -1,4 +1,4 @@
-"""`train.py --precision auto`: what a run was started with, else what is quicker here."""
+"""`train.py --precision auto`: the precision a run was started with, else the faster one."""
 
 from __future__ import annotations
 

@@ -59,9 +59,6 @@ def predictor_run(values) -> Path:
 def with_predictor(experiment, workdir):
     """Returns the experiment with another run's network as its first pass.
 
-    Raises:
-      UserError: its paper takes none, or the run has no weights.
-
     Args:
       experiment: to train.
       workdir: the other run's directory.
@@ -72,8 +69,8 @@ def with_predictor(experiment, workdir):
     take = getattr(papers.find(experiment.model), "with_predictor", None)
     if take is None:
         raise UserError(
-            f"--init_predictor: {experiment.model} has no first pass of another network; leave it "
-            "out."
+            f"--init_predictor: {experiment.model} takes no other network as its first pass; leave "
+            "it out."
         )
     provenance(workdir)  # names a run without weights
     return take(experiment, experiments.read(workdir)[0])

@@ -49,7 +49,7 @@ def _weights(positional, values):
     action, names = (positional or ["list"])[0], positional[1:]
     if action not in _ACTIONS:
         raise UserError(f"weights {action}: expected one of {', '.join(_ACTIONS)}.")
-    quiet.import_tensorflow()  # which papers bring along, and with it lines about the processor
+    quiet.import_tensorflow()  # papers import it; this keeps its messages quiet
     if action == "list":
         if names:
             raise UserError(f"{names[0]}: unexpected argument; weights list takes none.")

@@ -24,7 +24,7 @@ def checked_pair(sharp: ArrayLike, restored: ArrayLike) -> tuple[np.ndarray, np.
       restored: of the same shape; uint8 or float, which may leave [0, 1].
 
     Raises:
-      UserError: the shapes differ, or a picture is not one.
+      UserError: the shapes differ, or an array is not a picture.
     """
     sharp, restored = np.asarray(sharp), np.asarray(restored)
     if sharp.shape != restored.shape:
@@ -94,7 +94,7 @@ def check_window(picture: np.ndarray, metric: str, side: int = WINDOW) -> None:
       side: of the window in pixels; SSIM's by default.
 
     Raises:
-      UserError: it does not.
+      UserError: the picture is too small.
     """
     height, width = picture.shape[:2]
     if min(height, width) < side:

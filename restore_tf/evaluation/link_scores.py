@@ -1,4 +1,4 @@
-"""What each link of a chain adds or costs: pictures are scored after every link."""
+"""Scores of a chain's pictures after every link: what each link gains or loses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Row:
       high: its upper bound.
       ssim_matlab: SSIM with MATLAB's window.
       ssim_added: to the row before; None in the first row.
-      n: how many pictures.
+      n: the number of pictures.
     """
 
     link: str
@@ -52,7 +52,7 @@ def score_links(chain, names: Sequence[str], source, limit: int | None = None) -
       chain: a `networks.chain.Chain` with its weights.
       names: of its links.
       source: pairs read by index, see `restore_tf.datasets.sources`, in the chain's sizes.
-      limit: only the first so many pairs; None for all.
+      limit: the number of pairs, from the first; None for all.
 
     Raises:
       UserError: no pair that could be scored.

@@ -1,4 +1,4 @@
-"""Names of metrics in tables, and which end of their scale is good."""
+"""Names of metrics in tables, and whether higher or lower is better."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """How a metric is printed: its column head, decimals, and which end of the scale is good."""
+    """How a metric is printed: its column head, its decimals, and whether higher is better."""
 
     label: str
     decimals: int

@@ -4,9 +4,9 @@ Every function takes `(sharp, restored)`: two arrays of one shape, (height, widt
 (height, width, 1) or (height, width), uint8 in [0, 255] or floating point in [0, 1], sRGB as
 stored. Mixing the two types is fine.
 
-Two SSIMs are in use, and papers seldom say which they print:
-  `ssim_matlab`  what the SRN, MPRNet and NAFNet papers print for GoPro: a 3-D window over rows,
-                 columns AND channels. It reads 0.96 where `ssim` reads 0.86 on the same pair.
+There are two SSIMs, and papers seldom say which one they report:
+  `ssim_matlab`  reported for GoPro by the SRN, MPRNet and NAFNet papers: a 3-D window over rows,
+                 columns AND channels. It is 0.96 where `ssim` is 0.86 on the same pair.
   `ssim`         per channel, then averaged, as Wang et al. (2004) define it.
 Never compare one with the other.
 
@@ -137,12 +137,12 @@ def bootstrap_interval(
 
     The bounds are order statistics, rounded outwards and never interpolated, so that infinite
     values (the PSNR of identical pictures) give inf where scipy.stats.bootstrap gives NaN. One
-    value alone gives an interval of width zero, which says nothing: print `n` beside it.
+    value gives an interval of width zero, which means nothing: print `n` beside it.
 
     Args:
       values: one number per image; NaN among them makes both bounds NaN.
       confidence: the share of resampled means inside the interval, in (0, 1).
-      resamples: how many times the images are drawn anew with replacement, at least 1.
+      resamples: the number of resamples, drawn with replacement, at least 1.
       seed: of NumPy's generator; the same seed gives the same interval.
 
     Returns:

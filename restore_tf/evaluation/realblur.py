@@ -25,7 +25,7 @@ class RealBlurScore(NamedTuple):
     Attributes:
       psnr: dB, over the pixels that both pictures cover.
       ssim: in [-1, 1], per channel over the same pixels.
-      aligned: False where no homography was found and the pictures were compared unaligned.
+      aligned: False if no homography was found and the pictures were compared unaligned.
     """
 
     psnr: float
@@ -36,10 +36,10 @@ class RealBlurScore(NamedTuple):
 def realblur(sharp: ArrayLike, restored: ArrayLike) -> RealBlurScore:
     """PSNR and SSIM after aligning brightness and position (Rim et al. 2020, RealBlur).
 
-    RealBlur's two cameras differ by a little gain and geometry, which no network can know. The
+    RealBlur's two cameras differ slightly in gain and geometry, which no network can know. The
     restored picture is multiplied by one number, then warped by the homography that OpenCV's ECC
-    finds; only pixels inside the warped picture count. Where ECC does not converge the pictures
-    are compared unwarped and `aligned` is False: count these.
+    finds; only pixels inside the warped picture count. If ECC does not converge, the pictures are
+    compared unwarped and `aligned` is False: report their number.
 
     Args:
       sharp: uint8 or float picture of at least 11x11 pixels, see `metrics`. Floats are not clipped.
@@ -68,7 +68,7 @@ def realblur(sharp: ArrayLike, restored: ArrayLike) -> RealBlurScore:
 
 
 def _as_float32(picture: np.ndarray) -> np.ndarray:
-    """Returns uint8 as float32 in [0, 1], and floats as float32 as they are."""
+    """Returns float32: uint8 scaled to [0, 1], floats unchanged."""
     if picture.dtype == np.uint8:
         return picture.astype(np.float32) / np.float32(PEAK)
     return picture.astype(np.float32)
@@ -86,7 +86,7 @@ def _opencv():
 
 
 def _match_gain(sharp: np.ndarray, restored: np.ndarray) -> np.ndarray:
-    """Scales `restored` by the one number that brings it closest to `sharp`."""
+    """Scales `restored` by the number that brings it closest to `sharp`."""
     energy = np.sum(restored * restored, dtype=np.float64)
     if energy == 0:  # black stays black, whatever the gain
         return restored
@@ -94,9 +94,9 @@ def _match_gain(sharp: np.ndarray, restored: np.ndarray) -> np.ndarray:
 
 
 def _find_homography(cv2, sharp: np.ndarray, restored: np.ndarray) -> np.ndarray | None:
-    """Returns the (3, 3) map from `sharp`'s pixels to `restored`'s, or None without one.
+    """Returns the (3, 3) map from `sharp`'s pixels to `restored`'s, or None if there is none.
 
-    None also if the map would move every pixel out of the picture: nothing could be compared.
+    A map that moves every pixel out of the picture counts as none.
     """
 
     def gray(picture):

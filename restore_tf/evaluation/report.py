@@ -6,11 +6,11 @@
     write_json("metrics.json", evaluation)     everything, strict JSON
     write_html("report.html", evaluation)      one file, opens from disk, no network
 
-Scores are kept for three methods, so that no table lacks its baselines: the `restored` picture,
-`unsharp` masking of the input, and the `degraded` input itself.
+Every table has three methods: the `restored` picture and two baselines, `unsharp` masking of the
+input and the `degraded` input itself.
 
-Infinite scores (the PSNR of identical pictures) are kept: the mean is then infinite too, and a
-note gives the mean of the finite ones.
+Infinite scores (the PSNR of identical pictures) count: the mean is then infinite too, and a note
+gives the mean of the finite ones.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class Evaluation:
       title: the page's head, e.g. "SRN on GoPro".
       provenance: origin of the numbers: run, weights, dataset, config, split, protocol, versions,
         hardware, command. Values are strings or mappings of strings.
-      metrics: names of the metrics, in the order of the columns; the first decides which image is
-        worst. Names that METRICS lacks are printed as they are, higher taken as better.
+      metrics: names of the metrics, in the order of the columns; without PSNR the first ranks the
+        images. Unknown names are printed unchanged, and higher counts as better.
       rows: one ImageResult per image.
-      missing: {metric: why} of those that could not be measured; they keep their column.
+      missing: {metric: why} of the metrics that could not be measured; they keep their column.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Pairs of a data set to look at: a contact sheet, and a page with every picture as stored."""
+"""Pairs of a data set for inspection: a contact sheet, and a page with every picture as stored."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from restore_tf.pictures.pixels import from_float, to_float
 from restore_tf.pictures.planes import enlarged_to
 from restore_tf.system.files import atomic_path
 
-_LARGEST = 320  # pixels of a picture's side on the sheet; of larger ones the middle is shown
-_SMALLEST = 192  # smaller ones are enlarged by whole numbers, up to it
-_SHEET = 1600  # pixels that the sheet is wide at most, where a pair is not wider
+_LARGEST = 320  # the longest side on the sheet, in pixels; larger pictures show their middle
+_SMALLEST = 192  # smaller pictures are enlarged by whole numbers, up to this side
+_SHEET = 1600  # the largest width of the sheet in pixels, unless a pair is wider
 _GAP, _MARGIN, _CAPTION, _HEAD = 6, 24, 26, 64
 _PAPER, _INK, _SOFT = (250, 250, 250), (28, 32, 36), (96, 101, 108)
 
@@ -30,8 +30,8 @@ class ShownPair(NamedTuple):
       name: of the pair.
       degraded: (height, width, 3) uint8; may be smaller than the sharp one.
       sharp: (height, width, 3) uint8.
-      psnr: of the degraded one, in dB, enlarged by bicubics where it is smaller; inf for equal
-        ones.
+      psnr: of the degraded one, in dB, enlarged by bicubics if it is smaller; inf for equal
+        pictures.
     """
 
     name: str
@@ -41,7 +41,7 @@ class ShownPair(NamedTuple):
 
 
 def shown_pair(name: str, degraded: np.ndarray, sharp: np.ndarray) -> ShownPair:
-    """Returns a pair of pictures to look at, with its PSNR.
+    """Returns a pair of pictures for display, with its PSNR.
 
     Floats are clipped and rounded to 8 bits, for the PSNR too.
 
@@ -70,7 +70,7 @@ def psnr_text(psnr: float) -> str:
 def contact_sheet(title: str, subtitle: str, pairs: Sequence[ShownPair]) -> np.ndarray:
     """Draws pairs side by side, degraded left, sharp right, each with its name and PSNR.
 
-    Pictures of more than 320 pixels show their middle at full scale, so that blur is seen as it is.
+    Pictures of more than 320 pixels show their middle at full scale, so that blur keeps its size.
 
     Args:
       title: the first line above them.
@@ -100,7 +100,7 @@ def contact_sheet(title: str, subtitle: str, pairs: Sequence[ShownPair]) -> np.n
 
 
 def _tile(pair):
-    """Degraded and sharp beside each other, as large as the sheet shows them."""
+    """Degraded and sharp side by side, in the size of the sheet."""
     scale = len(pair.sharp) // len(pair.degraded)
     sharp = _middle(pair.sharp, _LARGEST // scale * scale)
     degraded = _middle(pair.degraded, _LARGEST // scale)

@@ -1,7 +1,7 @@
-"""Metrics as super-resolution papers print them: on luminance, or with the border cut.
+"""Metrics as super-resolution papers report them: on luminance, or with the border cut.
 
-Borders are where an enlarged picture depends on how it was padded. Papers cut as many pixels at
-each side as the picture was enlarged, and most print scores of Y alone.
+At its borders an enlarged picture depends on the padding. Papers cut as many pixels at each side as
+the scale factor, and most report scores of Y alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def psnr_y(sharp: ArrayLike, restored: ArrayLike, shave: int = 0) -> float:
     Args:
       sharp: a picture, see the head of `restore_tf.evaluation.metrics`.
       restored: of the same shape.
-      shave: pixels cut at each side; papers cut as many as the picture was enlarged.
+      shave: pixels cut at each side; in papers, the scale factor.
 
     Raises:
       UserError: the shapes differ, a picture is not one, or nothing is left of it.

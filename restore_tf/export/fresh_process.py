@@ -28,14 +28,14 @@ def answers_of(directory, given):
     answers = {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], directory).signature_def
-        def run(name, value):
+        def outputs_of(name, value):
             (source,), (target,) = loaded[name].inputs.values(), loaded[name].outputs.values()
             return session.run(target.name, {source.name: value})
         for key in given.files:
             if key.startswith("images"):
-                answers[key] = run("serving_default", given[key])
+                answers[key] = outputs_of("serving_default", given[key])
         files = [given[key].tobytes() for key in given.files if key.startswith("file")]
-        for index, file in enumerate(run("serving_bytes", files) if files else []):
+        for index, file in enumerate(outputs_of("serving_bytes", files) if files else []):
             answers[f"file{index:04}"] = np.frombuffer(file, np.uint8)
     return answers
 for directory, given, found in zip(words[::3], words[1::3], words[2::3]):

@@ -8,6 +8,7 @@ as in float32 or longer. So there are as few elementwise operations as possible:
 - Means over a picture, and what normalises over channels, are products (`global_mean`,
   `normalize`).
 - A product with its bias and GELU is one operation (`gelu_product`).
+- Channel attention behind a convolution is part of it (`attended`): the gate is in the kernel.
 
 In other number formats the first changes nothing, and the others use the plain operations.
 """
@@ -15,7 +16,9 @@ In other number formats the first changes nothing, and the others use the plain 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import contextvars
+import itertools
+from collections.abc import Callable, Iterator
 
 import keras
 import ml_dtypes
@@ -25,6 +28,11 @@ from keras import layers, ops
 # bfloat16 has float32's exponents: this is far from its smallest number (1.2e-38), and lost in the
 # rounding of every sum with a number above 1e-27. It is not 0, which optimizers would leave out.
 _BIAS = 1e-30
+
+# Of a batch, each with a kernel of its own; MPRNet's first stage makes four of a picture.
+_MOST_IMAGES = 4
+
+_FOR_INFERENCE = contextvars.ContextVar("for_inference", default=False)
 
 CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D)
 
@@ -40,9 +48,10 @@ def is_bfloat16(x) -> bool:
 
 @contextlib.contextmanager
 def biased(model: keras.Model) -> Iterator[None]:
-    """Within this context, traced graphs have a bias of 1e-30 in each convolution that has none.
+    """Within this context, traced graphs are those for inference in bfloat16.
 
-    Only layers that compute in bfloat16 are concerned. The layers' weights do not change.
+    Each convolution that has no bias has one of 1e-30, and `takes_attention` may say yes. Only
+    layers that compute in bfloat16 are concerned. The layers' weights do not change.
 
     Args:
       model: a built network for inference or export.
@@ -57,9 +66,11 @@ def biased(model: keras.Model) -> Iterator[None]:
         elif isinstance(layer, layers.DepthwiseConv2D):
             filters *= layer.kernel.shape[-2]
         layer.use_bias, layer.bias = True, np.full(filters, _BIAS, ml_dtypes.bfloat16)
+    token = _FOR_INFERENCE.set(True)
     try:
         yield
     finally:
+        _FOR_INFERENCE.reset(token)
         for layer in bare:
             layer.use_bias, layer.bias = False, None
 
@@ -84,12 +95,97 @@ def global_mean(x):
     """
     if not is_bfloat16(x):
         return ops.mean(x, axis=(1, 2), keepdims=True)
+    return ops.cast(_mean(x), x.dtype)
+
+
+def _mean(x):
+    """`global_mean` of bfloat16 in float32: each row's sum is a product."""
     batch, height, width, channels = ops.shape(x)
     rows = ops.reshape(x, (batch * height, width, channels))
     sums = ops.matmul(ops.ones((batch * height, 1, width), dtype=x.dtype), rows)
     sums = ops.reshape(ops.cast(sums, "float32"), (batch, height, 1, channels))
-    means = ops.mean(sums, axis=1, keepdims=True) / ops.cast(width, "float32")
-    return ops.cast(means, x.dtype)
+    return ops.mean(sums, axis=1, keepdims=True) / ops.cast(width, "float32")
+
+
+def takes_attention(y) -> bool:
+    """Returns whether `attended` may stand for plain operations: in graphs for inference.
+
+    A kernel serves one image, so the batch must be known and small.
+
+    Args:
+      y: (batch, h, w, channels), of any type.
+    """
+    few = y.shape[0] is not None and y.shape[0] <= _MOST_IMAGES
+    return _FOR_INFERENCE.get() and is_bfloat16(y) and few
+
+
+def attended(x, y, kernel, bias, gate: Callable):
+    """x plus a convolution of y that channel attention scales: x + c * gate(mean(c)).
+
+    A convolution's mean is a linear function of sums over its input, so the gate is known before
+    the convolution. It goes into the kernel, where it costs nothing, and the sum is taken into the
+    convolution too, where plain operations read and write the features three times more.
+
+    Args:
+      x: (batch, h, w, out).
+      y: (batch, h, w, in), to be convolved with zeros around it.
+      kernel: (k, k, in, out), k odd.
+      bias: (out,); None for none.
+      gate: function from means (batch, 1, 1, out) to gates of the same shape.
+
+    Returns:
+      Of x's shape.
+    """
+    kernel = ops.cast(kernel, y.dtype)
+    bias = bias if bias is None else ops.cast(bias, y.dtype)
+    gates = gate(_convolution_mean(y, kernel, bias))
+    if bias is None:
+        bias = ops.full(kernel.shape[-1:], _BIAS, dtype=y.dtype)
+    parts = []
+    for one, of_x, of_y in zip(_images(gates), _images(x), _images(y), strict=True):
+        c = ops.conv(of_y, kernel * one, 1, "same")
+        parts.append(_bias_add(c, bias * ops.reshape(one, (-1,))) + of_x)
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts)
+
+
+def _images(x):
+    """A batch's images, each a batch of one."""
+    return ops.split(x, x.shape[0]) if x.shape[0] > 1 else [x]
+
+
+def _convolution_mean(y, kernel, bias):
+    """The mean of a convolution, SAME, over the picture: (batch, 1, 1, out) of y's type.
+
+    Under kernel[a, b] lies all of y but the rows and columns that leave the picture when it is
+    moved by (a, b) from the middle.
+    """
+    _, height, width, _ = ops.shape(y)
+    reach = kernel.shape[0] // 2
+    area = ops.cast(height * width, "float32")
+    whole = _mean(y) * area
+    sums = []
+    for row, column in itertools.product(range(-reach, reach + 1), repeat=2):
+        rows, columns = _leaving(row), _leaving(column)
+        under = whole
+        if row:
+            under = under - _sum(y[:, rows])
+        if column:
+            under = under - _sum(y[:, :, columns])
+        if row and column:
+            under = under + _sum(y[:, rows, columns])
+        sums.append(under)
+    matrix = ops.cast(ops.reshape(kernel, (-1, kernel.shape[-1])), "float32")
+    mean = ops.matmul(ops.concatenate(sums, axis=-1) / area, matrix)
+    return ops.cast(mean if bias is None else mean + ops.cast(bias, "float32"), y.dtype)
+
+
+def _leaving(move):
+    """The rows or columns that a move takes out of the picture."""
+    return slice(None, move) if move > 0 else slice(move, None)
+
+
+def _sum(y):
+    return ops.sum(ops.cast(y, "float32"), axis=(1, 2), keepdims=True)
 
 
 def normalize(x, epsilon: float):

@@ -68,28 +68,28 @@ class Chain(Restorer):
         """
         self.check_size(images)
 
-        def run(link, padded, scale):
+        def restore_link(link, padded, scale):
             return link(padded, training=training)[-1]
 
-        return self._pass(images, run, self.eight_bit and not training)
+        return self._pass(images, restore_link, self.eight_bit and not training)
 
     def restore_batch(self, images, seed=None, origin=None):
         """Restores (batch, height, width, channels) with all links in one graph; see `Restorer`."""
 
-        def run(link, padded, scale):
+        def restore_link(link, padded, scale):
             return link.restore_batch(padded, seed, None if origin is None else scale * origin)
 
-        return self._pass(images, run, self.eight_bit)[-1]
+        return self._pass(images, restore_link, self.eight_bit)[-1]
 
-    def _pass(self, images, run, eight_bit):
-        """What each link gives; `run` takes a link, its padded input and by how much that grew."""
+    def _pass(self, images, restore_link, eight_bit):
+        """Each link's output; `restore_link` gets a link, its padded input and the scale."""
         stages, scale = [], 1
         for link in self.links:
             if stages and eight_bit:
                 images = ops.round(ops.clip(images, 0.0, 1.0) * 255.0) / 255.0
             padded = pad_to_multiple(images, link.size_multiple, link.padding)
             height, width = (link.output_scale * side for side in ops.shape(images)[1:3])
-            restored = run(link, padded, scale)
+            restored = restore_link(link, padded, scale)
             images = restored if padded is images else restored[:, :height, :width]
             stages.append(images)
             scale *= link.output_scale

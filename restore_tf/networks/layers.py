@@ -90,12 +90,13 @@ def upsample(images, factor):
     Returns:
       (batch, factor * h, factor * w, channels).
     """
+    batch = images.shape[0]
     _, height, width, channels = ops.shape(images)
     # Columns first: the last step then interleaves long rows.
     images = ops.stack(_phases(images, factor, 2), axis=3)
-    images = ops.reshape(images, (-1, height, factor * width, channels))
+    images = ops.reshape(images, (batch or -1, height, factor * width, channels))
     images = ops.stack(_phases(images, factor, 1), axis=2)
-    return ops.reshape(images, (-1, factor * height, factor * width, channels))
+    return ops.reshape(images, (batch or -1, factor * height, factor * width, channels))
 
 
 def _phases(images, factor, axis):
@@ -196,8 +197,8 @@ def _interleave(even, odd, axis):
     pairs = ops.stack([even, odd], axis=axis + 1)
     _, height, width, channels = ops.shape(even)
     if axis == 1:
-        return ops.reshape(pairs, (-1, 2 * height, width, channels))
-    return ops.reshape(pairs, (-1, height, 2 * width, channels))
+        return ops.reshape(pairs, (even.shape[0] or -1, 2 * height, width, channels))
+    return ops.reshape(pairs, (even.shape[0] or -1, height, 2 * width, channels))
 
 
 def _first(x, axis):

@@ -81,7 +81,8 @@ class Restorer(keras.Model):
         # 16 bits would round them before anything is restored.
         self.autocast = False
         self._inference_only = False
-        # Not as an attribute, which SavedModels would hold: {folded weights: compiled network}.
+        # Not as an attribute, which SavedModels would hold: {(folded weights, images or None for
+        # any number): compiled network}.
         self.__dict__["_compiled"] = {}
 
     def build(self, input_shape=None):
@@ -193,31 +194,34 @@ class Restorer(keras.Model):
             origins = np.zeros((len(images), 2))
         inputs = images, np.array([seed, 0], np.int32), np.asarray(origins, np.int32)
         if keras.backend.backend() == "tensorflow":
-            return self._graph()(*inputs).numpy()
+            return self._graph(len(images))(*inputs).numpy()
         compiled = self.__dict__["_compiled"]
         if None not in compiled:
             compiled[None] = _Answer(self)
         return np.asarray(compiled[None].predict_on_batch(inputs))  # compiled; keeps no gradients
 
-    def _graph(self):
-        """The network as a TensorFlow function of images of any size."""
+    def _graph(self, images):
+        """The network as a TensorFlow function of so many images of any size."""
         import tensorflow as tf
 
         folded = self.folded_weights() if self._inference_only else None
+        # Single images have a graph of their own where one can do more for them.
+        batch = 1 if images == 1 and self.compute_dtype == "bfloat16" else None
         compiled = self.__dict__["_compiled"]
-        if folded not in compiled:
+        if (folded, batch) not in compiled:
             function = tf.function(
                 self.restore_batch,
                 input_signature=[
-                    tf.TensorSpec((None, None, None, self.channels), tf.float32),
+                    tf.TensorSpec((batch, None, None, self.channels), tf.float32),
                     tf.TensorSpec((2,), tf.int32),
-                    tf.TensorSpec((None, 2), tf.int32),
+                    tf.TensorSpec((batch, 2), tf.int32),
                 ],
             )
-            compiled.clear()
+            for other in [key for key in compiled if key[0] != folded]:
+                del compiled[other]
             with self.with_folded_weights() if self._inference_only else contextlib.nullcontext():
-                compiled[folded] = function.get_concrete_function()
-        return compiled[folded]
+                compiled[folded, batch] = function.get_concrete_function()
+        return compiled[folded, batch]
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """Prepares for `fit` and `evaluate`, on any of Keras' backends.

@@ -65,5 +65,5 @@ def _entries(place, top):
         return []
     for path in entries:
         if path.is_symlink() and not path.exists():
-            logger.warning("%s: is a link that leads nowhere; left out.", path)
+            logger.warning("%s: is a broken link; left out.", path)
     return entries

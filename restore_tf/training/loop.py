@@ -107,7 +107,7 @@ def train_with(engine, workdir, training, validation, callbacks=()) -> Result:
         with _writing(engine, state.step):
             log = run_log.RunLog(workdir, state.step, steps, engine.writes, columns)
         try:
-            finished = _Loop(engine, validation, log, callbacks).run(training)
+            finished = _Loop(engine, validation, log, callbacks).train(training)
         finally:
             log.close()
     degraded = validation.degraded.get(validation.metric)
@@ -155,7 +155,7 @@ class _Loop:
         self.agree_every = 1 if engine.alone else min(self.options.log_every, _AGREE_EVERY)
         self.stop = None
 
-    def run(self, source) -> bool:
+    def train(self, source) -> bool:
         """Trains to the end; returns False where a signal stopped it first.
 
         Args:

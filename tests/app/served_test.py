@@ -229,7 +229,7 @@ def test_the_command_asks_nobody_and_sigterm_finishes_what_runs():
     while not requests.get(f"{address}healthz", timeout=30).json()["computing"]:
         time.sleep(0.001)
     process.send_signal(signal.SIGTERM)
-    assert "what runs is finished" in lines_until(process, "stopping")
+    assert "stopping after the running" in lines_until(process, "stopping")
     process.stdin.close()  # only now the network goes on
     asking.join()
     assert found[0].status_code == 200

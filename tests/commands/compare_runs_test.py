@@ -149,7 +149,7 @@ def test_a_signal_ends_it_and_the_same_command_goes_on(data, tmp_path, with_toys
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == cli.INTERRUPTED
-    assert "the same command goes on" in process.stderr.read()
+    assert "the same command resumes" in process.stderr.read()
     assert not (output / "scores.json").exists()
     assert run(*given) == 0
     assert comparison_of(output).rows[-1].training.startswith("300 steps")

@@ -90,7 +90,7 @@ def test_another_request_or_foreign_files_in_the_folder(tmp_path):
         requests.claim(tmp_path / "new", other)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="has files that are no comparison's"):
+    with pytest.raises(UserError, match="has files of other origin"):
         requests.claim(tmp_path / "mine", first)
 
 

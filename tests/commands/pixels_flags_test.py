@@ -42,16 +42,16 @@ def say(model, caplog, *words):
     ("tile", "level", "words"),
     [
         (24, "WARNING", "so larger pictures cannot be restored; "),
-        (30, "WARNING", "so larger pictures cost 25 times as much as whole; "),
-        (36, "INFO", "so larger pictures cost 9 times as much as whole; "),
-        (120, "INFO", "so larger pictures cost 1.56 times as much as whole; "),
+        (30, "WARNING", "so larger pictures take 25 times as long as whole; "),
+        (36, "INFO", "so larger pictures take 9 times as long as whole; "),
+        (120, "INFO", "so larger pictures take 1.56 times as long as whole; "),
     ],
 )
 def test_what_exact_tiles_cost(caplog, tile, level, words):
     ((found, message),) = say(exact(), caplog, "--tile", str(tile))
     assert found == level
     assert message == (
-        f"--tile {tile}: SRN needs 12 pixels around each tile's result, {words}the least useful "
+        f"--tile {tile}: SRN needs 12 pixels around each tile's result, {words}the smallest useful "
         "value is 36, at 9 times."
     )
 
@@ -62,6 +62,6 @@ def test_small_blended_tiles_are_warned_of(caplog):
     )
     ((level, message),) = say(model, caplog, "--tile", "128")
     assert level == "WARNING"
-    assert message.endswith("the least useful value is 256.")
+    assert message.endswith("the smallest useful value is 256.")
     assert say(model, caplog, "--tile", "256") == say(model, caplog) == []
     assert say(exact(), caplog) == []

@@ -321,7 +321,7 @@ def test_an_interruption_leaves_whole_files_only(photos, tmp_path, monkeypatch, 
         (["photos/a.png", "--output", "o.png", "--suffix", "_x"], "expected a folder, or no"),
         (["photos/a.png", "--output", "o.png", "--format", "jpg"], "has another ending"),
         (["photos/a.png", "--suffix", "/x"], "expected a part of a file name"),
-        (["-", "photos/a.png", "--output", "o"], "standard input goes alone"),
+        (["-", "photos/a.png", "--output", "o"], "standard input cannot be combined"),
         (["-", "--output", "o"], "standard input has no name"),
         (["-", "--suffix", "_x"], "standard input has no name"),
         (["-", "--output", "-", "--strip"], "--strip: writes a file"),
@@ -370,16 +370,16 @@ def test_links_are_followed_and_dead_ones_named_once(photos, tmp_path, capsys):
         lines = sorted(capsys.readouterr().err.splitlines())
         assert lines == [
             "warning: left out 1 file: 1 .txt (notes.txt).",
-            "warning: photos/gone.png: is a link that leads nowhere; left out.",
+            "warning: photos/gone.png: is a broken link; left out.",
             "warning: photos/link: is the folder photos/again again; taken once.",
             "warning: photos/trip/loop: is the folder photos again; taken once.",
         ]
     assert run("photos/*.png", "photos/g*", "photos/a*", "--output", "out3") == cli.USER_ERROR
     assert "photos/g*: matches no pictures" in capsys.readouterr().err
     assert run("photos/*.png", "--output", "out3") == 0
-    assert capsys.readouterr().err.count("leads nowhere") == 1
+    assert capsys.readouterr().err.count("broken link") == 1
     line = error_of(capsys, run("photos/gone.png", "--output", "out4"))
-    assert "photos/gone.png: is a link that leads nowhere" in line
+    assert "photos/gone.png: is a broken link" in line
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_endings_and_what_is_left_out(photos, tmp_path, capsys):
     assert capsys.readouterr().err == (
         "warning: left out 5 files: 2 .heic (i.heic, j.HEIC; convert it to JPEG or PNG first), "
         "1 .cr2 (k.cr2; develop it to TIFF or PNG first), 1 .mp4 (clip.mp4), 1 .txt (notes.txt); "
-        'restore clips in a run of their own: "photos/*.mp4".\n'
+        'restore clips in a separate run: "photos/*.mp4".\n'
     )
     line = error_of(capsys, run("photos/i.heic", "--output", "out"))
     assert "photos/i.heic: .heic files are not read; convert it to JPEG or PNG first." in line

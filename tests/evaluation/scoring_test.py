@@ -120,14 +120,14 @@ class FakeNetworks:
         knobs = {"steps": (1, 2)} if run == "sampler" else {}
         return SimpleNamespace(knobs=knobs, evaluations=1 + options.get("steps", 2))
 
-    def run(self, run, picture, steps=2):
+    def restore_picture(self, run, picture, steps=2):
         return picture + np.uint8(10 * steps) if run == "sampler" else picture
 
     def digest(self, entry):
         return entry.name
 
     def restore(self, entry):
-        return lambda name, degraded: self.run(entry.run, degraded)
+        return lambda name, degraded: self.restore_picture(entry.run, degraded)
 
 
 def test_curves_end_at_the_rows_of_the_table(tmp_path):

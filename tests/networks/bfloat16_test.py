@@ -114,7 +114,9 @@ def test_saved_models_have_the_biases(tmp_path, images):
     assert all(not layer.use_bias for layer in model.convolutions)
 
 
-def test_bfloat16_restores_within_its_rounding(images):
+@pytest.mark.parametrize("count", [2, pytest.param(1, id="attention within convolutions")])
+def test_bfloat16_restores_within_its_rounding(images, count):
+    images = images[:count]
     single = made(MPRNet, "float32", **SMALL)
     half = made(MPRNet, "mixed_bfloat16", **SMALL)
     half.set_weights(single.get_weights())
@@ -123,6 +125,39 @@ def test_bfloat16_restores_within_its_rounding(images):
     residual = np.std(expected - images)
     assert np.sqrt(np.mean((restored - expected) ** 2)) < 4 * ROUNDING * residual
     assert residual > 0.05  # else there was nothing to compare
+
+
+@pytest.mark.parametrize(
+    ("batch", "side", "biased"),
+    [(1, 3, False), (1, 3, True), (4, 3, True), (1, 1, True), (2, 5, 0)],
+)
+def test_attention_within_a_convolution(batch, side, biased):
+    random = np.random.default_rng(5)
+    shapes = (batch, 9, 14, 6), (batch, 9, 14, 4), (side, side, 4, 6), (6,)
+    x, y, kernel, bias = (tf.cast(random.normal(0.3, 1, shape), tf.bfloat16) for shape in shapes)
+    bias = bias if biased else None
+    with bfloat16.biased(made(Bare, "mixed_bfloat16")):
+        assert bfloat16.takes_attention(y)
+        found = bfloat16.attended(x, y, kernel, bias, gate=lambda means: means / 2)
+    convolved = tf.nn.conv2d(tf.cast(y, tf.float64), tf.cast(kernel, tf.float64), 1, "SAME")
+    convolved = convolved.numpy() + (0 if bias is None else tf.cast(bias, tf.float64).numpy())
+    means = convolved.mean(axis=(1, 2), keepdims=True)
+    expected = tf.cast(x, tf.float64).numpy() + convolved * means / 2
+    assert found.dtype == tf.bfloat16 and found.shape == x.shape
+    np.testing.assert_allclose(
+        tf.cast(found, tf.float64), expected, atol=4 * ROUNDING * np.abs(expected).max()
+    )
+
+
+def test_attention_is_within_convolutions_in_graphs_for_inference_of_few_images():
+    network = made(Bare, "mixed_bfloat16")
+    four, five = (tf.zeros((batch, 2, 2, 3), tf.bfloat16) for batch in (4, 5))
+    assert not bfloat16.takes_attention(four)
+    with bfloat16.biased(network):
+        assert bfloat16.takes_attention(four)
+        assert not bfloat16.takes_attention(five)
+        assert not bfloat16.takes_attention(tf.cast(four, tf.float32))
+        assert not bfloat16.takes_attention(keras.Input((2, 2, 3), dtype="bfloat16"))
 
 
 def test_mean_over_a_picture_in_bfloat16():

@@ -65,7 +65,7 @@ def test_loops_end(tree, caplog):
     (tree / "self").symlink_to("self")
     assert listed(tree, True) == {".": ["a.png"], "z": ["b.png"]}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tree}/self: is a link that leads nowhere; left out.",
+        f"{tree}/self: is a broken link; left out.",
         f"{tree}/z/up: is the folder {tree} again; taken once.",
     ]
 
@@ -74,7 +74,7 @@ def test_dead_links_are_named_once(tree, caplog):
     (tree / "gone.png").symlink_to("nowhere.png")
     assert listed(tree, True) == {".": ["a.png"], "z": ["b.png"]}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tree}/gone.png: is a link that leads nowhere; left out."
+        f"{tree}/gone.png: is a broken link; left out."
     ]
 
 

@@ -145,6 +145,8 @@ def done(request, tmp_path_factory):
             **os.environ,
             "KERAS_BACKEND": backend,
             "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+            # Compiling takes most of the time, and these programs run for milliseconds.
+            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes",
             pretrained.MOBILENET_VARIABLE: str(folder / "mobilenet.weights.h5"),
         },
     )

@@ -136,7 +136,7 @@ def test_each_part_is_evaluated(trained, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--config=motion"], "--config motion: .* names each set's own"),
+        (["--config=motion"], "--config motion: .* has a configuration for each set"),
         (["--data_dir=/nowhere"], "for a mixture expected folder=FOLDER,synthetic=FOLDER"),
         (["--dataset=folder@x,synthetic"], "folder@x: expected a weight above 0"),
         (["--dataset=folder,gopro"], "gopro:blur of the mixture: .* needs --data_dir"),

@@ -248,7 +248,7 @@ def test_a_file_of_another_frame_size_is_refused_at_once(tmp_path):
     assert (code, output) == (2, b"")
     assert said == (
         f"error: {source}: is 1153 bytes long, 3 frames of 8x16 rgb24 (384 bytes) and 1 bytes; "
-        "expected whole frames. Check --size and --pixels, or cut the rest off.\n"
+        "expected whole frames. Check --size and --pixels, or cut off the rest.\n"
     )
 
 
@@ -327,7 +327,7 @@ def test_named_pipes(tmp_path):
         (["--size=99999x99999"], "expected at most 2 GiB"),
         (["--pixels=yuv"], "pixels"),
         (["--size=7x16", "--pixels=nv12"], "--size 7x16: NV12 has even sides"),
-        (["--fps=30"], "--fps 30: only a file is paced"),
+        (["--fps=30"], "--fps 30: is for files"),
         (["--strength=2"], "strength"),
         (["--queue=0"], "queue"),
         (["--input=missing.rgb"], "missing.rgb: cannot be read (No such file or directory)"),

@@ -1,1 +1,1 @@
-"""The parts of `restore-tf compare`: what was asked for, trainings, pictures, costs, curves."""
+"""The parts of `restore-tf compare`: request, trainings, pictures, costs, curves."""

@@ -1,4 +1,4 @@
-"""What the rows of a comparison cost: each network measured once, in processes of its own."""
+"""Costs of the rows of a comparison: each network is measured once, in processes of its own."""
 
 from __future__ import annotations
 
@@ -27,9 +27,6 @@ _PROBE = "cost_probe"
 def parse_sizes(texts: Sequence[str]) -> list[tuple[int, int]]:
     """Returns (height, width) of each text WIDTHxHEIGHT, "1280x720".
 
-    Raises:
-      UserError: not of that form, or a side that is too small or too large.
-
     Args:
       texts: the values of --cost_sizes.
 
@@ -55,13 +52,13 @@ def measure(
 ) -> dict[str, Cost]:
     """Returns {name: cost} of entries; networks of one architecture share a measurement.
 
-    What was measured in the folder before is read. A failure is logged, and its number is left out.
+    Earlier measurements in the folder are reused. A failure is logged, and its number is missing.
 
     Args:
       folder: the comparison's.
       entries: all of them, for the links of chains.
-      names: of those with weights.
-      sizes: (height, width) of the pictures that are timed; none for the counts alone.
+      names: of the entries with weights.
+      sizes: (height, width) of the timed pictures; empty to count only.
     """
     links = {name: entries[name].links or (name,) for name in names}
     runs = {link: entries[link].run for each in links.values() for link in each}
@@ -125,7 +122,7 @@ def _probe(function, run, **arguments):
 
 
 def together(links: Sequence[str], costs: Mapping[str, Cost]) -> Cost:
-    """Returns what the networks of a chain cost, weights that are used twice counted once.
+    """Returns the cost of a chain; weights that it uses twice count once.
 
     Args:
       links: names of the networks, in order.

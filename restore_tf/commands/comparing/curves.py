@@ -1,7 +1,7 @@
-"""Networks at several settings of a knob, for the plane of perception and distortion.
+"""Networks at several settings, for the plane of perception and distortion.
 
-Samplers at several steps and samples; every network blended with its input (`--strength`), and the
-outputs of the two best networks blended with each other. Metrics of the plane alone are measured.
+Samplers at several steps and samples; every network blended with its input (`--strength`); the
+outputs of the two best networks blended with each other. Only the plane's metrics are measured.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _FOLDER = "curves"  # of their scores; their pictures are not kept
 
 
 class Curves:
-    """Measures curves, or reads what was measured before.
+    """Measures curves, and reuses earlier measurements.
 
     Args:
       scorer: the comparison's.
-      blocks: what is measured on.
-      networks: the networks at work.
+      blocks: the test pictures.
+      networks: restore them.
       scores: {row: {block: {picture: {metric: value}}}} of the table.
     """
 
@@ -72,7 +72,7 @@ class Curves:
                     continue
 
                 def restore(name, degraded, value=value, knob=knob):
-                    return self._networks.run(entry.run, degraded, **{knob: value})
+                    return self._networks.restore_picture(entry.run, degraded, **{knob: value})
 
                 points.append(self._point(f"{entry.name}_{knob}_{value}", label, entry, restore))
             yield Curve(entry.name, knob, points)
@@ -94,7 +94,7 @@ class Curves:
         return Curve(f"{first} + {second}", "blend", points)
 
     def _best_pair(self, rows):
-        """The best row by PSNR and the best by the last metric of the plane, two different ones."""
+        """The best row by PSNR, and the best other one by the last metric of the plane."""
         measured = [name for name in METRICS if name in self._scorer.metrics]
         if len(rows) < 2 or not measured:
             return None
@@ -142,7 +142,7 @@ class Curves:
         return self._measured(key, label, self._digests(first, second), of_block)
 
     def _digests(self, *rows):
-        """What decides the pictures of rows, which are in the folder."""
+        """A text that changes whenever pictures of the rows change."""
         return " ".join(
             f"{pairs.block.name} {self._scorer.digest(pairs, row)}"
             for pairs in self._blocks

@@ -1,7 +1,6 @@
-"""Which networks a comparison has: trained here, given, and chains of these with their controls.
+"""The networks of a comparison: trained here, given, and chains of these with their controls.
 
-Chains may have steps without weights among their links, as those of `restore-tf chain` do:
-"unsharp:2:1.5:3".
+Links of chains may be steps without weights, as in `restore-tf chain`: "unsharp:2:1.5:3".
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ class Training:
 
     Attributes:
       model, recipe: see `experiments.load_recipe`.
-      datasets: one, or several that are mixed.
-      after: name of the entry whose pictures it is trained on, None for the degraded ones.
+      datasets: one, or several to mix.
+      after: name of the entry on whose output it is trained; None for the degraded pictures.
     """
 
     model: str
@@ -39,16 +38,16 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A network or a chain of some.
+    """A network or a chain of networks.
 
     Attributes:
       name, label, kind, trained_on: see `evaluation.comparison.results.Row`; networks of one model
         that were trained on different sets share a label.
       run: its run directory, published name, or step without weights; "" for chains.
-      training: how it gets there; None where it was given.
+      training: of the run; None for a given run.
       links: of a chain, the names of its entries.
       shown: whether it is a row of the table.
-      rows: what `Row.links` says of a chain.
+      rows: of a chain, its `Row.links`.
     """
 
     name: str
@@ -70,10 +69,10 @@ class Entry:
 
 
 def plan(request: Request, output: str | os.PathLike) -> dict[str, Entry]:
-    """Returns {name: entry}; links before the chains that they are in.
+    """Returns {name: entry}, with links before their chains.
 
     Args:
-      request: what was asked for.
+      request: the comparison's.
       output: the comparison's folder, below which run directories lie.
 
     Raises:
@@ -115,7 +114,7 @@ def _trainings(model, recipe, request, output):
 
 
 def _recipe(model, recipe):
-    """The recipe's name, "" being the light one; errors name the flag that was typed."""
+    """The recipe's name, by default the light one; errors name --models."""
     try:
         recipes = experiments.recipes_of(model)
         recipe = recipe or ("quick" if "quick" in recipes else next(iter(recipes)))
@@ -168,7 +167,7 @@ def _add_chains(found: dict[str, Entry], request, output):
 
 
 def _step(link):
-    """A step as a row of its own, the control of chains that it is in."""
+    """A step as a row of its own: the control of its chains."""
     from restore_tf.networks import steps  # imports Keras
 
     try:
@@ -184,7 +183,7 @@ def _row_name(step):
 
 
 def _variants(single: Mapping[str, Entry]):
-    """What the links of a chain are trained on: everything, where some are, else each kind."""
+    """The sets that links are trained on: all together if there are such networks, else each."""
     kinds = list(dict.fromkeys(entry.trained_on for entry in single.values() if entry.training))
     return [ALL] if ALL in kinds else kinds or [None]
 
@@ -206,7 +205,7 @@ def _link(single, link, variant):
         if name in single:
             return name
     models = dict.fromkeys(name.partition("@")[0] for name in single)
-    raise UserError(f"--chains: {link} is none of the networks compared: {', '.join(models)}.")
+    raise UserError(f"--chains: {link} is not among the networks compared: {', '.join(models)}.")
 
 
 def _add(found, chain):
@@ -223,7 +222,7 @@ def _add_finish(found, chain, output):
     if any(entry.is_step for entry in chain):
         raise UserError("--finish: takes chains of two networks, without steps.")
     if last.training is None:
-        raise UserError(f"--finish: {last.name} is given and not trained; leave it out of last.")
+        raise UserError(f"--finish: {last.name} is not trained here; expected a model last.")
     if len(before) > 1:
         raise UserError("--finish: takes chains of two networks.")
     names = tuple(entry.name for entry in chain)

@@ -9,7 +9,7 @@ starts its own. So this process runs nothing, and serves a single thread. A job 
     {"words": flags of train.py, "log": a file, "code": a file}   the exit code is written to "code"
     {"signal": number}                                            sent to every training
 
-At the end of its input it ends the trainings, which save what they have, and then itself.
+At the end of its input it stops the trainings, which save their state, and then exits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-_IMPORTED = (  # what a training imports sooner or later
+_IMPORTED = (  # what every training imports
     "restore_tf.training.loop",
     "restore_tf.training.tensorflow_engine",
     "restore_tf.training.checks",

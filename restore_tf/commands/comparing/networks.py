@@ -1,4 +1,4 @@
-"""Networks of a comparison at work: loaded when they are needed, one at a time."""
+"""Restores pictures with the networks of a comparison, which are loaded when needed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from restore_tf.pictures.files import read_rgb
 
 
 class Networks:
-    """Restores pictures by the entries of a comparison.
+    """Restores pictures with the entries of a comparison.
 
     Args:
       entries: {name: entry}, all of them.
-      seed: of what networks draw at random.
+      seed: of samplers' noise.
     """
 
     def __init__(self, entries: Mapping[str, Entry], seed: int):
@@ -26,7 +26,7 @@ class Networks:
         self._loaded: dict[tuple, Any] = {}
 
     def digest(self, entry: Entry) -> str:
-        """Returns a text of everything that decides an entry's pictures: weights, links, seed.
+        """Returns a text of all that determines an entry's pictures: weights, links, seed.
 
         Args:
           entry: a network or a chain.
@@ -44,34 +44,34 @@ class Networks:
     def restore(self, entry: Entry, scorer: Scorer, pairs: TestPairs) -> Restore:
         """Returns the function that restores a block's pictures.
 
-        A chain goes on from what its first link left in the folder, in 8 bits as files hold it.
+        A chain starts from its first link's files in the folder, in 8 bits.
 
         Args:
           entry: a network or a chain.
-          scorer: knows where pictures lie.
+          scorer: knows the pictures' paths.
           pairs: the block.
         """
         if not entry.links:
-            return lambda name, degraded: self.run(entry.run, degraded)
+            return lambda name, degraded: self.restore_picture(entry.run, degraded)
         first, *others = entry.links
 
         def chained(name, degraded):
             path = scorer.path(pairs, first, name)
             picture = read_rgb(path) if path.is_file() else None
             if picture is None:
-                picture = self.run(self._entries[first].run, degraded)
+                picture = self.restore_picture(self._entries[first].run, degraded)
             for link in others:
-                picture = self.run(self._entries[link].run, picture)
+                picture = self.restore_picture(self._entries[link].run, picture)
             return picture
 
         return chained
 
-    def run(self, run: str, picture: np.ndarray, **options: Any) -> np.ndarray:
-        """Restores a (height, width, 3) uint8 picture by a run.
+    def restore_picture(self, run: str, picture: np.ndarray, **options: Any) -> np.ndarray:
+        """Restores a (height, width, 3) uint8 picture with a run.
 
         Args:
           run: a run directory or a published name.
-          picture: to be restored.
+          picture: the degraded one.
           options: of inference, such as steps=4.
         """
         from restore_tf.inference import restore

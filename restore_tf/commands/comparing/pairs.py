@@ -37,14 +37,14 @@ def open_blocks(request: Request, scale: int) -> list[TestPairs]:
 
 
 def check_trained_here(request: Request, scale: int) -> None:
-    """Checks that no picture is both trained and tested on.
+    """Checks that no picture is in both training and test sets.
 
     Args:
       request: the comparison's.
       scale: see `open_blocks`.
 
     Raises:
-      UserError: one is.
+      UserError: a picture is in both.
     """
     if request.models:
         for pairs in request.datasets:
@@ -52,9 +52,9 @@ def check_trained_here(request: Request, scale: int) -> None:
 
 
 def check_run(request: Request, name: str, experiment, run, scale: int) -> None:
-    """Checks that a given run was trained on no picture that is tested on.
+    """Checks that a given run was trained on none of the test pictures.
 
-    Where its training pictures are missing, a warning says that only their set is known.
+    If its training pictures are not available, a warning says so.
 
     Args:
       request: the comparison's.
@@ -64,7 +64,7 @@ def check_run(request: Request, name: str, experiment, run, scale: int) -> None:
       scale: see `open_blocks`.
 
     Raises:
-      UserError: it was.
+      UserError: it was trained on one.
     """
     for pairs in _trained_on(experiment, run):
         folders = {flag: getattr(run, flag) for flag in ("degraded_dir", "sharp_dir")}
@@ -126,7 +126,7 @@ def _compare(tested, test_source, trained, training, words):
 
 
 def _same_file(tested: Sequence[Path], trained: Sequence[Path]):
-    """(test file, training file) of one content; None where there are none."""
+    """(test file, training file) of the same content, or None."""
     by_size = collections.defaultdict(list)
     for path in trained:
         by_size[path.stat().st_size].append(path)

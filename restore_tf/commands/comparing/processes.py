@@ -1,4 +1,4 @@
-"""Processes of trainings: each of its own, forked from a server where starting takes longest."""
+"""Processes of trainings: fresh ones, or forks of a server for short trainings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def started(words: Sequence[str], log: Path) -> subprocess.Popen:
 def can_fork() -> bool:
     """Returns whether trainings may be forked from a process that has imported TensorFlow.
 
-    Not where there are accelerators: their drivers cannot be forked.
+    Not with accelerators, whose drivers cannot be forked.
     """
     drivers = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("accel*")]
     tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
@@ -45,7 +45,7 @@ def can_fork() -> bool:
 
 
 def logged_step(run: Path) -> int:
-    """Returns the last step in a run's metrics.csv, 0 where there is none yet.
+    """Returns the last step in a run's metrics.csv; 0 if there is none yet.
 
     Args:
       run: a run directory.
@@ -60,7 +60,7 @@ def logged_step(run: Path) -> int:
 
 
 def last_line(log: Path) -> str:
-    """Returns the last thing that a training said, in at most 300 characters.
+    """Returns the last line of a training's output, at most 300 characters of it.
 
     Args:
       log: its output.
@@ -77,8 +77,8 @@ class Forked:
     """A forked training, with the methods of `subprocess.Popen` that a trainer uses.
 
     Args:
-      server: that it was started by.
-      code: the file that its exit code will be in.
+      server: the server that started it.
+      code: the file for its exit code.
 
     Attributes:
       returncode: None while it runs.
@@ -99,15 +99,15 @@ class Forked:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal to this training and those beside it, which are to end as well.
+        """Sends a signal to this training and the server's other ones.
 
         Args:
           number: the signal's.
         """
-        self._server.tell({"signal": int(number)})
+        self._server.send_job({"signal": int(number)})
 
     def terminate(self) -> None:
-        """Ends the training, and with it the server."""
+        """Stops the training together with the server."""
         self._server.close()
 
     def wait(self) -> int | None:
@@ -150,11 +150,11 @@ class ForkServer:
             )
             self._jobs += 1
             code = Path(self._codes.name) / f"{self._jobs}"
-        self.tell({"words": list(words), "log": os.path.abspath(log), "code": str(code)})
+        self.send_job({"words": list(words), "log": os.path.abspath(log), "code": str(code)})
         return Forked(self, code)
 
-    def tell(self, job) -> None:
-        """Sends a job; none where the server has ended.
+    def send_job(self, job) -> None:
+        """Sends a job, unless the server has exited.
 
         Args:
           job: see `fork_server`.
@@ -168,7 +168,7 @@ class ForkServer:
         return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
-        """Ends the trainings that are left, and the server."""
+        """Stops the remaining trainings, and the server."""
         if self._process is None:
             return
         with self._lock, contextlib.suppress(OSError):

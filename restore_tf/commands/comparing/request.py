@@ -1,4 +1,4 @@
-"""What a comparison was asked for: read from flags, checked, and recorded in its folder."""
+"""The request of a comparison: read from flags, checked, and recorded in its folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class Pairs(NamedTuple):
-    """A data set with its configuration, its folder and the split that is tested on."""
+    """A data set with its configuration, its folder and the split to test on."""
 
     dataset: str
     config: str
@@ -33,7 +33,7 @@ class Pairs(NamedTuple):
 
     @property
     def label(self) -> str:
-        """As a mixture calls it: "gopro:blur"."""
+        """Its name in mixtures: "gopro:blur"."""
         return f"{self.dataset}:{self.config}"
 
     @property
@@ -45,20 +45,20 @@ class Pairs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What decides a comparison's numbers: another request needs another folder.
+    """All that determines a comparison's numbers. Another request needs another folder.
 
     Attributes:
-      models: (model, recipe) of what is to be trained; recipe "" for the default.
+      models: (model, recipe) of the networks to train; recipe "" for the default.
       runs: run directories, absolute, and names of published weights.
       chains: links of each, as typed; ("pairs",) alone for all ordered pairs.
       datasets, test_on: see `Pairs`.
       train_per: "kind", "all" or "both".
       budget: "pixels", "minutes" or "recipe".
       steps, batch, crop, minutes: of the budget.
-      finish: whether the last link of each chain is trained on what those before give.
-      limit: test pictures of a block, at most, spread evenly over it; None for all.
+      finish: whether the last link of each chain is trained on the output of those before.
+      limit: the most test pictures of a block, evenly spaced; None for all.
       metrics: names, see `restore_tf.evaluation.score`.
-      seed: of the trainings, and of what networks draw at random.
+      seed: of the trainings and of samplers' noise.
     """
 
     models: Sequence[tuple[str, str]]
@@ -79,20 +79,20 @@ class Request:
 
     @property
     def blocks(self) -> list[Pairs]:
-        """What is tested on, in order."""
+        """The sets to test on, in order."""
         return [*self.datasets, *self.test_on]
 
 
 def read_flags(values, runs: Sequence[str]) -> Request:
-    """Returns the request that flags make.
+    """Returns the request of the flags.
 
     Args:
       values: the flags.
-      runs: the positional arguments, more of --runs. Without networks, those that
-        `papers.compared` names are trained.
+      runs: the positional arguments, added to --runs. Without any network, those of
+        `papers.compared` are trained.
 
     Raises:
-      UserError: a flag with a value that it cannot have.
+      UserError: an invalid value of a flag.
     """
     from restore_tf.evaluation import score
 
@@ -129,11 +129,11 @@ def _check(request):
         twice = [each for each in found if list(found).count(each) > 1]
         if twice:
             name = twice[0] if isinstance(twice[0], str) else ":".join(filter(None, twice[0]))
-            raise UserError(f"--{what} {name}: is named twice.")
+            raise UserError(f"--{what} {name}: is given twice.")
     blocks = [pairs.block for pairs in request.blocks]
     for block in blocks:
         if blocks.count(block) > 1:
-            raise UserError(f"{block}: is named twice in --dataset and --test_on.")
+            raise UserError(f"{block}: is given twice in --dataset and --test_on.")
     if request.finish and not request.chains:
         raise UserError("--finish: needs --chains, whose last links it trains.")
     if any(chain != ("pairs",) and len(chain) < 2 for chain in request.chains):
@@ -187,18 +187,18 @@ def _parse(flag, text):
 
 
 def claim(output: str | os.PathLike, request: Request, write: bool = True) -> bool:
-    """Checks that a folder is this comparison's or nobody's, and records the request there.
+    """Checks that a folder is empty or this comparison's, and records the request in it.
 
     Args:
       output: the folder.
-      request: what is asked for now.
-      write: False to check alone.
+      request: the present one.
+      write: False to only check.
 
     Returns:
       Whether the folder holds this comparison already.
 
     Raises:
-      UserError: another request's folder, or one with files of others.
+      UserError: the folder has another comparison, or other files.
     """
     output = Path(output)
     outputs.check_folder(output)
@@ -207,7 +207,7 @@ def claim(output: str | os.PathLike, request: Request, write: bool = True) -> bo
         _check_same(output, _read(path), now)
         return True
     if output.is_dir() and any(output.iterdir()):
-        raise UserError(f"{output}: has files that are no comparison's; pass another --output.")
+        raise UserError(f"{output}: has files of other origin; pass another --output.")
     if write:
         outputs.make_folder(output)
         with outputs.writing(path), atomic_path(path) as temporary:
@@ -221,7 +221,7 @@ def is_of(output: str | os.PathLike, request: Request) -> bool:
 
     Args:
       output: the folder.
-      request: what is asked for now.
+      request: the present one.
     """
     with contextlib.suppress(UserError):
         return claim(output, request, write=False)
@@ -240,7 +240,7 @@ def _check_same(output, before, now):
         if before.get(name) != value:
             raise UserError(
                 f"{output}: was started with {name}={_short(before.get(name))}, not "
-                f"{_short(value)}; repeat its flags to go on, or pass another --output."
+                f"{_short(value)}; repeat its flags to resume it, or pass another --output."
             )
 
 

@@ -29,20 +29,20 @@ from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
 
 FOLDER, CALIBRATION = "trainings", "calibration"
-_CALIBRATING = 60  # steps that a network's speed is measured by
-SHORT = 100  # steps, at most, of a trial that is there to see whether everything works
-_VALIDATED = 8  # pictures of a training's validations, as train.py has it
-AUGMENT = "flip_rotate"  # of every network where crops are to be the same
+_CALIBRATING = 60  # steps to measure a network's speed
+SHORT = 100  # the most steps of a trial, which shares processes
+_VALIDATED = 8  # pictures of a validation, the default of train.py
+AUGMENT = "flip_rotate"  # of every network, if crops are to be the same
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a training went.
+    """The outcome of a training.
 
     Attributes:
-      seconds: that it took in all, over several starts.
-      steps: that it was trained for; 0 where it was not.
-      networks: that each of these steps updates.
+      seconds: its duration, over all starts.
+      steps: its number of steps; 0 if it was not trained.
+      networks: the number of networks that each step updates.
       failed: why it has no weights, or None.
     """
 
@@ -53,7 +53,9 @@ class Outcome:
 
 
 def networks_of(entry: Entry) -> int:
-    """Returns how many networks a step of an entry's training updates, adversaries included.
+    """Returns the number of networks that a step of an entry's training updates.
+
+    Adversaries count.
 
     Args:
       entry: of the comparison, with a training.
@@ -71,7 +73,7 @@ def words(entry: Entry, request: Request, steps: int | None, before: str | None 
       entry: one with a `Training`.
       request: the comparison's.
       steps: of the optimizers; None for the recipe's.
-      before: the run that it is trained after, or None.
+      before: the run on whose output it is trained, or None.
     """
     training = entry.training
     given = [f"--model={training.model}", f"--recipe={training.recipe}", f"--workdir={entry.run}"]
@@ -96,7 +98,7 @@ def words(entry: Entry, request: Request, steps: int | None, before: str | None 
 
 
 def check(entry: Entry, request: Request) -> None:
-    """Checks that an entry's training can begin, unless it has begun already.
+    """Checks that an entry's training can begin, unless it was started before.
 
     Args:
       entry: of the comparison, with a training.
@@ -109,7 +111,7 @@ def check(entry: Entry, request: Request) -> None:
     values = train.define_flags()
     values(["train.py", *words(entry, request, steps)])
     if (Path(entry.run) / experiments.FILE_NAME).exists():
-        return  # it began once
+        return  # started before
     try:
         training_plan.make_plan(values)
     except UserError as error:
@@ -117,7 +119,7 @@ def check(entry: Entry, request: Request) -> None:
 
 
 class Trainer:
-    """Trains entries, and remembers how long each took.
+    """Trains entries, and records how long each took.
 
     Args:
       output: the comparison's folder.
@@ -130,7 +132,7 @@ class Trainer:
         self._server: processes.ForkServer | None = None  # of short trainings
 
     def train_all(self, entries: Sequence[Entry], runs: Mapping[str, str]) -> dict[str, Outcome]:
-        """Trains what is not trained yet; returns {name: outcome} of those that were come to.
+        """Trains what is not trained yet; returns {name: outcome} until a signal ends it.
 
         Args:
           entries: with a `Training` each.
@@ -178,7 +180,7 @@ class Trainer:
         return {entry.name: outcomes[entry.name] for entry in entries if entry.name in outcomes}
 
     def _after(self, entry, outcomes):
-        """The outcome of an entry that follows a network which was not trained."""
+        """The outcome of an entry that follows an untrained network, else None."""
         before = entry.training.after
         if before in outcomes and outcomes[before].failed:
             return Outcome(failed=f"{before}, which it follows, was not trained")
@@ -206,7 +208,7 @@ class Trainer:
         return Outcome(seconds, steps, networks)
 
     def _steps(self, entry, networks, before):
-        """Of the optimizers; a text where it could not be found out."""
+        """The optimizers' steps; a text if they could not be determined."""
         request = self._request
         recipe = experiments.load_recipe(entry.training.model, entry.training.recipe)
         if request.budget == "recipe":
@@ -223,7 +225,7 @@ class Trainer:
         return max(1, round(60 * request.minutes * rate))
 
     def _rate(self, entry, recipe, before):
-        """Steps a second, measured; None where it was interrupted, a text where it failed."""
+        """The measured steps a second; None if interrupted, a text if it failed."""
         workdir = self._output / CALIBRATION / entry.name
         trial = dataclasses.replace(entry, run=str(workdir))
         given = words(trial, self._request, _CALIBRATING, before)
@@ -247,13 +249,14 @@ class Trainer:
         start = self._server.start if self._server else processes.started
         with tqdm(total=steps, unit="step", desc=entry.name, disable=None, leave=False) as bar:
             process = start(given, log)
-            told, shown = False, 0.0
+            signalled, shown = False, 0.0
             try:
                 while process.poll() is None:
                     # A terminal sends Ctrl-C to both; other signals reach this process alone.
-                    if self._stop.requested and self._stop.number != signal.SIGINT and not told:
+                    stopped = self._stop.requested and self._stop.number != signal.SIGINT
+                    if stopped and not signalled:
                         process.send_signal(self._stop.number)
-                        told = True
+                        signalled = True
                     if time.monotonic() - shown > 1 and not bar.disable:
                         shown = time.monotonic()
                         bar.update(processes.logged_step(Path(entry.run)) - bar.n)
@@ -284,7 +287,7 @@ class Trainer:
 
 
 def describe(outcome: Outcome, batch: int, crop: int) -> str:
-    """Describes how long a network was trained.
+    """Describes the length of a training.
 
     Args:
       outcome: of the training.
@@ -299,7 +302,7 @@ def describe(outcome: Outcome, batch: int, crop: int) -> str:
 
 
 def _left(outcomes, count):
-    """How long `count` more trainings will take, by those that were."""
+    """Estimates the time of `count` more trainings from earlier ones."""
     seconds = [outcome.seconds for outcome in outcomes.values() if outcome.seconds]
     if not seconds:
         return ""

@@ -1,4 +1,4 @@
-"""The work of a comparison, from what was asked for to a `Comparison`."""
+"""Carries out the request of a comparison; gives a `Comparison`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BUDGETS = {
 _GIVEN = "no training here: networks as they were given"
 
 
-def run(
+def compare(
     request: Request,
     output: Path,
     sizes: Sequence[tuple[int, int]],
@@ -45,18 +45,18 @@ def run(
     """Trains, restores, scores and measures whatever is not done yet.
 
     Args:
-      request: what decides the numbers.
+      request: determines the numbers.
       output: the comparison's folder.
-      sizes: (height, width) of the pictures that are timed.
-      cost: whether rows have a cost.
-      curves: whether there are curves.
+      sizes: (height, width) of the timed pictures.
+      cost: whether to measure costs.
+      curves: whether to measure curves.
       argv: the command, for provenance.
 
     Returns:
-      (the comparison, False), or (None, True) where a signal ended the trainings.
+      (the comparison, False), or (None, True) if a signal ended the trainings.
 
     Raises:
-      UserError: anything wrong with what was asked for; nothing is written then.
+      UserError: an invalid request; nothing is written then.
     """
     claim(output, request, write=False)
     entries = plan(request, output)
@@ -103,15 +103,15 @@ def _rows(entries, outcomes, measured, missing, scale):
 
 
 def _check(request, entries) -> int:
-    """Finds what cannot work before anything is written; returns the networks' scale."""
+    """Checks everything before anything is written; returns the networks' scale."""
     networks = [entry for entry in entries.values() if entry.run and not entry.is_step]
     made = {entry.name: _network(entry) for entry in networks}
     first, scale = next((name, network.output_scale) for name, network in made.items())
     for name, network in made.items():
         if network.output_scale != scale:
             raise UserError(
-                f"{first} makes pictures {scale} times as large and {name} {network.output_scale} "
-                "times; compare networks of one scale."
+                f"{first} enlarges {scale} times and {name} {network.output_scale} times; compare "
+                "networks of one scale."
             )
     for entry in entries.values():
         if entry.training and entry.training.after:
@@ -134,7 +134,7 @@ def _check(request, entries) -> int:
 
 
 def _network(entry):
-    """An entry's network without weights; names a run that has none."""
+    """An entry's network, without its weights; raises if the run has none."""
     if entry.training:
         recipe = experiments.load_recipe(entry.training.model, entry.training.recipe)
         return experiments.construct(recipe)
@@ -155,7 +155,7 @@ def _train(request, output, entries) -> tuple[dict[str, Outcome], bool]:
 
 
 def _score(request, output, entries, blocks, missing, scale):
-    """Scores of every row that has weights; adds to `missing` why one has none."""
+    """Scores every row that has weights; adds to `missing` why a row has none."""
     shown = [entry for entry in entries.values() if entry.shown]
     first = baselines(scale)
     pictures = sum(len(each.block.pictures) for each in blocks)
@@ -175,7 +175,7 @@ def _score(request, output, entries, blocks, missing, scale):
             logger.info("scoring %d of %d: %s", number, len(shown), entry.name)
             try:
                 scores[entry.name] = _score_entry(networks, entry, scorer, blocks)
-            except Exception as error:  # one network's trouble is not the others'
+            except Exception as error:  # the other networks are still scored
                 missing[entry.name] = _in_a_line(error)
                 logger.warning("%s: %s", entry.name, missing[entry.name])
     return scores, networks, Scorer(output, request.metrics)
@@ -193,12 +193,12 @@ def _score_entry(networks: Networks, entry: Entry, scorer: Scorer, blocks: Seque
 
 def _in_a_line(error):
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else "it said nothing"
+    text = lines[0] if lines else "no message"
     return one_line(text if isinstance(error, UserError) else f"{type(error).__name__}: {text}")
 
 
 def _in_curves(entry, entries):
-    """Of a model that was trained for each kind and for all, the latter alone; no chains."""
+    """Whether a row has curves: no chain, and of a model trained on all sets no other training."""
     if entry.links or entry.is_step:
         return False
     kinds = {other.trained_on for other in entries.values() if other.training}
@@ -206,7 +206,7 @@ def _in_curves(entry, entries):
 
 
 def _trained(entry, entries):
-    """Whose training a row tells: its own, or that of a chain's last link that is no row."""
+    """The entry whose training a row describes: a chain's last link if that is not a row."""
     last = entries[entry.links[-1]] if entry.links else entry
     return entry if last.shown else last
 
@@ -282,7 +282,7 @@ def _processor():
 
 
 def _published(entries):
-    """What the authors of the networks' papers published, and what published weights reach."""
+    """Numbers that the networks' authors published, and those of published weights."""
     from restore_tf.weights import published
 
     models = set()

@@ -50,7 +50,9 @@ def dataset_of(values: flags.FlagValues, experiment=None) -> tuple[str, str]:
         default = experiment.config if same else names.default_config(dataset)
         return dataset, values.config or default
     if values.config:
-        raise UserError(f"--config {values.config}: {dataset} names each set's own; leave it out.")
+        raise UserError(
+            f"--config {values.config}: {dataset} has a configuration for each set; leave it out."
+        )
     parts = mixture.parse(dataset)
     if len(parts) == 1:
         return parts[0].dataset, parts[0].config
@@ -88,7 +90,7 @@ def mixtures_folders(values: flags.FlagValues, dataset: str) -> dict[str, str | 
 def each(values: flags.FlagValues, experiment, run) -> list[tuple[str, str, dict]]:
     """Returns (data set, configuration, {flag: folder}) of each set to score on: a mixture's parts.
 
-    Folders are those of the flags, else the run's own, where it was trained on that set.
+    Folders come from the flags, else from the run if it was trained on that set.
 
     Args:
       values: the command's flags.

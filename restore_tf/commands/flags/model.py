@@ -45,7 +45,7 @@ def define(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     for name, least, text in [
-        ("stages", 1, "the first N stages alone: --set network.stages=N"),
+        ("stages", 1, "only the first N stages: --set network.stages=N"),
         ("local_attention_crop", 8, "window in pixels: --set network.local_attention=PIXELS"),
         ("steps", 1, "steps of a sampler: --set network.steps=N"),
         ("samples", 1, "samples that a sampler averages: --set network.samples=N"),
@@ -59,7 +59,7 @@ def define(values: flags.FlagValues) -> None:
         "precision",
         "float32",
         ["float32", "bfloat16", "auto"],
-        "what the network computes in; auto: bfloat16 where it is measured to be faster",
+        "type of the computation; auto: bfloat16 if it is measured to be faster",
         flag_values=values,
     )
 
@@ -96,8 +96,8 @@ def file(values: flags.FlagValues) -> str | None:
     for name in _OF_A_RUN:
         if values[name].present:
             raise UserError(
-                f"--{name}: cannot be combined with --{given[0]}; such a file is one network, "
-                "made by export.py."
+                f"--{name}: cannot be combined with --{given[0]}; export.py has fixed it in the "
+                "file."
             )
     return values[given[0]].value
 
@@ -132,9 +132,6 @@ def load_file(values: flags.FlagValues):
 
 def workdir(values: flags.FlagValues) -> Path:
     """Returns the run directory that --workdir or --weights names, or that of the default weights.
-
-    Raises:
-      UserError: both flags, a name that is none, or weights that were not fetched.
 
     Args:
       values: the command's flags.

@@ -109,7 +109,7 @@ def save(
     values: flags.FlagValues,
     disagreement: np.ndarray | None = None,
 ) -> None:
-    """Writes a restored picture, and its strip and its map where the job has them.
+    """Writes a restored picture, and its strip and map if the job has them.
 
     Args:
       job: the paths to write to; not standard output.
@@ -135,7 +135,7 @@ def save(
 
 @contextlib.contextmanager
 def naming_errors(name: str) -> Iterator[None]:
-    """Puts a picture's or clip's name before errors that lack it.
+    """Adds the name of a picture or clip to errors that lack it.
 
     Args:
       name: of the picture or clip.
@@ -154,7 +154,7 @@ def naming_errors(name: str) -> Iterator[None]:
 
 
 def _in_the_way(job, values):
-    """The error that keeps a job from being written, or None.
+    """The error of a job whose files exist already, or None.
 
     --overwrite replaces what an earlier run wrote and recorded, and the file that --output names.
     """

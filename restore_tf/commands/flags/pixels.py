@@ -25,7 +25,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "memory",
         None,
-        "memory limit, kept by restoring in tiles: 2GB; the free memory by default",
+        "memory limit, such as 2GB: larger pictures are restored in tiles; by default free memory",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -58,7 +58,7 @@ def check(values: flags.FlagValues) -> None:
       values: the command's flags.
 
     Raises:
-      UserError: it is no size.
+      UserError: it is not a size.
     """
     if values.memory is not None:
         size_in_bytes(values.memory)
@@ -77,7 +77,7 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
       values: the command's flags.
 
     Raises:
-      UserError: a --memory that is no size.
+      UserError: --memory is not a size.
     """
     from restore_tf.inference import restore as inference
 
@@ -90,7 +90,7 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
     )
     tiled = functools.partial(restore, memory=limit, tile=values.tile, whole=values.whole)
 
-    def run(pixels, seed=None):
+    def restore_pixels(pixels, seed=None):
         with _Progress() as progress:
             if seed is not None or not values.verify_tiles:
                 chosen = values.seed if seed is None else seed
@@ -101,21 +101,21 @@ def make(model, values: flags.FlagValues) -> Callable[[np.ndarray], np.ndarray]:
             _say_difference(pieces, whole)
             return inference.from_float(pieces, pixels.dtype)
 
-    run.scale, run.model = getattr(model, "output_scale", 1), model
-    return run
+    restore_pixels.scale, restore_pixels.model = getattr(model, "output_scale", 1), model
+    return restore_pixels
 
 
 def _say_cost(model, tile):
-    """Logs beforehand what tiles of this size cost, and from which size on they are useful."""
-    if model.size is not None:  # of one size alone; `inference.memory` refuses the flag
+    """Logs the cost of tiles of this size, and the smallest useful size."""
+    if model.size is not None:  # of one fixed size; `inference.memory` refuses the flag
         return
     tiler = model.tiler()
     if tiler is None:
         least = model.blended_tile.smallest
         if tile < least:
             logger.warning(
-                "--tile %d: %s sees nothing beyond a tile, so small ones differ from the whole "
-                "picture; the least useful value is %d.", tile, model.name, least,
+                "--tile %d: %s sees nothing beyond a tile, so results of small tiles differ from "
+                "the whole picture's; the smallest useful value is %d.", tile, model.name, least,
             )  # fmt: skip
         return
     least, side = tiler.smallest, tile // tiler.step * tiler.step
@@ -123,12 +123,12 @@ def _say_cost(model, tile):
     cost = (
         "cannot be restored"
         if inner <= 0
-        else f"cost {(side / inner) ** 2:.3g} times as much as whole"
+        else f"take {(side / inner) ** 2:.3g} times as long as whole"
     )
     say = logger.warning if tile < least else logger.info
     say(
         "--tile %d: %s needs %d pixels around each tile's result, so larger pictures %s; the "
-        "least useful value is %d, at %.3g times.",
+        "smallest useful value is %d, at %.3g times.",
         tile, model.name, tiler.margin, cost, least, (least / (least - 2 * tiler.margin)) ** 2,
     )  # fmt: skip
 
@@ -151,7 +151,7 @@ def size_in_bytes(text: str) -> int:
       The number of bytes.
 
     Raises:
-      UserError: no size.
+      UserError: not a size.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?)B?\s*", text.upper())
     if not found or found[2] not in _UNITS:
