@@ -156,7 +156,7 @@ def test_evaluate_does_not_delete_what_it_scores(run, data, tmp_path, capsys):
     shutil.copytree(data, output / "pictures")
     before = tree(output)
     line = one_line(capsys, evaluate.main(evaluation(run, output / "pictures", output)))
-    assert "lies where the results go" in line
+    assert "is where the results go" in line
     assert tree(output) == before
     # Its own pictures of an earlier evaluation are no other case.
     output = tmp_path / "second"
@@ -165,7 +165,7 @@ def test_evaluate_does_not_delete_what_it_scores(run, data, tmp_path, capsys):
     shown = output / "pictures"
     words = [f"--degraded_dir={shown}/degraded", f"--sharp_dir={shown}/sharp"]
     words = [f"--workdir={run}", "--dataset=folder", *words, f"--output={output}"]
-    assert "lies where the results go" in one_line(capsys, evaluate.main(["evaluate.py", *words]))
+    assert "is where the results go" in one_line(capsys, evaluate.main(["evaluate.py", *words]))
     assert tree(output) == before
 
 
@@ -176,7 +176,7 @@ def test_results_do_not_come_among_the_pictures(run, tmp_path, capsys, place):
     (data / "link").symlink_to("target")
     before = tree(data)
     line = one_line(capsys, evaluate.main(evaluation(run, data, data / place)))
-    assert f"{data / place}: lies among the pictures to be scored" in line
+    assert f"{data / place}: is among the pictures to be scored" in line
     assert tree(data) == before
     assert evaluate.main(evaluation(run, data, data, "--metrics=psnr")) == 0  # beside them
 

@@ -20,6 +20,7 @@ from page_runner import Page, listed, picture, programs
 from restore_tf.commands import train
 from restore_tf.experiments import experiment
 from restore_tf.export import jobs
+from restore_tf.export.plan import rates
 
 
 def units(page):
@@ -156,8 +157,9 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def place(world, tmp_path, monkeypatch):
-    """A page's own copy of the world. Exports share this process: starting one takes seconds."""
+    """A page's own copy of the world. Exports share this process, and a plan measures one run."""
     monkeypatch.setattr(jobs, "run_in_process", in_this_process)
+    monkeypatch.setattr(rates, "_SECONDS", 0.001)
     folder = tmp_path / "page"
     shutil.copytree(world, folder)
     monkeypatch.chdir(folder)
@@ -187,11 +189,8 @@ def prepare(page, place):
     if page == "docs/exporting.md":
         pytest.importorskip("openvino", reason="needs restore_tf[openvino]")
     if page == "docs/devices.md":
-        words = "export.py --workdir RUN --output DIR --format saved_model,tflite"
-        place.run(
-            f"python {words}",
-            lists.RUN[""][words.partition(" --format")[0] + " --format saved_model"],
-        )
+        words = "--format tflite --size 32x32 --kinds uint8 --max_psnr_drop 99"
+        place.run(f"python export.py --workdir RUN --output DIR {words}", [])
     if page in ("docs/training.md", "docs/results.md"):
         pytest.importorskip("matplotlib", reason="needs restore_tf[plots]")
     if page in ("docs/serving.md", "docs/exporting.md", "README.md"):

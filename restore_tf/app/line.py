@@ -18,7 +18,7 @@ class Line:
         """Makes an empty queue.
 
         Args:
-          queue: how many may wait, beside the running ones.
+          queue: the number of requests that may wait, besides the running ones.
           concurrency: computations at the same time.
         """
         self._most = queue + concurrency

@@ -105,8 +105,8 @@ def _buttons():
         )
 
 
-def _told(name=None):
-    return gr.HTML(elem_id=name, elem_classes="rtf-told")
+def _status_line(name=None):
+    return gr.HTML(elem_id=name, elem_classes="rtf-status-line")
 
 
 def _wire(work, button, cancel, function, inputs, outputs):
@@ -132,7 +132,7 @@ def _photos(work, service, root, examples):
             button, cancel = _buttons()
             _examples(examples, photos, sharp)
         with gr.Column(scale=2, min_width=300):
-            status, results = _told("status"), gr.HTML(elem_id="results")
+            status, results = _status_line("status"), gr.HTML(elem_id="results")
     inputs = [photos, model, strength, stages, ensemble, format, sharp]
     _wire(work, button, cancel, work.restore, inputs, [status, results])
 
@@ -164,7 +164,7 @@ def _compare(work, service, root):
             down = gr.Slider(0, 100, 50, step=1, label="Down, in %")
             button, cancel = _buttons()
         with gr.Column(scale=2, min_width=300):
-            status, result = _told(), gr.HTML(elem_id="comparison")
+            status, result = _status_line(), gr.HTML(elem_id="comparison")
     inputs = [photo, first, second, side, across, down]
     _wire(work, button, cancel, work.compare, inputs, [status, result])
 
@@ -182,7 +182,7 @@ def _clip(work, service, root):
             strength = gr.Slider(0, 1, 1, step=0.05, label="Strength")
             button, cancel = _buttons()
         with gr.Column(scale=2, min_width=300):
-            status, result = _told(), gr.HTML(elem_id="clip")
+            status, result = _status_line(), gr.HTML(elem_id="clip")
     _wire(work, button, cancel, work.clip, [video, model, strength], [status, result])
 
 

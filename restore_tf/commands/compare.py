@@ -69,7 +69,7 @@ def define_flags() -> flags.FlagValues:
     )
     number("grid_crop", 192, "side of the crops that the page and the grid show, in pixels")
     flags.DEFINE_integer(
-        "grid_scale", 1, "enlarge the grid so many times", 1, 3, flag_values=values
+        "grid_scale", 1, "factor by which the grid is enlarged", 1, 3, flag_values=values
     )
     switch("blind", False, "also write a page for votes, shuffled and without names, and its key")
     flags.DEFINE_string(

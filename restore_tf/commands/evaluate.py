@@ -223,7 +223,7 @@ def _check_output(output, paths):
         for name in _FILES if given else ():
             if Path(given).resolve().is_relative_to((output / name).resolve()):
                 raise UserError(
-                    f"--{flag} {given}: lies where the results go, {output / name}; pass another "
+                    f"--{flag} {given}: is where the results go, {output / name}; pass another "
                     "--output."
                 )
 
@@ -235,8 +235,7 @@ def _check_not_among(source, output):
         folder = os.path.commonpath([os.path.realpath(path.parent) for path in paths])
         if Path(os.path.realpath(output)).is_relative_to(folder):
             raise UserError(
-                f"{output}: lies among the pictures to be scored, in {folder}; pass another "
-                "--output."
+                f"{output}: is among the pictures to be scored, in {folder}; pass another --output."
             )
 
 

@@ -222,7 +222,7 @@ def _say_finished(plan):
     kept = "" if plan.steps == steps else f" and its record stays at {plan.steps} steps"
     print(
         f"{plan.workdir}: is at step {plan.step} already; --steps {steps} trains nothing{kept}. "
-        f"To go on, pass --steps above {plan.step}."
+        f"To train further, pass --steps above {plan.step}."
     )
     _say_next(plan)
 

@@ -31,7 +31,7 @@ class Plan:
 
     Attributes:
       experiment: to train.
-      run: the command's decisions beside it.
+      run: the command's other decisions.
       workdir: the run directory.
       steps: recorded in the run directory; None where it has no run.
       step: of its newest checkpoint, 0 without one.

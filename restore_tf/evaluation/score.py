@@ -129,10 +129,10 @@ def evaluate(
       restore: takes and returns a (height, width, 3) uint8 picture.
       source: pairs read by index, see `restore_tf.datasets.sources`.
       names: metrics, from `MEASURES` and `ALIGNED`; those that are `missing` are left out.
-      limit: only the first so many pairs; None for all.
+      limit: the number of pairs, from the first; None for all.
       pictures: folder for the PNG files that the report's sliders show, degraded/NAME.png,
         restored/NAME.png and sharp/NAME.png; None for none.
-      keep: at most so many images keep their files, the ones restored worst.
+      keep: the number of images, restored worst, whose files are kept.
 
     Raises:
       UserError: an unknown metric, or no pair that could be scored.

@@ -160,8 +160,8 @@
     });
   }
 
-  // ---- on a phone, what is told lies below what is seen: it is brought into sight, until the
-  // person at the page moves it.
+  // ---- on a phone the status line may be below the visible part: it is scrolled into view, until
+  // the visitor scrolls.
 
   let watching = null;
   const unwatch = () => { watching?.disconnect(); watching = null; };
@@ -169,13 +169,13 @@
     window.addEventListener(name, unwatch, {passive: true});
   }
   document.addEventListener("click", event => {
-    const told = [...document.querySelectorAll(".rtf-told")].find(visible);
-    if (!told || !event.target.closest?.("button.primary")) return;
+    const line = [...document.querySelectorAll(".rtf-status-line")].find(visible);
+    if (!line || !event.target.closest?.("button.primary")) return;
     unwatch();
     watching = new MutationObserver(() => {
-      if (told.getBoundingClientRect().top > window.innerHeight / 2) told.scrollIntoView();
+      if (line.getBoundingClientRect().top > window.innerHeight / 2) line.scrollIntoView();
     });
-    watching.observe(told.parentElement, {childList: true, subtree: true});
+    watching.observe(line.parentElement, {childList: true, subtree: true});
   });
 
   window.restorePage = {area};

@@ -32,13 +32,13 @@ def write_blind(
     """Writes blind.html, one page to vote on, and blind_key.json into the comparison's folder.
 
     A question shows the degraded picture and each network's restored one, in shuffled columns.
-    Pictures are those of the grid, then others that the seed draws.
+    Pictures are those of the grid, then others drawn by the seed.
 
     Args:
       comparison: its folder holds the pictures.
       seed: of the shuffling; the same seed gives the same page and key.
       crop: side of the crops in pixels.
-      questions: at most so many, at least the grid's.
+      questions: the most questions; the grid's pictures are always asked.
 
     Raises:
       UserError: pictures are missing, there is no network, or the folder cannot be written.

@@ -16,7 +16,7 @@ from restore_tf.evaluation.comparison.table import label_of, score_text
 from restore_tf.evaluation.metric_names import format_number
 
 LIMIT = 3_500_000  # bytes of crops within the page
-DISAGREEMENTS = 12  # at most so many beside the grid's pictures
+DISAGREEMENTS = 12  # the most pictures besides the grid's
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def place_labels(
         margin, one under the other.
       frame: where labels may stand.
       bars: better not covered.
-      needed: so many of the first ones are; others are left out, None, where there is no room
+      needed: how many of the first ones are kept; others become None where there is no room
         near their points. All by default.
     """
     taken = [Box(x - POINT, y - POINT, x + POINT, y + POINT) for _, x, y in points]

@@ -45,9 +45,9 @@ def write(
     Args:
       comparison: its folder holds the pictures.
       crop: side of the grid's crops in pixels.
-      scale: 1, or 2 or 3 to repeat each pixel of the grid so often.
-      seed: which picture is taken where a rule finds several.
-      tally: votes of the blind page, to be shown.
+      scale: 1, 2 or 3: factor by which the grid is enlarged.
+      seed: decides between pictures that a rule finds equal.
+      tally: votes of the blind page.
 
     Raises:
       UserError: scores or pictures are missing, or the folder cannot be written.

@@ -52,11 +52,11 @@ class Resampling:
 
     Args:
       units: of each picture: its sequence, or itself.
-      resamples: how many times the units are drawn anew with replacement.
+      resamples: the number of resamples, drawn with replacement.
       seed: of NumPy's generator.
 
     Attributes:
-      count: how many units there are.
+      count: the number of units.
     """
 
     def __init__(self, units: Sequence[Hashable], resamples: int = RESAMPLES, seed: int = SEED):

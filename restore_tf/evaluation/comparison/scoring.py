@@ -1,6 +1,6 @@
 """Scores of a row's pictures, kept on disk: nothing is scored twice.
 
-    OUTPUT/pictures/BLOCK/ROW/PICTURE.png    what the row's networks gave, 8-bit
+    OUTPUT/pictures/BLOCK/ROW/PICTURE.png    output of the row's networks, 8-bit
     OUTPUT/scores/BLOCK/ROW.json             {"of": digest, "scores": {picture: {metric: value}}}
 
 The digest identifies what made the pictures: when weights change, all of a row's pictures are made
@@ -39,7 +39,7 @@ class TestPairs:
       config: of the data set.
       split: of the data set.
       source: pairs read by index, see `restore_tf.datasets.sources`.
-      limit: at most so many, spread evenly over the source; None for all.
+      limit: the most pairs, evenly spaced over the source; None for all.
 
     Raises:
       UserError: no pairs.

@@ -86,15 +86,15 @@ def _best(comparison, found, metric):
         lead, bounds = estimate_text(ranking.ahead, metric, signed=True)
         second = label_of(comparison, ranking.rows[1])
         tied = _listed(comparison, ranking.ties)
-        but = f" (but not told apart from {tied})" if tied else ""
+        but = f" (but not distinguishable from {tied})" if tied else ""
         return (
             f"best by {_name(metric)} is {first} with {mean}, {lead} {bounds} against the second, "
             f"{second}{but}"
         )
     tied = _listed(comparison, ranking.ties)
     return (
-        f"by {_name(metric)} {first} has the best mean, {mean}, and cannot be told apart from "
-        f"{tied}"
+        f"by {_name(metric)} {first} has the best mean, {mean}, but is not distinguishable "
+        f"from {tied}"
     )
 
 
@@ -112,14 +112,14 @@ def _against_input(comparison, found, shown):
             )
         if rows[""]:
             said.append(
-                f"{found.block}: not told apart from the degraded input by {_name(metric)}: "
+                f"{found.block}: not distinguishable from the degraded input by {_name(metric)}: "
                 f"{_listed(comparison, rows[''])}."
             )
     return said
 
 
 def _chains(comparison, found, shown):
-    """Which chains are better than each of the networks that they are made of."""
+    """Names the chains that are better than each of their networks."""
     parts = []
     for metric in shown:
         sure = [

@@ -176,7 +176,7 @@ def test_sentences_name_the_best_and_what_is_not_told_apart():
     alone = [row for row in planted().rows if row.name != "good"]
     said = _said(changed(planted(), rows=alone))
     assert "has the best mean" in said[0]
-    assert "cannot be told apart from" in said[0]
+    assert "is not distinguishable from" in said[0]
 
 
 def test_sentences_of_few_pictures_name_no_winner():
