@@ -30,6 +30,10 @@ EVAL = ["opencv-python-headless>=5,<6"]  # RealBlur aligns by ECC; 4.x reads 0.0
 VIDEO = ["av>=17.1"]  # frames of videos (PyAV)
 DEEP = ["pyvips[binary]>=3"]  # 16 bits a channel in colour, which Pillow lacks; 8 MB, LGPL
 EDGE = ["ai-edge-litert>=2.3,<3"]  # runs TFLite files; tf.lite.Interpreter is leaving TensorFlow
+OPENVINO = [  # a second runtime for devices, faster than LiteRT on CPUs with AMX
+    "openvino>=2026.1,<2027",  # runs the files, and reads our SavedModels
+    "nncf>=3.4,<4",  # finds the ranges of 8-bit values; exports of kind int8 alone need it
+]
 SERVE = [
     "tensorflow-serving-api>=2.21,<2.22",  # the stubs of TF Serving's gRPC API, warm-up records
     "grpcio>=1.70",  # the gRPC client and the stand-in server
@@ -61,7 +65,6 @@ DEV = [
     "ipykernel>=6",  # what the notebook runs in
     "mypy>=1.15",  # checks the type hints of public modules
     "httpx>=0.28",  # asks the app in the tests' own process
-    "openvino>=2026.1",  # a second runtime that reads our SavedModels
     "playwright>=1.50",  # drives the system's Chromium over the pages; brings no browser itself
     "pyyaml>=6",  # reads the deployment files as Docker and Kubernetes do
     "ruff>=0.15",
@@ -108,13 +111,14 @@ setup(
         "video": VIDEO,
         "deep": DEEP,
         "edge": EDGE,
+        "openvino": OPENVINO,
         "serve": SERVE,
         "app": APP,
         "convert": CONVERT,
         "plots": PLOTS,
         "perceptual": PERCEPTUAL,
         "docs": DOCS,
-        "dev": DEV + DOCS + EVAL + VIDEO + DEEP + EDGE + SERVE + APP + PLOTS,
+        "dev": DEV + DOCS + EVAL + VIDEO + DEEP + EDGE + OPENVINO + SERVE + APP + PLOTS,
     },
     entry_points={
         "console_scripts": ["restore-tf = restore_tf.commands.cli:main"],

@@ -2,8 +2,10 @@
 """Every runtime side by side: time per megapixel and peak memory of the files that are exported.
 
 - saved_model: the SavedModel of `export.py` in TensorFlow, float32 and bfloat16.
-- litert: each kind of TFLite file, of the measured size, in LiteRT with XNNPACK.
-- openvino: the same SavedModel, float32 hint.
+- litert: each kind of TFLite file, of the measured size, in LiteRT with XNNPACK. uint8 also in
+  tiles of `--tile`, and with XNNPACK's pointers made anew for each frame (transient).
+- openvino: the same SavedModel, with hints to compute in float32 and in bfloat16; int8 as
+  `export.py --format openvino` makes it.
 - onnxruntime: the network through tf2onnx.
 - pytorch: the same network in PyTorch's stock layers (pytorch_peers.py), eager, channels_last.
 
@@ -44,12 +46,18 @@ NETWORKS = {
     "mprnet": forward.NETWORKS["mprnet"],
 }
 KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "int16x8")
+TRANSIENT, TILES = "litert_uint8_transient", "litert_uint8_tiles"
+EIGHT_BIT = "openvino_int8"
 FIRST = "saved_model_float32"  # what the others are compared with
 ENGINES = (
     FIRST,
     "saved_model_bfloat16",
     *(f"litert_{kind}" for kind in KINDS),
+    TRANSIENT,
+    TILES,
     "openvino_float32",
+    "openvino_bfloat16",
+    EIGHT_BIT,
     "onnxruntime_float32",
     "pytorch_float32",
 )
@@ -60,6 +68,9 @@ MODULES = {
     "onnxruntime": "onnxruntime",
     "pytorch": "torch",
 }
+# Flags of LiteRT's xnnpack_delegate.h: QS8, QU8, TRANSIENT_INDIRECTION_BUFFER. They replace the
+# default ones: without the first two, 8 bits run in kernels 8 times as slow.
+TRANSIENT_POINTERS = 0x1 | 0x2 | 0x20
 LARGEST = 1e-4  # share of the outputs' range by which float32 engines may differ
 
 
@@ -99,22 +110,33 @@ def make_saved_model_bfloat16(case, folder):
 
 def make_fixed(case, folder):
     """Writes the SavedModels of fixed size and the crop that TFLite and ONNX files start from."""
-    from restore_tf.export.tflite import convert
+    from restore_tf.export import prepared
 
     model, images = _model(case), _images(case)
     np.savez(
         folder / "crops.npz", degraded=np.rint(255 * images).astype(np.uint8), reference=images
     )
     for name, eight_bit in (("saved_model", False), ("saved_model_eight_bit", True)):
-        convert.write_saved_model(model, tuple(case["size"]), folder / name, eight_bit)
+        prepared.write_saved_model(model, tuple(case["size"]), folder / name, eight_bit)
 
 
 def make_litert(case, folder):
     """Converts to one kind of TFLite file."""
     from restore_tf.export.tflite import convert
 
-    kind = case["engine"].removeprefix("litert_")
-    convert.convert(str(folder), kind, str(folder / f"{case['engine']}.tflite"))
+    kind, start = case["engine"].split("_", 1)[1], folder
+    if case["engine"] == TILES:
+        kind, start = "uint8", folder / "tiles"
+        start.mkdir()
+        make_fixed({**case, "size": case["tile"]}, start)
+    convert.convert(str(start), kind, str(folder / f"{case['engine']}.tflite"))
+
+
+def make_openvino(case, folder):
+    """Quantises by NNCF what OpenVINO reads of the SavedModel of fixed size."""
+    from restore_tf.export.openvino import convert
+
+    convert.convert(str(folder), "int8", str(folder / f"{EIGHT_BIT}.xml"))
 
 
 def make_onnxruntime(case, folder):
@@ -154,22 +176,51 @@ def run_saved_model(case, folder):
 
 def run_litert(case, folder):
     """`restore_tf.inference.tflite_model.LiteModel`; neither TensorFlow nor Keras is imported."""
+    from restore_tf.inference.restore import restore
     from restore_tf.inference.tflite_model import LiteModel
 
     yield
+    if case["engine"] == TRANSIENT:
+        yield _transient(folder / "litert_uint8.tflite", case["threads"])
+        return
     model = LiteModel(folder / f"{case['engine']}.tflite", case["threads"] or None)
-    yield model.run_raw if model.takes_bytes else model.restore_padded
+    if case["engine"] == TILES:
+        yield lambda images: restore(model, images[0])[None]
+    else:
+        yield model.run_raw if model.takes_bytes else model.restore_padded
+
+
+def _transient(file, threads):
+    """Runs a file by LiteRT's CompiledModel, whose options reach XNNPACK; Interpreter's do not."""
+    from ai_edge_litert.compiled_model import CompiledModel
+    from ai_edge_litert.options import CpuOptions, Options
+
+    threads = threads or len(os.sched_getaffinity(0))
+    options = CpuOptions(num_threads=threads, xnnpack_flags=TRANSIENT_POINTERS)
+    model = CompiledModel.from_file(str(file), options=Options(cpu_options=options))
+    inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
+
+    def run(images):
+        inputs[0].write(images)
+        model.run_by_index(0, inputs, outputs)
+        return outputs[0].read(images.size, np.uint8).reshape(images.shape)
+
+    return run
 
 
 def run_openvino(case, folder):
-    """OpenVINO on the SavedModel, which it reads by itself; its default would be bfloat16."""
+    """OpenVINO on the SavedModel, which it reads by itself, or on NNCF's file."""
     import openvino
 
     yield
     core = openvino.Core()
-    network = core.read_model(folder / FIRST)
+    network = core.read_model(
+        folder / (f"{EIGHT_BIT}.xml" if case["engine"] == EIGHT_BIT else FIRST)
+    )
     network.reshape([1, *case["size"], 3])
-    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    # Without a hint it would compute in bfloat16 where the processor has it.
+    low = case["engine"] == "openvino_bfloat16"
+    hints = {"INFERENCE_PRECISION_HINT": "bf16" if low else "f32", "PERFORMANCE_HINT": "LATENCY"}
     if case["threads"]:
         hints["INFERENCE_NUM_THREADS"] = case["threads"]
     compiled = core.compile_model(network, "CPU", hints)
@@ -220,12 +271,13 @@ def measure(case: dict) -> dict:
     """Times one engine in this process and reads its peak memory.
 
     Returns:
-      seconds of each run; peak_mb of the whole process; memory_mb of it beyond what the process
-      held when its runtime was imported and nothing loaded; load_seconds.
+      seconds of each run, and cpu, those that all threads computed; peak_mb of the whole process;
+      memory_mb of it beyond what the process held when its runtime was imported and nothing loaded;
+      load_seconds.
     """
     folder = Path(case["folder"])
     images = _images(case)
-    if case["engine"] == "litert_uint8":
+    if case["engine"].startswith("litert_uint8"):
         images = np.rint(255 * images).astype(np.uint8)
     runtime = _runtime(case["engine"])
     if runtime in ("saved_model", "pytorch"):
@@ -239,16 +291,18 @@ def measure(case: dict) -> dict:
     run = next(steps)
     restored = run(images)
     loaded = time.perf_counter() - begin
-    seconds = []
+    seconds, cpu = [], []
     while not seconds or (len(seconds) < case["runs"] and sum(seconds) < case["seconds"]):
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         run(images)
         seconds.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - worked)
     peak = forward._memory("VmHWM")
     restored = restored / np.float32(255) if restored.dtype == np.uint8 else restored
     np.save(folder / f"{case['engine']}.npy", restored)
     return {
         "seconds": seconds,
+        "cpu": cpu,
         "load_seconds": loaded,
         "peak_mb": peak,
         "memory_mb": None if peak is None else peak - held,
@@ -296,6 +350,8 @@ def _missing(engine):
     needed = [MODULES[runtime]] if runtime in MODULES else []
     if runtime == "onnxruntime":
         needed.append("tf2onnx")
+    if engine == EIGHT_BIT:
+        needed.append("nncf")
     absent = [name for name in needed if importlib.util.find_spec(name) is None]
     return f"{' and '.join(absent)} not installed" if absent else None
 
@@ -303,15 +359,15 @@ def _missing(engine):
 def _make(case, engines, timeout):
     """Makes all files of a network and size; returns {engine: why there is none}."""
     reasons = {engine: _missing(engine) for engine in engines}
-    runtimes = {_runtime(engine) for engine in engines if not reasons[engine]}
-    if runtimes & {"litert", "onnxruntime"}:
-        print(f"  making what {', '.join(sorted(runtimes))} start from", file=sys.stderr)
+    fixed = [e for e in engines if _runtime(e) in ("litert", "onnxruntime") or e == EIGHT_BIT]
+    if any(not reasons[engine] for engine in fixed):
+        print(f"  making what {', '.join(fixed)} start from", file=sys.stderr)
         _, failed = _start({**case, "make": "fixed"}, timeout)
-        for engine in engines:
-            if failed and _runtime(engine) in ("litert", "onnxruntime"):
-                reasons[engine] = reasons[engine] or failed
+        for engine in fixed:
+            reasons[engine] = reasons[engine] or failed
     for engine in engines:
-        if reasons[engine] or engine == "openvino_float32":  # it reads the SavedModel
+        # OpenVINO reads the SavedModel; one TFLite file is run in two ways.
+        if reasons[engine] or engine in ("openvino_float32", "openvino_bfloat16", TRANSIENT):
             continue
         print(f"  making {engine}", file=sys.stderr)
         make = engine if engine.startswith("saved_model") else _runtime(engine)
@@ -327,6 +383,7 @@ def _measure_all(args, save):
         with tempfile.TemporaryDirectory(prefix="devices_") as folder:
             case = {"network": network, "size": size, "small": args.small, "folder": folder}
             case |= {"runs": args.runs, "seconds": args.seconds, "threads": args.threads}
+            case["tile"] = args.tile
             reasons = _make(case, args.engines, args.timeout)
             found = {engine: [] for engine in args.engines}
             for _, engine in itertools.product(range(args.rounds), args.engines):
@@ -350,7 +407,8 @@ def _measure_all(args, save):
 def _merged(rounds):
     seconds = [second for measured in rounds for second in measured["seconds"]]
     # The fastest: other programs and a throttled processor only ever add to it.
-    merged = {"seconds": seconds, "fastest": min(seconds)}
+    cpu = [second for measured in rounds for second in measured["cpu"]]
+    merged = {"seconds": seconds, "fastest": min(seconds), "cpu": cpu, "least_cpu": min(cpu)}
     for key in ("busy", "peak_mb", "memory_mb", "load_seconds"):
         known = [measured[key] for measured in rounds if measured[key] is not None]
         merged[key] = max(known, default=None)
@@ -376,8 +434,10 @@ def _file_mb(folder, engine):
     if runtime == "pytorch":
         return None
     names = {"litert": f"{engine}.tflite", "onnxruntime": "model.onnx", "openvino": FIRST}
-    place = folder / names.get(runtime, engine)
+    place = folder / ("litert_uint8.tflite" if engine == TRANSIENT else names.get(runtime, engine))
     files = [place] if place.is_file() else place.rglob("*")
+    if engine == EIGHT_BIT:
+        files = [place.with_suffix(ending) for ending in (".xml", ".bin")]
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
@@ -390,6 +450,7 @@ def tables(entries: list[dict]) -> str:
             "engine",
             "ms / megapixel",
             "time / first",
+            "CPU time / first",
             "peak MB",
             "MB beyond the runtime",
             "of it / first",
@@ -407,12 +468,13 @@ def tables(entries: list[dict]) -> str:
         if "fastest" in entry:
             cells.append(f"{1e3 * entry['fastest'] / (height * width / 1e6):.0f}")
             cells.append(forward._ratio(entry, first, "fastest"))
+            cells.append(forward._ratio(entry, first, "least_cpu"))
             cells += [forward._cell(entry, key, "{:.0f}") for key in ("peak_mb", "memory_mb")]
             cells.append(forward._ratio(entry, first, "memory_mb"))
             cells.append(forward._cell(entry, "file_mb", "{:.1f}"))
             cells.append(forward._cell(entry, "psnr", "{:.1f}"))
         else:
-            cells += ["–"] * 7
+            cells += ["–"] * 8
         rows.append([*cells, entry["reason"] or _remark(entry)])
     return forward._markdown(rows)
 
@@ -430,6 +492,9 @@ def _parse(argv):
     parser.add_argument("--sizes", type=forward._size, default=[(256, 256)], **several)
     parser.add_argument("--networks", choices=NETWORKS, default=list(NETWORKS), **several)
     parser.add_argument("--engines", choices=ENGINES, default=DEFAULT_ENGINES, **several)
+    parser.add_argument(
+        "--tile", type=forward._size, default=(256, 256), help=f"what {TILES} is cut into"
+    )
     parser.add_argument("--rounds", type=int, default=2, help="processes of each engine, in turns")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each process, at most")
     parser.add_argument(
@@ -449,6 +514,8 @@ def _parse(argv):
         parser.error(f"--output {args.output}: its folder does not exist; make it first.")
     # The others are compared with it.
     args.engines = [FIRST, *(engine for engine in args.engines if engine != FIRST)]
+    if TRANSIENT in args.engines and "litert_uint8" not in args.engines:
+        parser.error(f"{TRANSIENT}: runs the file of litert_uint8; name that, too.")
     return args
 
 
@@ -477,7 +544,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _environment():
     machine = forward.environment()
-    for package in ("ai-edge-litert", "openvino", "onnxruntime", "tf2onnx"):
+    for package in ("ai-edge-litert", "openvino", "nncf", "onnxruntime", "tf2onnx"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             machine["versions"][package] = importlib.metadata.version(package)
     return machine

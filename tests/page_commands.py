@@ -76,7 +76,11 @@ RUN = {
         "restore-tf compare RUN maxim_deblurring_stage1": COMPARE,
     },
     "docs/exporting.md": {
+        "export.py --workdir RUN --output DIR --format openvino": [
+            *("--size=32x32", "--kinds=float32"),
+        ],
         "restore.py photos --tflite": ["--overwrite"],
+        "restore.py photos --openvino": [],
         "restore-tf stream --tflite": ["--size=32x32"],
         "export.py --plan": ["--size=32x32", "--workdir=RUN", "--tops=4"],
     },

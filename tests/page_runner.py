@@ -170,10 +170,13 @@ class Page:
         return lines
 
     def _name_as_printed(self):
-        """Gives small TFLite files the names that the pages print."""
-        for path in self.folder.glob("DIR/tflite/*_32x32_*"):
+        """Gives small files for devices the names that the pages print."""
+        for path in self.folder.glob("DIR/*/*_32x32_*"):
             for size in ("256x256", "720x1280"):
-                copy = path.with_name(path.name.replace("32x32", size))
+                name = path.name.replace("32x32", size)
+                if path.parent.name == "openvino":  # without NNCF there is no file in 8 bits
+                    name = name.replace("float32", "int8")
+                copy = path.with_name(name)
                 shutil.copy(path, copy)
                 shutil.copy(path, self.folder / copy.name)
 

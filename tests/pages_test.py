@@ -186,6 +186,8 @@ def prepare(page, place):
             file.mux(stream.encode(None))
     if page in ("docs/devices.md", "docs/exporting.md"):
         pytest.importorskip("ai_edge_litert", reason="needs restore_tf[edge]")
+    if page == "docs/exporting.md":
+        pytest.importorskip("openvino", reason="needs restore_tf[openvino]")
     if page == "docs/devices.md":
         words = "--format tflite --size 32x32 --kinds uint8 --max_psnr_drop 99"
         place.run(f"python export.py --workdir RUN --output DIR {words}", [])

@@ -21,13 +21,14 @@ USAGE = """Exports a run; every file is run in a process of its own and compared
   python export.py --workdir RUN --output DIR --format saved_model
   python export.py --workdir RUN --output DIR --format saved_model,tflite --size 256x256,720x1280
   python export.py --workdir RUN --output DIR --format tflite --kinds int8 --calibrate DEGRADED
+  python export.py --workdir RUN --output DIR --format openvino --kinds float32,int8
   python export.py --workdir RUN --output DIR --format web
   python export.py --plan --size 720x1280 --fps 30 [--tops 4]"""
 
-FORMATS = ("saved_model", "tflite", "web")
+FORMATS = ("saved_model", "tflite", "openvino", "web")
 KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "mixed_int8", "int16x8")
 SOME_REFUSED = 1
-_TFLITE = "tflite"  # folder of its files
+_DEVICES = ("tflite", "openvino")  # formats, and folders of their files
 _SERVING = "serving"  # of the files around the SavedModel
 _LEAST_PIXELS = 64 * 96  # exporting.LEAST_MAX_PIXELS, which takes TensorFlow to read
 
@@ -57,12 +58,13 @@ def define_flags() -> flags.FlagValues:
     define("string", "name", None, "the model's name for TF Serving; the run's model by default")
     most = "SavedModel: refuse pictures of more pixels, height times width; 8,300,000 by default"
     define("integer", "max_pixels", None, most, _LEAST_PIXELS)
-    define("list", "size", ["256x256"], "TFLite: HEIGHTxWIDTH of the files of fixed shape")
-    define("list", "kinds", list(KINDS[:-2]), f"TFLite: of {', '.join(KINDS)}; web: two of them")
+    define("list", "size", ["256x256"], "HEIGHTxWIDTH of the TFLite and OpenVINO files")
+    kinds = f"TFLite: of {', '.join(KINDS)}; web: two of them; OpenVINO: float32, int8"
+    define("list", "kinds", list(KINDS[:-2]), kinds)
     define("string", "calibrate", None, "degraded pictures to calibrate and compare on; embedded")
     define("string", "sharp", None, "their sharp partners, to score against")
-    define("float", "max_psnr_drop", 0.3, "TFLite: refuse files that lose more, in dB", 0)
-    define("boolean", "overwrite", False, "replace TFLite files and pages of earlier exports")
+    define("float", "max_psnr_drop", 0.3, "TFLite, OpenVINO: refuse files that lose more, in dB", 0)
+    define("boolean", "overwrite", False, "replace files for devices and pages of earlier exports")
     export_web.define_flags(values)
     define("boolean", "plan", False, "list which networks fit into a frame at --size and --fps")
     define("float", "fps", 30.0, "--plan: frames a second", 0.01)
@@ -80,6 +82,7 @@ def _export(positional, values):
         return _plan(sizes, values)
     _check_words("format", values.format, FORMATS)
     _check_words("kinds", values.kinds, KINDS)
+    wanted = {form: _wanted(form, sizes, values) for form in _DEVICES if form in values.format}
     if values.output is None:
         raise UserError("--output: missing; expected the folder to write to.")
     output = Path(values.output)
@@ -93,11 +96,11 @@ def _export(positional, values):
     record.read(output)
     name = values.name or recipe.model
     deployment.check_name(name)
-    _check_places(output, recipe.model, sizes, values)
+    _check_places(output, recipe.model, wanted, values)
     library = export_web.prepare(output, values) if "web" in values.format else {}
     pictures = samples.load(values.calibrate, values.sharp)
     quiet.import_tensorflow()
-    if "tflite" in values.format or "web" in values.format:
+    if wanted or "web" in values.format:
         _check_sizes(sizes, experiments.construct(recipe))
     written, problems = 0, []
     if "saved_model" in values.format:
@@ -105,8 +108,8 @@ def _export(positional, values):
             entry = _saved_model(output, name, run, pictures, values)
         record.write(output, run, model_flags.describe(values), [entry])
         written += 1
-    if "tflite" in values.format:
-        for entries, refused in _tflite(output, run, [*sizes, None], pictures, values):
+    for form, kinds in wanted.items():
+        for entries, refused in _device_files(form, output, run, kinds, pictures, values):
             problems += refused
             record.write(output, run, model_flags.describe(values), entries)
             written += len(entries)
@@ -120,22 +123,40 @@ def _export(positional, values):
     return SOME_REFUSED if problems else 0
 
 
-def _check_places(output, model, sizes, values):
-    """Refuses to replace files of other origin, or any file without --overwrite."""
-    from restore_tf.export.tflite import make
+def _wanted(form, sizes, values):
+    """{size: kinds} of a format's files; a size is (height, width), or None for any."""
+    make = _maker(form)
+    if form == "tflite":
+        return {size: make.kinds_of(size, values.kinds) for size in [*sizes, None]}
+    chosen = values.kinds if values["kinds"].present else make.KINDS
+    if "tflite" in values.format or "web" in values.format:  # they make others, too
+        chosen = [kind for kind in chosen if kind in make.KINDS]
+    make.check_kinds(chosen)
+    return dict.fromkeys(sizes, list(dict.fromkeys(chosen)))
 
+
+def _maker(form):
+    """The module that makes a format's files."""
+    if form == "tflite":
+        from restore_tf.export.tflite import make
+    else:
+        from restore_tf.export.openvino import make
+    return make
+
+
+def _check_places(output, model, wanted, values):
+    """Refuses to replace files of other origin, or any file without --overwrite."""
     earlier = outputs.Record(output)
     if "saved_model" in values.format:
         earlier.check_name(_SERVING)
         outputs.check_folder(output / "saved_model")
-    if "tflite" not in values.format:
-        return
     given = model_flags.arguments(values)
-    for size in [*sizes, None]:
-        for kind in make.kinds_of(size, values.kinds):
-            path = output / _TFLITE / make.file_name(model, size, kind, given)
-            for file in (path, path.with_suffix(".json")):
-                earlier.check_overwrite(file, values.overwrite)
+    for form, kinds in wanted.items():
+        make = _maker(form)
+        for size, kind in ((size, kind) for size, some in kinds.items() for kind in some):
+            path = output / form / make.file_name(model, size, kind, given)
+            for ending in (*make.ENDINGS, ".json"):
+                earlier.check_overwrite(path.with_suffix(ending), values.overwrite)
 
 
 def _check_sizes(sizes, network):
@@ -193,31 +214,30 @@ def _saved_model(output, name, run, pictures, values):
     return entry
 
 
-def _tflite(output, run, sizes, pictures, values):
+def _device_files(form, output, run, wanted, pictures, values):
     """Yields (entries of written files, refused ones) of one size after the other.
 
     Files are moved into place and recorded before the next size begins. A size that fails is
     named, and the others are made.
     """
-    from restore_tf.export.tflite import make
-
-    for size in dict.fromkeys(sizes):
+    make = _maker(form)
+    for size, kinds in wanted.items():
         try:
             with outputs.staged(output) as staging:
                 rows = make.export(
                     run,
                     model_flags.arguments(values),
-                    staging / _TFLITE,
+                    staging / form,
                     sizes=[size],
-                    kinds=values.kinds,
+                    kinds=kinds,
                     samples=pictures,
                     max_psnr_drop=values.max_psnr_drop,
                 )
         except UserError as error:
-            logger.warning("TFLite of %s: %s", _named(size), error)
+            logger.warning("--format %s of %s: %s", form, _named(size), error)
             yield [], [_named(size)]
             continue
-        entries = [{"path": f"{_TFLITE}/{row['file']}", "format": "tflite", **row} for row in rows]
+        entries = [{"path": f"{form}/{row['file']}", "format": form, **row} for row in rows]
         yield (
             [entry for entry in entries if entry["written"]],
             [entry for entry in entries if not entry["written"]],

@@ -23,6 +23,7 @@ USAGE = """Restores pictures of any size: files, folders, patterns ("photos/**/*
   python restore.py photos --recursive --workdir RUN --suffix _sharp
   python restore.py - --workdir RUN --output - < a.png > sharp.png
   python restore.py photos --tflite srn_256x256_int8.tflite --output DIR
+  python restore.py photos --openvino srn_720x1280_int8.xml --output DIR
   python restore.py clip.mp4 --workdir RUN --output sharp.mp4"""
 
 
@@ -42,7 +43,7 @@ def define_flags() -> flags.FlagValues:
     """Returns the command's flags, each at its default."""
     values = flags.FlagValues()
     model_flags.define(values)
-    model_flags.define_tflite(values)
+    model_flags.define_files(values)
     pictures_flags.define(
         values, "a folder; a file for a single picture or clip; - for standard output"
     )
@@ -54,8 +55,7 @@ def define_flags() -> flags.FlagValues:
 
 
 def _restore(positional, values):
-    if values.tflite is not None:
-        model_flags.check_tflite(values)
+    model_flags.file(values)  # raises its errors at once
     found = pictures_flags.entries(positional, values)
     if restore_video.are_clips(found, values):
         return restore_video.restore_clips(found, positional, values, make_restorer)
@@ -79,8 +79,8 @@ def make_restorer(values) -> Callable[[np.ndarray], np.ndarray]:
       UserError: no such run or weights, or options that do not fit them.
     """
     pixels_flags.check(values)
-    if values.tflite is not None:
-        return pixels_flags.make(model_flags.load_tflite(values), values)
+    if model_flags.file(values) is not None:
+        return pixels_flags.make(model_flags.load_file(values), values)
     run = model_flags.workdir(values)
     experiments.read(run)  # raises its errors at once; TensorFlow takes seconds to import
     model_flags.network(values)

@@ -11,42 +11,24 @@ Needs `pip install 'restore_tf[edge]'`, which brings ai-edge-litert.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.networks.tiler import BlendedTile
+from restore_tf.inference.device_file import DeviceFile, cores, one_line_of, read_metadata
 from restore_tf.system import quiet
 
 KINDS = ("float32", "float16", "dynamic_int8", "int8", "uint8", "mixed_int8", "int16x8")
-METADATA_FORMAT = 1
-_PADDINGS = ("edge", "reflect")
-_BYTES_PER_PIXEL = 7000.0  # SRN's in float32, for files without this number
 
 
-class LiteModel:
+class LiteModel(DeviceFile):
     """A TFLite file that restores images, ready to run.
 
-    `restore_tf.restore` takes it in place of a `Restorer`. It is not thread-safe.
-
-    Attributes:
-      name: the file's name without its ending.
-      kind: number format that it computes in, one of `KINDS`; "unknown" without NAME.json.
-      channels: image channels, 3 or 1.
-      size: the (height, width) in pixels that it takes, None for any.
-      size_multiple: of a file for any size, what height and width must be multiples of.
-      padding: how pictures are padded at the bottom and right, "edge" or "reflect".
-      output_scale: the restored image is so many times as high and as wide.
-      colour: how colours pass through one channel, see `Restorer`.
-      bytes_per_pixel: memory that it takes, per pixel of what it is run on.
-      blended_tile: where tiles may begin; how they are cut, of a file for any size.
-      metadata: content of NAME.json; empty without it.
+    `restore_tf.restore` takes it in place of a `Restorer`. It is not thread-safe. Attributes are
+    `DeviceFile`'s; `kind` is one of `KINDS`.
     """
 
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
@@ -61,40 +43,15 @@ class LiteModel:
             was written, or does not restore images.
         """
         path = Path(path)
-        self.metadata = _metadata(path)
+        metadata = read_metadata([path])
         self._interpreter = _interpreter(path, threads)
         self._input, self._output = _image_tensors(self._interpreter, path)
-        _, height, width, channels = (int(side) for side in self._input["shape_signature"])
-        self.name = path.stem
-        self.kind = str(self.metadata.get("kind", "unknown"))
-        self.channels = channels
-        self.size = None if -1 in (height, width) else (height, width)
-        if self.size is None and not self.metadata:
-            raise UserError(
-                f"{path.with_suffix('.json')}: no such file; a file for any size needs it beside "
-                f"{path.name}, it says which sizes the network takes."
-            )
-        self.size_multiple = self.metadata.get("size_multiple", 1)
-        self.padding = self.metadata.get("padding", "edge")
-        # A file of fixed size says how much it enlarges by itself.
-        enlarges = max(1, int(self._output["shape_signature"][1]) // height) if self.size else 1
-        self.output_scale = self.metadata.get("output_scale", enlarges)
-        self.colour = self.metadata.get("colour", "planes" if channels == 1 else "rgb")
-        self.bytes_per_pixel = self.metadata.get("bytes_per_pixel", _BYTES_PER_PIXEL)
-        self.blended_tile = BlendedTile(step=self.metadata.get("tile_step"))
+        _, *sides, channels = (int(side) for side in self._input["shape_signature"])
+        height, width = (None if side == -1 else side for side in sides)
+        super().__init__(
+            path, metadata, (height, width, channels), int(self._output["shape_signature"][1])
+        )
         self._allocated = None
-
-    @property
-    def overlap(self) -> tuple[int, int]:
-        """How many rows and columns neighbouring tiles share at least, of a file of fixed size."""
-        # What a tile misses is beyond its border, so more overlap is better and slower: 256x256
-        # tiles of SRN come within 47, 50, 51.6, 52.2 dB of a whole GoPro frame with a sixteenth,
-        # an eighth, a quarter, three eighths, in 18, 24, 28, 32 tiles.
-        height, width = self.size or (0, 0)
-        return height // 4, width // 4
-
-    def tiler(self) -> None:
-        """Returns None: a file does not say how far its network sees."""
 
     @property
     def scales(self) -> tuple[tuple[float, int], tuple[float, int]]:
@@ -173,7 +130,7 @@ class LiteModel:
             self._interpreter.set_tensor(self._input["index"], image[None])
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{self.name}: cannot be run ({_line(error)}).") from None
+            raise UserError(f"{self.name}: cannot be run ({one_line_of(error)}).") from None
         restored = self._interpreter.get_tensor(self._output["index"])[0]
         height, width, channels = image.shape
         expected = (self.output_scale * height, self.output_scale * width, channels)
@@ -199,7 +156,7 @@ class LiteModel:
             with quiet.standard_error():
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{self.name}: cannot be run ({_line(error)}).") from None
+            raise UserError(f"{self.name}: cannot be run ({one_line_of(error)}).") from None
         self._allocated = shape
 
 
@@ -255,14 +212,7 @@ def _interpreter(path, threads):
         with quiet.standard_error():  # LiteRT prints a line about XNNPACK
             return Interpreter(str(path), num_threads=threads or cores())
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged, or no TFLite file ({_line(error)}).") from None
-
-
-def cores() -> int:
-    """Returns how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        raise UserError(f"{path}: damaged, or no TFLite file ({one_line_of(error)}).") from None
 
 
 def _image_tensors(interpreter, path):
@@ -278,37 +228,3 @@ def _image_tensors(interpreter, path):
         f"{path}: restores no images; expected one input of (1, height, width, 3 or 1) and one "
         f"output, not {shapes or 'no input'}."
     )
-
-
-def _metadata(path: Path) -> Mapping[str, Any]:
-    """What NAME.json says, after a look whether it belongs to the file; {} where there is none."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected what export.py --format tflite writes.")
-    beside = path.with_suffix(".json")
-    if not beside.is_file():
-        return {}
-    try:
-        found = json.loads(beside.read_text(encoding="utf-8"))
-        usable = (
-            found["format"] == METADATA_FORMAT
-            and isinstance(found["sha256"], str)
-            and isinstance(found["size_multiple"], int)
-            and 1 <= found["size_multiple"] <= 4096
-            and found["padding"] in _PADDINGS
-            and (found.get("tile_step") is None or found["tile_step"] in range(1, 4097))
-            and float(found.get("bytes_per_pixel", 1)) > 0
-            and found.get("output_scale", 1) in range(1, 17)
-            and found.get("colour", "rgb") in ("rgb", "planes", "luminance")
-        )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        usable = False
-    if not usable:
-        raise UserError(f"{beside}: damaged, or written by another version; export it again.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != found["sha256"]:
-        raise UserError(f"{path}: is not the file that {beside.name} describes; export it again.")
-    return found
-
-
-def _line(error):
-    """The first line of an error that is not empty."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

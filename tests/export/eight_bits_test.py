@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from restore_tf.export import prepared
 from restore_tf.export.tflite import convert, ranges
 from restore_tf.export.tflite.contents import contents
 from restore_tf.inference.tflite_model import LiteModel
@@ -41,7 +42,7 @@ def gated(tmp_path_factory):
     reference = np.asarray(model(crops / np.float32(255))[-1])
     np.savez(folder / "crops.npz", degraded=crops, reference=reference)
     for name, eight_bit in (("saved_model", False), ("saved_model_eight_bit", True)):
-        convert.write_saved_model(model, SIZE, folder / name, eight_bit)
+        prepared.write_saved_model(model, SIZE, folder / name, eight_bit)
     for kind in ("float32", "int8", "mixed_int8"):
         convert.convert(str(folder), kind, str(folder / f"{kind}.tflite"))
     return folder, crops / np.float32(255), np.clip(reference, 0, 1)

@@ -21,11 +21,11 @@ from mprnet_tf import recipes as mprnet
 from mprnet_tf.convert import name_map
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment
-from restore_tf.export import jobs
+from restore_tf.export import jobs, prepared, scores
 from restore_tf.export.samples import Samples
 from restore_tf.export.tflite import check as lite_check
 from restore_tf.export.tflite import convert as lite_convert
-from restore_tf.export.tflite import crops, make, scores
+from restore_tf.export.tflite import make
 from restore_tf.export.tflite import ranges as lite_ranges
 from restore_tf.export.tflite.contents import contents
 from restore_tf.inference.tflite_model import KINDS, LiteModel
@@ -79,8 +79,15 @@ class Prepared:
         self.folder, self.run, self.widened = folder, folder / "run", None
         self.model = make_run(folder / "run", paper, **network)
         pictures().save(folder / "samples.npz")
-        self.described = lite_convert.prepare(
-            str(folder / "run"), {}, size, kinds, SIZE, 4, str(folder / "samples.npz"), str(folder)
+        self.described = prepared.prepare(
+            str(folder / "run"),
+            {},
+            size,
+            [lite_convert.is_eight_bit(kind) for kind in kinds],
+            SIZE,
+            4,
+            str(folder / "samples.npz"),
+            str(folder),
         )
 
     def file(self, kind):
@@ -130,12 +137,12 @@ def export(run, directory, kinds=("float32",), sizes=(SIZE,), samples=None, **ar
     )
 
 
-def equals_keras(prepared):
+def equals_keras(made):
     batch = np.random.default_rng(1).random((2, *SIZE, 3), np.float32)
-    found = LiteModel(prepared.file("float32")).restore_padded(batch)
-    expected = np.asarray(prepared.model(batch)[-1])
+    found = LiteModel(made.file("float32")).restore_padded(batch)
+    expected = np.asarray(made.model(batch)[-1])
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    parts = contents(prepared.file("float32"))
+    parts = contents(made.file("float32"))
     assert (parts.custom, parts.dynamic) == ((), ())
     return parts
 
@@ -162,11 +169,11 @@ def test_an_early_exit_of_mprnet_with_local_attention(tmp_path):
 
 
 def test_the_gray_network(tmp_path):
-    prepared = Prepared(tmp_path, "srn", ["float32"], channels=1, scales=1, res_blocks=0)
+    made = Prepared(tmp_path, "srn", ["float32"], channels=1, scales=1, res_blocks=0)
     with np.load(tmp_path / "crops.npz") as crops:
         assert crops["degraded"].shape == crops["sharp"].shape == (4, *SIZE, 1)
         pixels = crops["degraded"].astype(np.float32) / 255
-        found = LiteModel(prepared.file("float32")).restore_padded(pixels)
+        found = LiteModel(made.file("float32")).restore_padded(pixels)
         np.testing.assert_allclose(found, crops["reference"], atol=1e-5)
 
 
@@ -222,9 +229,9 @@ def kill_a_convolution(model):
 
 @pytest.mark.slow
 def test_a_dead_convolution_does_not_crash_xnnpack(tmp_path):
-    prepared = Prepared(tmp_path, "srn", ["uint8"], scales=1, change=kill_a_convolution)
-    path = prepared.file("uint8")
-    assert prepared.widened == {"widened_ranges": 2}  # what is made of its zeros is zero as well
+    made = Prepared(tmp_path, "srn", ["uint8"], scales=1, change=kill_a_convolution)
+    path = made.file("uint8")
+    assert made.widened == {"widened_ranges": 2}  # what is made of its zeros is zero as well
     # In a process of its own: it would end this one.
     found = jobs.run_in_process(
         "tflite.check", "check", tmp_path,
@@ -344,7 +351,7 @@ def without_sharp(functions):
 
     def changed(folder, **arguments):
         found = prepare(folder=folder, **arguments)
-        degraded, reference, _ = crops.read_crops(folder)
+        degraded, reference, _ = prepared.read_crops(folder)
         np.savez(Path(folder) / "crops.npz", degraded=degraded, reference=reference)
         return found
 
@@ -401,7 +408,7 @@ def test_what_is_worse_than_allowed_is_refused(tiny_srn, tmp_path, here):
 def test_float32_that_differs_is_refused(tiny_srn, tmp_path, here):
     def prepare(folder, **arguments):
         shutil.copy(tiny_srn.folder / "crops.npz", folder)
-        degraded, reference, sharp = crops.read_crops(folder)
+        degraded, reference, sharp = prepared.read_crops(folder)
         np.savez(Path(folder) / "crops.npz", degraded=degraded, reference=reference + 0.01)
         return tiny_srn.described
 
@@ -454,7 +461,7 @@ def test_scores_by_hand():
 
 
 def test_bad_requests_are_one_line(tiny_srn, tmp_path, here):
-    here["prepare"] = lite_convert.prepare
+    here["prepare"] = prepared.prepare
     with pytest.raises(UserError, match="--size 30x32: srn takes multiples of 8 pixels"):
         export(tiny_srn.run, tmp_path / "out", sizes=[(30, 32)])
     with pytest.raises(UserError, match="--kinds int4: expected some of float32"):
@@ -537,5 +544,5 @@ def test_mprnet_in_eight_bits_and_in_sixteen(tiny_mprnet, kind):
     )  # fmt: skip
     assert (found["dynamic"], found["custom"]) == ([], [])
     assert kind != "uint8" or found["floats"] == []
-    _, reference, sharp = crops.read_crops(tiny_mprnet.folder)
+    _, reference, sharp = prepared.read_crops(tiny_mprnet.folder)
     assert scores.score(reference, np.load(restored), sharp)["psnr_to_float"] > 25

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import restore_tf
 from restore_tf.errors import UserError
+from restore_tf.export import prepared
 from restore_tf.export.tflite import convert
 from restore_tf.inference import blended_tiles
 from restore_tf.inference import restore as inference
@@ -54,7 +55,7 @@ def write(path, model, size, kind="float32", metadata=None):
     folder.mkdir()
     eight_bit = kind in ("int8", "uint8")
     name = "saved_model_eight_bit" if eight_bit else "saved_model"
-    convert.write_saved_model(model, size, folder / name, eight_bit)
+    prepared.write_saved_model(model, size, folder / name, eight_bit)
     crops = noise(4, *(size or (16, 16)), model.channels, dtype=np.uint8)
     np.savez(folder / "crops.npz", degraded=crops, reference=crops / np.float32(255))
     convert.convert(str(folder), kind, str(path))

@@ -12,7 +12,7 @@ import restore_tf
 from baselines_tf.dncnn import RECIPES, VARIANTS, DnCNN, identify, load_checkpoint, name_map
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment
-from restore_tf.export import saved_model
+from restore_tf.export import prepared, saved_model
 from restore_tf.export.tflite import convert
 from restore_tf.export.tflite.contents import contents
 from restore_tf.inference.restore import restore
@@ -138,7 +138,7 @@ def test_saved_models_hold_no_normalisation(tmp_path):
 @pytest.mark.slow
 def test_tflite_files_hold_merged_kernels_alone(tmp_path):
     model, _ = published("dncnn_color_small")
-    convert.write_saved_model(model, (32, 32), tmp_path / "saved_model")
+    prepared.write_saved_model(model, (32, 32), tmp_path / "saved_model")
     path = tmp_path / "float32.tflite"
     convert.convert(str(tmp_path), "float32", str(path))
     assert set(contents(path).operations) == {"CONV_2D", "SUB"}

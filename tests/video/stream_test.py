@@ -413,6 +413,7 @@ def test_a_real_file(tmp_path):
     """What comes out is what `LiteModel` and `restore` give for the same pictures."""
     pytest.importorskip("ai_edge_litert")
     import restore_tf
+    from restore_tf.export import prepared
     from restore_tf.export.tflite import convert
     from restore_tf.inference.tflite_model import LiteModel
     from srn_tf.model import SRN
@@ -421,7 +422,7 @@ def test_a_real_file(tmp_path):
     frames = random.integers(0, 256, (5, 32, 48, 3), np.uint8)
     model = SRN(width=4, scales=1, res_blocks=1, global_skip=True)
     model.build()
-    convert.write_saved_model(model, (32, 48), tmp_path / "saved_model_eight_bit", True)
+    prepared.write_saved_model(model, (32, 48), tmp_path / "saved_model_eight_bit", True)
     np.savez(tmp_path / "crops.npz", degraded=frames, reference=frames / 255)
     convert.convert(str(tmp_path), "uint8", str(tmp_path / "srn.tflite"))
     lite = LiteModel(tmp_path / "srn.tflite")

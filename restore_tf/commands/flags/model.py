@@ -22,6 +22,7 @@ _OF_A_RUN = (
     "eta",
     "precision",
 )
+_FILES = ("tflite", "openvino")
 _NETWORK = "network."
 
 
@@ -63,56 +64,68 @@ def define(values: flags.FlagValues) -> None:
     )
 
 
-def define_tflite(values: flags.FlagValues) -> None:
-    """Defines --tflite, which replaces --workdir.
+def define_files(values: flags.FlagValues) -> None:
+    """Defines --tflite and --openvino, which replace --workdir.
 
     Args:
       values: the command's flags.
     """
-    flags.DEFINE_string(
-        "tflite",
-        None,
-        "a TFLite file of export.py, in place of --workdir; runs without TensorFlow",
-        flag_values=values,
-    )
+    for name, what in (("tflite", "a TFLite file"), ("openvino", "an OpenVINO file, NAME.xml,")):
+        flags.DEFINE_string(
+            name,
+            None,
+            f"{what} of export.py, in place of --workdir; runs without TensorFlow",
+            flag_values=values,
+        )
 
 
-def check_tflite(values: flags.FlagValues) -> None:
-    """Refuses flags whose values a TFLite file already fixes.
+def file(values: flags.FlagValues) -> str | None:
+    """Returns the file that --tflite or --openvino names, None where neither is given.
 
     Args:
       values: the command's flags.
 
     Raises:
-      UserError: one of them is given.
+      UserError: both are given, or a flag whose value a file already fixes.
     """
+    given = [name for name in _FILES if values[name].value is not None]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise UserError(f"--{' and --'.join(given)}: choose one.")
     for name in _OF_A_RUN:
         if values[name].present:
             raise UserError(
-                f"--{name}: cannot be combined with --tflite; export.py has fixed it in the file."
+                f"--{name}: cannot be combined with --{given[0]}; export.py has fixed it in the "
+                "file."
             )
+    return values[given[0]].value
 
 
-def load_tflite(values: flags.FlagValues):
-    """Loads the TFLite file that --tflite names, as a `tflite_model.LiteModel`.
+def load_file(values: flags.FlagValues):
+    """Loads the file that --tflite or --openvino names.
 
     Args:
       values: the command's flags.
 
     Returns:
-      The file as a `tflite_model.LiteModel`.
+      The file as an `inference.device_file.DeviceFile`.
 
     Raises:
-      UserError: as `LiteModel`, or flags about tiles for a file whose size is fixed.
+      UserError: as the classes of the files, or flags about tiles for a file whose size is fixed.
     """
-    from restore_tf.inference.tflite_model import LiteModel
+    if values.tflite is not None:
+        from restore_tf.inference.tflite_model import LiteModel as File
+    else:
+        from restore_tf.inference.openvino_model import OpenVinoModel as File
 
-    model = LiteModel(values.tflite)
+    path = file(values)
+    model = File(path)
     for name in ("memory", "tile", "verify_tiles"):
         if model.size is not None and values[name].present:
             raise UserError(
-                f"--{name}: {values.tflite} takes {model.size[0]}x{model.size[1]} pixels (height x "
-                "width) at a time and has no other tiles; leave it out."
+                f"--{name}: {path} takes {model.size[0]}x{model.size[1]} pixels (height x width) "
+                "at a time and has no other tiles; leave it out."
             )
     return model
 

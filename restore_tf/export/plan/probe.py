@@ -56,6 +56,7 @@ def prepare(
 
 def _convert(model, shape, place, kinds):
     """Returns {kind: why it did not convert}."""
+    from restore_tf.export import prepared
     from restore_tf.export.tflite import convert
 
     place.mkdir()
@@ -67,7 +68,7 @@ def _convert(model, shape, place, kinds):
         eight_bit = kind == "uint8"
         name = "saved_model_eight_bit" if eight_bit else "saved_model"
         try:
-            convert.write_saved_model(model, shape[1:3], place / name, eight_bit)
+            prepared.write_saved_model(model, shape[1:3], place / name, eight_bit)
             convert.convert(str(place), kind, f"{place}_{kind}.tflite")
         except Exception as error:  # converters raise many kinds; the other engines go on
             failed[kind] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
@@ -84,7 +85,7 @@ def run_file(file: str, seconds: float) -> dict[str, float]:
     Returns:
       {"seconds": of one run, the median, "bytes_per_pixel": memory that it added to the process}.
     """
-    from restore_tf.export.tflite.check import peak_bytes
+    from restore_tf.export.tried import peak_bytes
     from restore_tf.inference.tflite_model import LiteModel
 
     held = peak_bytes()

@@ -2,11 +2,7 @@
 
     python -m restore_tf.export.tflite.convert JOB.json
 
-A job (see `jobs`) is one of two:
-
-- "prepare" loads a run, writes the network as a SavedModel of one input size, cuts the crops that
-  files of this size are calibrated and scored on, and restores them with the Keras model.
-- "convert" makes one TFLite file of such a SavedModel.
+A job (see `jobs`) makes one file of a SavedModel that `prepared` wrote.
 
 Silent faults of conversion, and how they are avoided:
 
@@ -34,120 +30,33 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.export.tflite.crops import _CROPS, read_crops
+from restore_tf.export.prepared import ENDPOINT, read_crops, saved_model
 
-_ENDPOINT = "serving_default"
 _MIXED = "mixed_int8"
 _FLOOR = 35.0  # dB; in mixed files, values with a lower signal-to-noise ratio stay in floats
 
 
-def prepare(
-    workdir: str,
-    load_arguments: Mapping[str, Any],
-    size: tuple[int, int] | None,
-    kinds: Sequence[str],
-    crop: tuple[int, int],
-    count: int,
-    samples: str,
-    folder: str,
-) -> dict[str, Any]:
-    """Writes the input of conversions: SavedModels, and crops with the Keras model's output.
+def is_eight_bit(kind: str) -> bool:
+    """Returns whether a kind's values are in 8 bits.
 
     Args:
-      workdir: as for `weights.load.load_model`.
-      load_arguments: keyword arguments of `weights.load.load_model`.
-      size: (height, width) of the input in pixels, None for any.
-      kinds: the conversions to come, of `make.KINDS`.
-      crop: (height, width) of the crops in pixels.
-      count: how many crops.
-      samples: file of a `samples.Samples`.
-      folder: existing folder to write to.
-
-    Returns:
-      The network's channels, colour, output_scale, size_multiple, padding and tile_step;
-      continuous where it is not.
-
-    Raises:
-      UserError: as `load_model`, or a size that the network does not take.
+      kind: one of `tflite_model.KINDS`.
     """
-    from restore_tf.export.samples import Samples
-    from restore_tf.inference.restore import restore
-    from restore_tf.pictures.planes import colour_of
-    from restore_tf.weights.load import load_model
-
-    model = load_model(workdir, **load_arguments)
-    for side in (*(size or ()), *crop):
-        if side % model.size_multiple:
-            height, width = size or crop
-            raise UserError(
-                f"--size {height}x{width}: {model.name} takes multiples of {model.size_multiple} "
-                "pixels."
-            )
-    degraded, sharp = Samples.open(samples).crops(crop, count, model, np.uint8)
-    pixels = degraded.astype(np.float32) / 255
-    reference = np.stack([restore(model, picture, whole=True) for picture in pixels])
-    arrays = {"degraded": degraded, "reference": reference}
-    np.savez(Path(folder) / _CROPS, **arrays, **({} if sharp is None else {"sharp": sharp}))
-    for eight_bit in sorted({_is_eight_bit(kind) for kind in kinds}):
-        write_saved_model(model, size, _saved_model(folder, eight_bit), eight_bit)
-    return {
-        "channels": model.channels,
-        "colour": colour_of(model),
-        "output_scale": model.output_scale,
-        "size_multiple": model.size_multiple,
-        "padding": model.padding,
-        "tile_step": model.blended_tile.step,
-        **({} if model.continuous else {"continuous": False}),
-    }
-
-
-def write_saved_model(
-    model, size: tuple[int, int] | None, path: Path, eight_bit: bool = False
-) -> None:
-    """Writes a network's last stage as a SavedModel for one image at a time.
-
-    Args:
-      model: a `Restorer`.
-      size: (height, width), None for any.
-      path: the folder to make. Its one endpoint takes `images` (1, height, width, channels) and
-        gives `restored`, the same shape.
-      eight_bit: add the ReLU on the input that 8 bits need, see above.
-    """
-    import keras
-    import tensorflow as tf
-
-    def restore(images):
-        images = tf.nn.relu(images) if eight_bit else images
-        return {"restored": model.restore_batch(images)}
-
-    signature = tf.TensorSpec((1, *(size or (None, None)), model.channels), tf.float32, "images")
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    with model.with_folded_weights():
-        archive.add_endpoint(_ENDPOINT, restore, [signature])
-        archive.write_out(str(path), verbose=False)
-
-
-def _is_eight_bit(kind):
     return kind in ("int8", "uint8", _MIXED)
 
 
-def _saved_model(folder, eight_bit):
-    return Path(folder) / ("saved_model_eight_bit" if eight_bit else "saved_model")
-
-
 def convert(folder: str, kind: str, output: str, any_size: bool = False) -> dict[str, Any]:
-    """Converts a SavedModel that `prepare` wrote.
+    """Converts a SavedModel that `prepared.prepare` wrote.
 
     Args:
-      folder: as `prepare`'s.
+      folder: as `prepared.prepare`'s.
       kind: one of `make.KINDS`.
       output: the file to write.
       any_size: whether the SavedModel takes pictures of any size; for the error's advice.
@@ -160,13 +69,13 @@ def convert(folder: str, kind: str, output: str, any_size: bool = False) -> dict
     """
     import tensorflow as tf
 
-    path = str(_saved_model(folder, _is_eight_bit(kind)))
-    converter = tf.lite.TFLiteConverter.from_saved_model(path, signature_keys=[_ENDPOINT])
+    path = str(saved_model(folder, is_eight_bit(kind)))
+    converter = tf.lite.TFLiteConverter.from_saved_model(path, signature_keys=[ENDPOINT])
     sets = tf.lite.OpsSet
     in_16_bits = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     operations = in_16_bits if kind == "int16x8" else sets.TFLITE_BUILTINS
     converter.target_spec.supported_ops = [operations]
-    if _is_eight_bit(kind):
+    if is_eight_bit(kind):
         floats = _converted(converter, any_size)
         content, widened = _in_eight_bits(floats, kind, read_crops(folder)[0])
         Path(output).write_bytes(content)
@@ -235,4 +144,4 @@ if __name__ == "__main__":
     from restore_tf.system.quiet import import_tensorflow
 
     import_tensorflow()
-    sys.exit(jobs.serve(sys.argv[1], {"prepare": prepare, "convert": convert}))
+    sys.exit(jobs.serve(sys.argv[1], {"convert": convert}))
