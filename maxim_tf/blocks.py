@@ -32,7 +32,14 @@ class ChannelAttention(Block):
         return x * self.gate(global_mean(x))
 
     def gate(self, means):
-        """(batch, 1, 1, channels) -> gates between 0 and 1, of the same shape."""
+        """Returns the gates that a picture's channels are scaled by.
+
+        Args:
+          means: of the channels, (batch, 1, 1, channels).
+
+        Returns:
+          Of the same shape, between 0 and 1.
+        """
         return ops.sigmoid(self.excite(ops.relu(self.squeeze(means))))
 
     def residual(self, x, y, convolution):

@@ -89,7 +89,14 @@ class ChannelAttention(Block):
         return x * gate
 
     def gate(self, means):
-        """(batch, any, any, filters) -> gates between 0 and 1, of the same shape."""
+        """Returns the gates that a picture's channels are scaled by.
+
+        Args:
+          means: of the channels, (batch, any, any, filters).
+
+        Returns:
+          Of the same shape, between 0 and 1.
+        """
         return ops.sigmoid(self.excite(ops.relu(self.squeeze(means))))
 
 

@@ -159,7 +159,7 @@ def world(tmp_path_factory):
 def place(world, tmp_path, monkeypatch):
     """A page's own copy of the world. Exports share this process, and a plan measures one run."""
     monkeypatch.setattr(jobs, "run_in_process", in_this_process)
-    monkeypatch.setattr(rates, "_SECONDS", 0.001)
+    monkeypatch.setattr(rates, "SECONDS", 0.001)
     folder = tmp_path / "page"
     shutil.copytree(world, folder)
     monkeypatch.chdir(folder)

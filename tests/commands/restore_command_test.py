@@ -328,7 +328,7 @@ def test_an_interruption_leaves_whole_files_only(photos, tmp_path, monkeypatch, 
         (["photos", "--output", "o", "--format", "gif"], "--format"),
         (["photos", "--output", "o", "--jpeg_quality", "0"], "jpeg_quality"),
         (["photos/a.png", "photos/trip/c.png", "--output", "photos/notes.txt/o"], "cannot be made"),
-        (["photos/a.png", "--output", "o", "--suffix", "x" * 252], "is too long for a file's name"),
+        (["photos/a.png", "--output", "o", "--suffix", "x" * 252], "is too long for a file name"),
         (["x" * 300, "--output", "o"], "no such file or folder"),
     ],
 )
@@ -346,7 +346,7 @@ def plan(inputs, naming, recursive=False):
 def test_two_inputs_of_one_name(photos):
     images.write_picture(photos / "a.jpg", PIXELS)
     naming = restore_jobs.Naming("out", format="png")
-    with pytest.raises(UserError, match="a.png: would be written to out/a.png, as photos/a.jpg is"):
+    with pytest.raises(UserError, match="a.png: would be written to out/a.png, like photos/a.jpg"):
         plan(["photos"], naming)
 
 
@@ -581,11 +581,17 @@ def test_clips_among_pictures(clips, photos, tmp_path, capsys):
     (photos / "m.mp4").write_bytes(b"x")
     assert run("photos", "--output", "out") == 0
     assert not clips.done
-    assert "1 .mp4 (m.mp4), 1 .txt (notes.txt); restore clips in a run" in capsys.readouterr().err
+    assert (
+        "1 .mp4 (m.mp4), 1 .txt (notes.txt); restore clips in a separate run"
+        in capsys.readouterr().err
+    )
     assert run("photos", "--output", "out", "--video_quality", "20") == 0
     assert clips.done == [("photos/m.mp4", "out/m.mp4")]
     line = error_of(capsys, run("films/a.mp4", "photos/a.png", "--output", "out"))
-    assert "photos/a.png: is not one of the clips given with it; restore pictures in a run" in line
+    assert (
+        "photos/a.png: is not one of the clips given with it; restore pictures in a separate run"
+        in line
+    )
 
 
 def test_a_broken_clip_does_not_stop_the_others(clips, tmp_path, capsys):

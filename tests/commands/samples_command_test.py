@@ -148,7 +148,7 @@ def test_only_its_own_pictures_are_replaced(tmp_path, capsys):
     ("words", "message"),
     [
         ([], "--output: missing"),
-        (["--output={}", "--recipe=quick"], "belong to a --model"),
+        (["--output={}", "--recipe=quick"], "need --model"),
         (["--output={}", "--config=rain"], "unknown config 'rain'"),
         (["--output={}", "--dataset=gopr"], "gopr: no such data set"),
         (["--output={}", "--dataset=gopro"], "needs --data_dir"),

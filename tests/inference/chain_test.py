@@ -186,7 +186,7 @@ def test_published_names_are_links(join):
         (["srn", "unsharp:2:150:3", "--output=x"], "1.5 is 150 percent"),
         (["unsharp:2:1:3", "--output=x"], "no run among its links"),
         (["srn", "--output=srn"], "is a run of srn"),
-        (["--table=srn"], "no chain"),
+        (["--table=srn"], "not a chain"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_line(runs, monkeypatch, capfd, words, message):

@@ -40,7 +40,7 @@ _PROBE_SIDE = 128  # pixels, likewise
 # reads, for any precision and number of channels: most of the memory of narrow networks.
 _POINTER = 8
 
-_SECONDS = 1.5  # of each run
+SECONDS = 1.5  # of each run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,7 +285,7 @@ def measure(
             {"model": network.model, "arguments": dict(network.arguments), "size": size}
             for network, size in networks
         ]
-        seconds = _SECONDS if TENSORFLOW in engines else 0
+        seconds = SECONDS if TENSORFLOW in engines else 0
         try:
             prepared = jobs.run_in_process(
                 "plan.probe",
@@ -315,7 +315,7 @@ def _run_files(engine, prepared, folder):
             raise jobs.Failed(network["failed"][kind])
         file = str(Path(folder) / f"{number}_{kind}.tflite")
         runs.append(
-            jobs.run_in_process("plan.probe", "run_file", Path(folder), file=file, seconds=_SECONDS)
+            jobs.run_in_process("plan.probe", "run_file", Path(folder), file=file, seconds=SECONDS)
         )
     return runs
 
