@@ -11,6 +11,7 @@ Needs `pip install 'restore_tf[openvino]'`.
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -95,15 +96,26 @@ class OpenVinoModel(DeviceFile):
         return np.stack(found) if found else np.empty((0, *restored[1:]), np.float32)
 
 
+@functools.cache
+def _core():
+    """OpenVINO's runtime, one for the process.
+
+    On processors with AMX a runtime lends threads a stack for signals. Of several runtimes one took
+    the stack of another along at its end, and the next signal ended the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def _read(path):
     try:
-        import openvino
+        core = _core()
     except ImportError:
         raise UserError(
             "openvino is not installed, which runs OpenVINO files: pip install "
             "'restore_tf[openvino]'."
         ) from None
-    core = openvino.Core()
     try:
         return core, core.read_model(path)
     except RuntimeError as error:

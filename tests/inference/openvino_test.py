@@ -163,3 +163,21 @@ def test_flags_that_cannot_apply(halving, tmp_path, words, message, capsys):
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith(f"error: {message}")
     assert not (tmp_path / "b.png").exists()
+
+
+def test_a_signal_after_several_networks_were_freed(halving):
+    """On processors with AMX it ended the process, each network having a runtime of its own."""
+    program = (
+        "import os, signal, sys, numpy as np, restore_tf\n"
+        "from restore_tf.inference.openvino_model import OpenVinoModel\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard'))\n"
+        "first, second = (OpenVinoModel(sys.argv[1]) for _ in range(2))\n"
+        "del first\n"
+        "restore_tf.restore(second, np.zeros((16, 24, 3), np.float32))\n"
+        "del second\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(halving)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
