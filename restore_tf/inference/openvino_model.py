@@ -12,6 +12,7 @@ Needs `pip install 'restore_tf[openvino]'`.
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,13 @@ def _core():
 
 def _read(path):
     try:
-        core = _core()
+        importlib.import_module("openvino")
     except ImportError:
         raise UserError(
             "openvino is not installed, which runs OpenVINO files: pip install "
             "'restore_tf[openvino]'."
         ) from None
+    core = _core()
     try:
         return core, core.read_model(path)
     except RuntimeError as error:
