@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from restore_tf.errors import UserError
@@ -20,6 +21,7 @@ from restore_tf.serving.statuses import HTTP, StatusError
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?(/metadata|:[a-z]+)?")
 _SILENCE = 30.0  # seconds without a byte from a client
 _DISCARDED = 2**30  # bytes of a refused request that are read so that the answer arrives
+_LINGERING = 2.0  # seconds that the rest of a request of unknown length is read for
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -46,6 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.dumps({"error": failure.message}).encode()
         try:
             self._send(status, body)
+            if status == HTTPStatus.LENGTH_REQUIRED:
+                self._linger()
         except OSError:  # the client is gone
             self.close_connection = True
         finally:
@@ -136,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self._length()
         if length is None:
             error = StatusError("INVALID_ARGUMENT", "expecting a Content-Length")
-            error.http = 411
+            error.http = HTTPStatus.LENGTH_REQUIRED
             raise error
         if length > self.server.max_bytes:
             self._discard(length)
@@ -149,6 +153,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _discard(self, length):
         left = min(length, _DISCARDED)
         while left and (piece := self.rfile.read(min(left, 2**20))):
+            left -= len(piece)
+
+    def _linger(self):
+        """Reads a body of unknown length after the answer.
+
+        To close a connection with bytes unread resets it, and the client may lose the answer.
+        """
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(_LINGERING)
+        ends, left = time.monotonic() + _LINGERING, _DISCARDED
+        while left > 0 and time.monotonic() < ends and (piece := self.rfile.read1(2**16)):
             left -= len(piece)
 
     def send_error(self, code, message=None, explain=None):
