@@ -226,9 +226,10 @@ def test_dropped_and_pasted(page, how):
 def test_files_that_are_given_while_others_are_sent(page):
     held = []
     page.route("**/page/upload*", lambda route: held.append(route))
-    for name in ("first.png", "second.png"):
-        with page.expect_request("**/page/upload*"):
-            page.set_input_files("#photos input[type=file]", files((name, png(PICTURE))))
+    for count, name in enumerate(("first.png", "second.png"), 1):
+        page.set_input_files("#photos input[type=file]", files((name, png(PICTURE))))
+        while len(held) < count:
+            page.wait_for_timeout(10)  # in which Playwright hands requests over
     for count, route in enumerate(reversed(held), 1):
         route.continue_()
         page.wait_for_selector(f"#photos .rtf-files li:nth-child({count})")
