@@ -55,7 +55,7 @@ def define_flags() -> flags.FlagValues:
 
 
 def _restore(positional, values):
-    model_flags.file(values)  # raises its errors at once
+    model_flags.file_path(values)  # raises its errors at once
     found = pictures_flags.entries(positional, values)
     if restore_video.are_clips(found, values):
         return restore_video.restore_clips(found, positional, values, make_restorer)
@@ -79,7 +79,7 @@ def make_restorer(values) -> Callable[[np.ndarray], np.ndarray]:
       UserError: no such run or weights, or options that do not fit them.
     """
     pixels_flags.check(values)
-    if model_flags.file(values) is not None:
+    if model_flags.file_path(values) is not None:
         return pixels_flags.make(model_flags.load_file(values), values)
     run = model_flags.workdir(values)
     experiments.read(run)  # raises its errors at once; TensorFlow takes seconds to import

@@ -42,7 +42,7 @@ def check(restore, values: flags.FlagValues) -> None:
     from restore_tf.inference.disagreement import draws_noise
 
     if not draws_noise(restore.model):
-        name = model_flags.file(values) or model_flags.name(values)
+        name = model_flags.file_path(values) or model_flags.name(values)
         raise UserError(
             f"--disagreement: {name} draws no noise, so that every --seed gives the same picture; "
             "expected a sampler, such as a diffusion model. Leave it out."

@@ -20,7 +20,7 @@ _SECONDS = 10.0  # at most, that timing takes once the first frame is done
 _FRAMES = 20
 
 
-def run(load: Callable[[], Any], folder: str, restored: str) -> tuple[Any, dict[str, Any]]:
+def run_on_crops(load: Callable[[], Any], folder: str, restored: str) -> tuple[Any, dict[str, Any]]:
     """Loads a file and runs it on the crops.
 
     Args:

@@ -79,7 +79,7 @@ def define_files(values: flags.FlagValues) -> None:
         )
 
 
-def file(values: flags.FlagValues) -> str | None:
+def file_path(values: flags.FlagValues) -> str | None:
     """Returns the file that --tflite or --openvino names, None where neither is given.
 
     Args:
@@ -119,7 +119,7 @@ def load_file(values: flags.FlagValues):
     else:
         from restore_tf.inference.openvino_model import OpenVinoModel as File
 
-    path = file(values)
+    path = file_path(values)
     model = File(path)
     for name in ("memory", "tile", "verify_tiles"):
         if model.size is not None and values[name].present:

@@ -19,15 +19,15 @@ def check(file: str, folder: str, restored: str, again: bool = False) -> dict[st
     Args:
       file: NAME.xml, NAME.bin and NAME.json beside it.
       folder: as `prepared.prepare`'s.
-      restored: file to write the restored crops to, as `tried.run`'s.
+      restored: file to write the restored crops to, as `tried.run_on_crops`'s.
       again: without effect: OpenVINO files have one size.
 
     Returns:
-      input and output (type, shape), and what `tried.run` returns.
+      input and output (type, shape), and what `tried.run_on_crops` returns.
     """
     from restore_tf.inference.openvino_model import OpenVinoModel
 
-    model, measured = tried.run(lambda: OpenVinoModel(file), folder, restored)
+    model, measured = tried.run_on_crops(lambda: OpenVinoModel(file), folder, restored)
     return {**model.describe(), **measured}
 
 

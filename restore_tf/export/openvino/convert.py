@@ -23,7 +23,7 @@ def convert(folder: str, kind: str, output: str, any_size: bool = False) -> dict
       folder: as `prepared.prepare`'s.
       kind: one of `openvino_model.KINDS`.
       output: NAME.xml to write; NAME.bin is written beside it.
-      any_size: without effect: OpenVINO files have one size.
+      any_size: without effect; OpenVINO files have one size.
 
     Returns:
       {"quantised": how many values between layers, and weights, are in 8 bits}.

@@ -26,20 +26,20 @@ def check(
     Args:
       file: the TFLite file, its NAME.json beside it.
       folder: as `prepared.prepare`'s.
-      restored: file to write the restored crops to, as `tried.run`'s.
+      restored: file to write the restored crops to, as `tried.run_on_crops`'s.
       threads: as `LiteModel`'s.
       again: also run it on another size, then on the first again; for files of any size.
 
     Returns:
       operations, custom, dynamic, flex, floats (see `Contents`), input and output (type, shape,
-      scale, zero point), and what `tried.run` returns.
+      scale, zero point), and what `tried.run_on_crops` returns.
 
     Raises:
       UserError: with `again`, other outputs after a picture of another size.
     """
     from restore_tf.inference.tflite_model import LiteModel
 
-    model, measured = tried.run(lambda: LiteModel(file, threads), folder, restored)
+    model, measured = tried.run_on_crops(lambda: LiteModel(file, threads), folder, restored)
     if again:
         image = read_crops(folder)[0][:1].astype(np.float32) / 255
         _run_on_another_size(model, image, np.load(restored)[:1])
