@@ -47,7 +47,9 @@ class OpenVinoModel(DeviceFile):
             written, or does not restore images.
         """
         path = Path(path)
-        metadata = read_metadata([path.with_suffix(ending) for ending in (path.suffix, ".bin")])
+        if path.suffix != ENDINGS[0]:
+            raise UserError(f"{path}: no OpenVINO file; expected NAME{ENDINGS[0]} of export.py.")
+        metadata = read_metadata([path.with_suffix(ending) for ending in ENDINGS])
         core, network = _read(path)
         self._shapes = _image_shapes(network, path)
         (_, height, width, channels), restored = self._shapes

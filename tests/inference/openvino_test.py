@@ -165,6 +165,12 @@ def test_flags_that_cannot_apply(halving, tmp_path, words, message, capsys):
     assert not (tmp_path / "b.png").exists()
 
 
+def test_a_picture_in_place_of_a_file_is_named_as_such(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"a picture")
+    with pytest.raises(UserError, match=r"photo.jpg: no OpenVINO file; expected NAME.xml"):
+        OpenVinoModel(tmp_path / "photo.jpg")
+
+
 def test_a_signal_after_several_networks_were_freed(halving):
     """On processors with AMX it ended the process, each network having a runtime of its own."""
     program = (
