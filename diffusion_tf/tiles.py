@@ -115,6 +115,7 @@ class StepTiler(Tiler):
                         tf.TensorSpec((None, 2), tf.int32),
                         tf.TensorSpec((), tf.int32),
                     ],
+                    autograph=False,
                 )
         return self._compiled
 

@@ -170,7 +170,7 @@ def _compiled(model, first, last):
     if not first:
         widths = [model.channels, *([model.state_width] * 2 if model.recurrent else [])]
         signature += [spec for width in widths for spec in (images(width), place)]
-    return tf.function(restore_tile, input_signature=signature)
+    return tf.function(restore_tile, input_signature=signature, autograph=False)
 
 
 def _doubled(piece, place):

@@ -50,7 +50,8 @@ def write(model: Restorer, directory: str | os.PathLike, max_pixels: int = MAX_P
     images = tf.TensorSpec((None, None, None, model.channels), tf.float32, name="images")
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
 
-    @tf.function(input_signature=[images])  # the graph holds the network once, for both signatures
+    # The graph holds the network once, for both signatures.
+    @tf.function(input_signature=[images], autograph=False)
     def restore(images):
         return _restore(model, images)
 

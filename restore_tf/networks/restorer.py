@@ -216,6 +216,7 @@ class Restorer(keras.Model):
                     tf.TensorSpec((2,), tf.int32),
                     tf.TensorSpec((batch, 2), tf.int32),
                 ],
+                autograph=False,
             )
             for other in [key for key in compiled if key[0] != folded]:
                 del compiled[other]

@@ -54,7 +54,7 @@ def compiled(strategy, state, replica_step):
       A function of a (distributed) batch that returns {name: scalar tensor} of losses.
     """
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch):
         shares = strategy.run(replica_step, args=(batch,))
         for part in state.parts.values():

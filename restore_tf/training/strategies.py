@@ -133,7 +133,7 @@ def from_chief(strategy):
         # One by one: together they would have to be of one type.
         return [context.all_reduce(tf.distribute.ReduceOp.SUM, tensor) for tensor in mine]
 
-    @tf.function
+    @tf.function(autograph=False)
     def all_replicas(*tensors):
         return strategy.run(one_replica, args=tensors)
 
@@ -174,7 +174,7 @@ def any_of(strategy):
     if worker_count(strategy) == 1:
         return lambda wishes: [bool(wish) for wish in wishes]
 
-    @tf.function
+    @tf.function(autograph=False)
     def total(wishes):
         sums = strategy.run(lambda: tf.identity(wishes))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)

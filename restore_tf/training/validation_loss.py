@@ -87,5 +87,5 @@ def _compiled(model):
         return model.predict_on_batch
     import tensorflow as tf
 
-    function = tf.function(model.call)  # whatever strategy its variables are of
+    function = tf.function(model.call, autograph=False)  # whatever strategy its variables are of
     return lambda batch: function(tuple(map(tf.constant, batch))).numpy()

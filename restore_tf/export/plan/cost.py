@@ -67,7 +67,7 @@ def count(model, restoring: bool = False) -> Cost:
     side = _SIDE + -_SIDE % model.size_multiple
     signature = tf.TensorSpec((1, side, side, model.channels))
     call = model.restore_batch if restoring else lambda images: model(images, training=False)[-1]
-    function = tf.function(call)
+    function = tf.function(call, autograph=False)
     graph = function.get_concrete_function(signature).graph
     operations = graph.get_operations()
     unseen = sum(each.type in _FUNCTIONS for each in operations)
