@@ -125,7 +125,12 @@ RUN = {
 }
 
 # Costly ones that stand on several pages: run on the first.
-ONCE = ("restore-tf compare --output", "restore-tf sweep", "benchmarks/forward.py")
+ONCE = (
+    "restore-tf compare --output",
+    "restore-tf sweep",
+    "benchmarks/forward.py",
+    "benchmarks/devices.py",
+)
 
 # The commands of `make train`.
 MAKE = {"train": SRN, "evaluate": ["--metrics=psnr"], "restore": []}

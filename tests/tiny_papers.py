@@ -140,9 +140,10 @@ REPRESENTED = {
     "edsr_x4/div2k": ["edsr/div2k"],  # shuffles twice
     "plain/quick": ["plain/seed"],  # without its sigmoid
 }
-# A step of these takes long to trace for a second replica. They bring no step of their own, no
-# clipping and no statistics of batches, which are what replicas must agree on.
-ONE_REPLICA = ("mprnet/gopro", "maxim/gopro")
+# A step of these takes long to trace for a second replica. MPRNet and MAXIM bring no step of their
+# own, no clipping and no statistics of batches, which are what replicas must agree on. DeblurGAN's
+# step on two replicas is compared with one device's in `papers/deblurgan_training_test.py`.
+ONE_REPLICA = ("mprnet/gopro", "maxim/gopro", "deblurgan/gopro")
 EXPORTED = [case for case in NETWORKS if case not in REPRESENTED]
 STEPS = _steps()
 
