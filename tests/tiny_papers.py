@@ -139,6 +139,7 @@ REPRESENTED = {
     "edsr_x3/div2k": ["edsr/div2k"],  # shuffles by 3 and not by 2
     "edsr_x4/div2k": ["edsr/div2k"],  # shuffles twice
     "plain/quick": ["plain/seed"],  # without its sigmoid
+    "deblurgan_imagenet/gopro": ["deblurgan/gopro"],  # its backbone pads inside its convolutions
 }
 # A step of these takes long to trace for a second replica. MPRNet and MAXIM bring no step of their
 # own, no clipping and no statistics of batches, which are what replicas must agree on. DeblurGAN's
