@@ -8,6 +8,10 @@ import os
 # As train.py has it: processes that tests start must round as this one does.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+from restore_tf.system import quiet  # noqa: E402
+
+quiet.is_own_process()  # TensorFlow is imported in half the time
+quiet.import_tensorflow()
 import tensorflow as tf  # noqa: E402
 
 tf.config.set_logical_device_configuration(

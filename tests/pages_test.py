@@ -136,6 +136,7 @@ def world(tmp_path_factory):
     for number in range(4):
         picture(folder / f"PHOTOS/{number}.png", 256, 256)
     picture(folder / "set12/01.png", mode="L")
+    picture(folder / "set5/1.png")
     shutil.copytree(folder / "A", folder / "DEGRADED")
     shutil.copytree(folder / "B", folder / "SHARP")
     (folder / "PASSWORDS").write_text("ada:p4ss\n")

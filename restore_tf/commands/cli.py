@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from restore_tf.errors import UserError, one_line
-from restore_tf.system import log, outputs, signals
+from restore_tf.system import log, outputs, quiet, signals
 from restore_tf.system.version import version
 
 VERBS = (
@@ -77,6 +77,7 @@ def run_command(
       The exit code.
     """
     warnings.showwarning = _show_warning
+    quiet.is_own_process()
     log.show()
     if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text

@@ -18,11 +18,12 @@ import numpy as np
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import papers
+from restore_tf.system.quiet import NEEDLESS
 
 _PROGRAM = """
 import sys
-ours, *words = sys.argv[1:]
-sys.modules.update(dict.fromkeys(ours.split(",")))  # importing one of them is now an error
+absent, *words = sys.argv[1:]
+sys.modules.update(dict.fromkeys(absent.split(",")))  # importing one of them is now an error
 import numpy as np, tensorflow as tf
 def answers_of(directory, given):
     answers = {}
@@ -81,9 +82,10 @@ def run_saved_models(requests: Sequence[tuple]) -> list[tuple[list[np.ndarray], 
             np.savez(paths[0], **_named(*given))
             words += [str(Path(directory).resolve()), *map(str, paths)]
             found.append(paths[1])
+        absent = [*packages(), *NEEDLESS]
         done = subprocess.run(
             # -I: neither the current folder nor PYTHONPATH is looked into.
-            [sys.executable, "-I", "-c", _PROGRAM, ",".join(packages()), *words],
+            [sys.executable, "-I", "-c", _PROGRAM, ",".join(absent), *words],
             capture_output=True,
             text=True,
             errors="replace",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from restore_tf.errors import UserError
+from restore_tf.system import quiet
 
 _HOURS = 2.0  # after which a job counts as hanging
 
@@ -76,6 +77,7 @@ def serve(path: str, functions: Mapping[str, Callable[..., Any]]) -> int:
       path: the job's JSON file.
       functions: {name: function} that the job may call.
     """
+    quiet.is_own_process()
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
         answer = {"result": functions[job["function"]](**job["arguments"])}
