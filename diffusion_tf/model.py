@@ -33,7 +33,8 @@ VARIANTS = {
 }
 TOY = {"predictor": arguments(8, (1, 2), 1), "denoiser": arguments(8, (1, 2), 1)}
 
-_WRITTEN_OUT = 10  # evaluations that a graph unrolls; more are a loop of the graph
+# Evaluations that a graph unrolls; more are a loop of the graph. Tracing ten takes seconds.
+_WRITTEN_OUT = 2
 _NOISE, _LEVEL = 1, 2  # independent draws of the training loss
 
 

@@ -31,7 +31,7 @@ def words(data, output, *more, models="onlyluma"):
         "--dataset=folder:one/validation",
         f"--data_dir=folder:one={data}",
         f"--output={output}",
-        *"--steps=4 --batch=2 --crop=16 --metrics=psnr,gmsd --nocost".split(),
+        *"--steps=4 --batch=2 --crop=16 --metrics=psnr,gmsd --nocost --curves".split(),
         *more,
     ]
 

@@ -61,9 +61,12 @@ def define_flags() -> flags.FlagValues:
     number("crop", 96, "--budget pixels, minutes: side of the training crops in pixels")
     flags.DEFINE_float("minutes", 4.0, "--budget minutes: of each model", 0.01, flag_values=values)
     flags.DEFINE_integer("seed", 0, "of everything random", 0, 2**31 - 1, flag_values=values)
-    switch = functools.partial(flags.DEFINE_boolean, flag_values=values)
-    switch("cost", True, "measure time and memory, each network alone")
-    switch("curves", True, "samplers at several steps, blends with the input and of the best two")
+    trial = f"by default not of a trial (--steps {requests.TRIAL} or fewer)"
+    costs_and_curves = functools.partial(flags.DEFINE_boolean, default=None, flag_values=values)
+    costs_and_curves("cost", help=f"measure time and memory, each network alone; {trial}")
+    costs_and_curves(
+        "curves", help=f"samplers at several steps, blends with the input and of two; {trial}"
+    )
     flags.DEFINE_list(
         "cost_sizes", ["512x512", "1280x720"], "WIDTHxHEIGHT of --cost", flag_values=values
     )
@@ -71,7 +74,12 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "grid_scale", 1, "factor by which the grid is enlarged", 1, 3, flag_values=values
     )
-    switch("blind", False, "also write a page for votes, shuffled and without names, and its key")
+    flags.DEFINE_boolean(
+        "blind",
+        False,
+        "also write a page for votes, shuffled and without names, and its key",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "votes", None, "add the tally of votes saved by the page of --blind", values
     )
@@ -126,7 +134,7 @@ def _compare(positional, values, argv):
     if values.output is None:
         raise UserError("--output: missing; expected a folder.")
     output = Path(values.output)
-    sizes = costs.parse_sizes(values.cost_sizes) if values.cost else []
+    sizes = [] if values.cost is False else costs.parse_sizes(values.cost_sizes)
     if values.votes is not None and not Path(values.votes).is_file():
         raise UserError(f"--votes {values.votes}: no such file.")
     named = values.models or values.runs or positional
@@ -138,7 +146,13 @@ def _compare(positional, values, argv):
         return _rewrite(output, values)
     from restore_tf.commands.comparing import work
 
-    comparison, interrupted = work.compare(request, output, sizes, values.cost, values.curves, argv)
+    cost, curves = (
+        not request.is_trial if asked is None else asked for asked in (values.cost, values.curves)
+    )
+    left_out = [name for name in ("cost", "curves") if values[name].value is None]
+    if request.is_trial and left_out:
+        logger.info("a trial: without %s", " and ".join(f"--{name}" for name in left_out))
+    comparison, interrupted = work.compare(request, output, sizes, cost, curves, argv)
     if interrupted:
         print("interrupted; the same command resumes.", file=sys.stderr)
         return cli.INTERRUPTED

@@ -202,11 +202,13 @@ def blurred(picture):
 
 
 @pytest.mark.slow
-def test_as_typed(tmp_path, forked):
-    """The embedded pictures and a real network: less than a minute, no network."""
-    given = ["--models=srcnn", "--steps=20", "--limit=2", "--nocost", f"--output={tmp_path / 'c'}"]
+def test_as_typed(tmp_path, forked, caplog):
+    """The embedded pictures and a real network, nothing downloaded; costs and curves when asked."""
+    given = ["--models=srcnn", "--steps=20", "--limit=2", f"--output={tmp_path / 'c'}"]
     assert run(*given) == 0
+    assert "a trial: without --cost and --curves" in caplog.text
     found = comparison_of(tmp_path / "c")
+    assert not found.curves and all(not row.cost.seconds_per_megapixel for row in found.rows)
     assert [len(block.pictures) for block in found.blocks] == [2, 2]
     names = [row.name for row in found.rows if row.kind == "run"]
     assert names == ["srcnn@synthetic_defocus", "srcnn@synthetic_motion"]

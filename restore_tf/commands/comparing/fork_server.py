@@ -96,6 +96,9 @@ def _train(job) -> int:
         os.dup2(opened, descriptor)
         os.close(opened)
     os.dup2(1, 2)
+    # TensorFlow would rewrite a step for longer than a trial takes to compute it.
+    tensorflow = importlib.import_module("tensorflow")
+    tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     try:
         return train.main(["train.py", *job["words"]])
     except BaseException:

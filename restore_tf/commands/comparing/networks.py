@@ -9,8 +9,13 @@ import numpy as np
 
 from restore_tf.commands.comparing.entries import Entry
 from restore_tf.evaluation.comparison.scoring import Restore, Scorer, TestPairs
+from restore_tf.experiments import experiment as experiments
 from restore_tf.networks.steps import is_step, step_network
 from restore_tf.pictures.files import read_rgb
+from restore_tf.weights import published
+from restore_tf.weights.run import load_weights
+
+LOADED = 3  # networks that stay loaded
 
 
 class Networks:
@@ -92,8 +97,35 @@ class Networks:
 
         key = (run, *sorted(options.items()))
         if key not in self._loaded:
-            while len(self._loaded) > 2:
-                self._loaded.pop(next(iter(self._loaded)))
-            step = is_step(run)
-            self._loaded[key] = step_network(run) if step else load.load_model(run, network=options)
+            model = None
+            if len(self._loaded) == LOADED:
+                model = self._with_other_weights(run, options)
+                if model is None:
+                    self._loaded.pop(next(iter(self._loaded)))
+            if model is None:
+                step = is_step(run)
+                model = step_network(run) if step else load.load_model(run, network=options)
+            self._loaded[key] = model
         return self._loaded[key]
+
+    def _with_other_weights(self, run, options):
+        """A loaded network of the same kind with the run's weights; None if there is none.
+
+        It need not be traced again.
+        """
+        kind = None if is_step(run) else _kind(run, options)
+        for key in reversed(self._loaded):
+            other, *others = key
+            if kind is not None and not is_step(other) and _kind(other, dict(others)) == kind:
+                model = self._loaded.pop(key)
+                load_weights(published.resolve(run), model)
+                return model
+        return None
+
+
+def _kind(run, options):
+    """What determines a network but for its weights; None of a chain, which loads its links'."""
+    recipe, record = experiments.read(published.resolve(run))
+    if record.links or recipe.network.get("links"):
+        return None
+    return recipe.model, repr(sorted(recipe.network.items())), repr(sorted(options.items()))

@@ -18,6 +18,7 @@ from restore_tf.system import outputs
 from restore_tf.system.files import atomic_path
 
 FILE_NAME = "request.json"
+TRIAL = 100  # the most steps of a trial
 DEFAULT_DATASETS = ("synthetic:defocus", "synthetic:motion")
 ALL = "all"  # trained on: every set of --dataset
 SPLITS = ("train", "validation", "test")
@@ -81,6 +82,11 @@ class Request:
     def blocks(self) -> list[Pairs]:
         """The sets to test on, in order."""
         return [*self.datasets, *self.test_on]
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether networks are trained for so few steps that their scores mean nothing."""
+        return bool(self.models) and self.budget == "pixels" and self.steps <= TRIAL
 
 
 def read_flags(values, runs: Sequence[str]) -> Request:

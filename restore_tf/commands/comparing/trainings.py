@@ -11,7 +11,7 @@ import json
 import signal
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 
@@ -30,7 +30,6 @@ from restore_tf.system.log import logger
 
 FOLDER, CALIBRATION = "trainings", "calibration"
 _CALIBRATING = 60  # steps to measure a network's speed
-SHORT = 100  # the most steps of a trial, which shares processes
 _VALIDATED = 8  # pictures of a validation, the default of train.py
 AUGMENT = "flip_rotate"  # of every network, if crops are to be the same
 
@@ -131,15 +130,21 @@ class Trainer:
         self._output, self._request, self._stop = output, request, stop
         self._server: processes.ForkServer | None = None  # of short trainings
 
-    def train_all(self, entries: Sequence[Entry], runs: Mapping[str, str]) -> dict[str, Outcome]:
+    def train_all(
+        self,
+        entries: Sequence[Entry],
+        runs: Mapping[str, str],
+        trained: Callable[[Entry], None] = lambda entry: None,
+    ) -> dict[str, Outcome]:
         """Trains what is not trained yet; returns {name: outcome} until a signal ends it.
 
         Args:
           entries: with a `Training` each.
           runs: {name: run directory or published name} of all entries.
+          trained: of trials, called with each trained entry while the next ones are trained.
         """
-        if self._are_short() and processes.can_fork() and len(entries) > 1:
-            return self._train_short(entries, runs)
+        if self._request.is_trial and processes.can_fork() and len(entries) > 1:
+            return self._train_trials(entries, runs, trained)
         outcomes: dict[str, Outcome] = {}
         for number, entry in enumerate(entries, 1):
             if self._stop.requested:
@@ -150,10 +155,7 @@ class Trainer:
             )
         return outcomes
 
-    def _are_short(self):
-        return self._request.budget == "pixels" and self._request.steps <= SHORT
-
-    def _train_short(self, entries, runs):
+    def _train_trials(self, entries, runs, trained):
         """Trains two at a time, those that follow others last."""
         order = sorted(entries, key=lambda entry: entry.training.after is not None)
         outcomes: dict[str, Outcome] = {}
@@ -164,8 +166,11 @@ class Trainer:
                 outcomes[entry.name] = self._after(entry, outcomes) or self._outcome(
                     entry, place, runs.get(entry.training.after)
                 )
+                if not outcomes[entry.name].failed:
+                    beside.submit(lambda: self._stop.requested or trained(entry))
 
         with (
+            futures.ThreadPoolExecutor(1) as beside,
             processes.ForkServer() as self._server,
             futures.ThreadPoolExecutor(processes.SIDE_BY_SIDE) as pool,
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def compare(
     scale = _check(request, entries)
     blocks = pairs.open_blocks(request, scale)
     claim(output, request)
-    outcomes, stopped = _train(request, output, entries)
+    outcomes, stopped = _train(request, output, entries, blocks)
     if stopped:
         return None, True
     missing = {name: one.failed for name, one in outcomes.items() if one.failed}
@@ -144,13 +145,22 @@ def _network(entry):
     return experiments.construct(experiments.read(published.resolve(entry.run))[0])
 
 
-def _train(request, output, entries) -> tuple[dict[str, Outcome], bool]:
+def _train(request, output, entries, blocks) -> tuple[dict[str, Outcome], bool]:
     trained = [entry for entry in entries.values() if entry.training]
     if not trained:
         return {}, False
     runs = {name: entry.run for name, entry in entries.items()}
+    networks = Networks(entries, request.seed)
+    scorer = Scorer(output, request.metrics)
+
+    def score_early(entry):
+        """Stores scores that `_score` finds, while other trials are trained."""
+        if entry.shown:
+            with contextlib.suppress(Exception):  # `_score` tries again, and says what is wrong
+                _score_entry(networks, entry, scorer, blocks)
+
     with stop_signals() as stop:
-        outcomes = Trainer(output, request, stop).train_all(trained, runs)
+        outcomes = Trainer(output, request, stop).train_all(trained, runs, score_early)
     return outcomes, stop.requested
 
 
