@@ -533,6 +533,18 @@ def test_in_processes_of_their_own(tmp_path, caplog):
         assert LiteModel(tmp_path / "out" / row["file"]).kind == row["kind"]
 
 
+def test_sixteen_bits_hold_more_than_eight(tiny_srn):
+    """SRN's scales share their biases; each needs its own, in steps of its own input."""
+    _, reference, sharp = prepared.read_crops(tiny_srn.folder)
+    decibels = {}
+    for kind in ("uint8", "int16x8"):
+        file, restored = tiny_srn.file(kind), tiny_srn.folder / f"{kind}.npy"
+        lite_check.check(str(file), str(tiny_srn.folder), str(restored))
+        scored = scores.score(reference, np.load(restored), sharp)
+        decibels[kind] = scored["psnr_to_float"]
+    assert decibels["int16x8"] > decibels["uint8"] + 6, decibels
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["uint8", "int16x8"])
 def test_mprnet_in_eight_bits_and_in_sixteen(tiny_mprnet, kind):

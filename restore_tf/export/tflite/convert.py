@@ -14,8 +14,8 @@ Silent faults of conversion, and how they are avoided:
   on the input, which changes no value, gives the input its own scale.
 - GELU is converted to six operations, one of which has no 8-bit form; it becomes one (`fused`).
 - TFLite's own calibration finds wrong ranges; in 8 bits they are measured here (`ranges`). For
-  int16x8 it is used, with the first crop stretched to reach from 0 to 1: otherwise pixels brighter
-  than the crops' would be clipped.
+  int16x8 it is used (`sixteen_bits`), with the first crop stretched to reach from 0 to 1: otherwise
+  pixels brighter than the crops' would be clipped.
 - Quantising the same file twice can give two: an operation with an output that nothing uses (the
   ConvLSTM's split at the coarsest scale) is left in floats now and then. `ranges` replaces it.
 - ai-edge-quantizer 0.10 has public names and was compared (SRN at 128x128, MPRNet at 64x64). Its
@@ -38,6 +38,7 @@ import numpy as np
 
 from restore_tf.errors import UserError
 from restore_tf.export.prepared import ENDPOINT, read_crops, saved_model
+from restore_tf.export.tflite import sixteen_bits
 
 _MIXED = "mixed_int8"
 _FLOOR = 35.0  # dB; in mixed files, values with a lower signal-to-noise ratio stay in floats
@@ -71,22 +72,21 @@ def convert(folder: str, kind: str, output: str, any_size: bool = False) -> dict
 
     path = str(saved_model(folder, is_eight_bit(kind)))
     converter = tf.lite.TFLiteConverter.from_saved_model(path, signature_keys=[ENDPOINT])
-    sets = tf.lite.OpsSet
-    in_16_bits = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-    operations = in_16_bits if kind == "int16x8" else sets.TFLITE_BUILTINS
-    converter.target_spec.supported_ops = [operations]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if is_eight_bit(kind):
         floats = _converted(converter, any_size)
         content, widened = _in_eight_bits(floats, kind, read_crops(folder)[0])
         Path(output).write_bytes(content)
         return {"widened_ranges": widened}
+    if kind == "int16x8":
+        images = _calibration(read_crops(folder)[0])
+        content = sixteen_bits.quantise(_converted(converter, any_size), images)
+        Path(output).write_bytes(content)
+        return {"widened_ranges": 0}
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if kind == "int16x8":
-        crops, _, _ = read_crops(folder)
-        converter.representative_dataset = lambda: _calibration(crops)
     Path(output).write_bytes(_converted(converter, any_size))
     return {"widened_ranges": 0}
 
@@ -117,10 +117,10 @@ def _in_eight_bits(content, kind, crops):
     return mlir_quantize(ranged, input_data_type=outside, output_data_type=outside), widened
 
 
-def _calibration(crops) -> Iterator[dict[str, np.ndarray]]:
+def _calibration(crops) -> Iterator[np.ndarray]:
     for index, crop in enumerate(crops):
         image = crop[None].astype(np.float32) / 255
-        yield {"images": stretched(image) if index == 0 else image}
+        yield stretched(image) if index == 0 else image
 
 
 def stretched(image: np.ndarray) -> np.ndarray:
