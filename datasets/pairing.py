@@ -243,7 +243,7 @@ def hold_out(
     frames = _flat(groups)
     held = max(1, round(fraction * len(frames)))
     if len(frames) < held + gap + 1:
-        raise UserError(f"only {len(frames)} training pairs; at least {held + gap + 1} are needed.")
+        raise UserError(f"training pairs: {len(frames)}; at least {held + gap + 1} are needed.")
     logger.warning(
         "only one training sequence: its last %d frames are the validation split, and the %d "
         "before them are left out. Validation on the same scene flatters.",

@@ -174,7 +174,9 @@ def read_graph(path: str | os.PathLike, model: MAXIM) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: holds {_listed(sorted(leftover))}, which is no weight of MAXIM.")
     if absent & set(name_map(model)):
         logger.warning(
-            "%s: holds no weights for the last stage's coarser pictures; they are zero.", path
+            "%s: holds no weights for the last stage's coarser pictures; they are zero, and "
+            "restoring does not use them.",
+            path,
         )
         for name, variable in name_map(model).items():
             if name in absent:

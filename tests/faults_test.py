@@ -581,7 +581,7 @@ def test_a_full_disk_during_an_evaluation(run, data, tmp_path, capsys, monkeypat
         (["crop=0"], "crop takes 1 or more, not 0"),
         (["crop=18"], "crop 18: srn takes multiples of 16; pass --set crop=16"),
         (["crop=8"], "pass --set crop=16"),
-        (["crop=48"], "its shorter side of 40 pixels is less than the training crop of 48; "),
+        (["crop=48"], "its shorter side of 40 pixels is smaller than the training crop of 48; "),
         (["crop=50"], "pass --set crop=32"),
         (["learning_rate=1e999"], "learning_rate takes a finite number"),
         (["ema_momentum=2"], "ema_momentum takes less than 1 or None"),

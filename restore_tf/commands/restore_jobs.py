@@ -236,7 +236,8 @@ def without_results(found: Sequence[Entry], folder: Path | None, suffix: str) ->
     if results:
         named = ", ".join(entry.path.name for entry in results[:_NAMED])
         more = ", …" if len(results) > _NAMED else ""
-        logger.info("left out %d results of an earlier run (%s%s)", len(results), named, more)
+        what = "result" if len(results) == 1 else "results"
+        logger.info("left out %d %s of an earlier run (%s%s)", len(results), what, named, more)
     return [entry for entry in found if entry not in results]
 
 

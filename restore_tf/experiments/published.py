@@ -45,8 +45,8 @@ class Download:
     Attributes:
       address: where it is.
       bytes: of the file; None where we have not seen it.
-      sha256: of the file, 64 hexadecimal digits; None where we have not seen it. Then its weights
-        are compared to those of the other source, or not checked, with a warning.
+      sha256: of the file, 64 hexadecimal digits; None where we have not seen it; the file is then
+        not checked, and a warning says so.
       most_bytes: the largest file that is taken.
     """
 

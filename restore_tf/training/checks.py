@@ -129,7 +129,7 @@ def _check_crop(crop, network, name, smallest, field):
         )
     if crop > largest:
         raise UserError(
-            f"{name}: its shorter side of {smallest} pixels is less than the training crop of "
+            f"{name}: its shorter side of {smallest} pixels is smaller than the training crop of "
             f"{crop}; leave it out or pass --set {field.format(works)}."
         )
 

@@ -47,9 +47,6 @@ def all_published() -> dict[str, Published]:
 def find(name: str) -> Published:
     """Returns the published weights of that name.
 
-    Raises:
-      UserError: there are none; names the close ones.
-
     Args:
       name: see `all_published`.
 

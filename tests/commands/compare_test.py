@@ -64,7 +64,7 @@ def data(tmp_path_factory):
         ),
         (["--models=srn", "--output=out", "--finish"], "--finish: needs --chains"),
         (["--models=srn", "--output=out", "--votes=nowhere.csv"], "no such file"),
-        (["--models=srn", "--output=out", "--crop=4096"], "less than the training crop"),
+        (["--models=srn", "--output=out", "--crop=4096"], "smaller than the training crop"),
         (["--models=srn,edsr", "--output=out"], "compare networks of one scale"),
         (
             "--models=dncnn,srn --chains=srn+dncnn --finish --output=out".split(),
@@ -191,7 +191,7 @@ def test_without_networks_a_finished_comparison_is_written_anew(tmp_path, capsys
     assert run(f"--output={tmp_path}") == compare.SOME_MISSING
     capsys.readouterr()
     assert run(f"--output={tmp_path}", "--crop=4096") == cli.USER_ERROR
-    assert "less than the training crop" in capsys.readouterr().err
+    assert "smaller than the training crop" in capsys.readouterr().err
 
 
 def test_each_kind_all_of_them_and_chains_with_their_controls():

@@ -34,7 +34,7 @@ def test_photos_are_restored_without_anything_but_a_clone(tmp_path, capsys):
     assert restore_command.main(words) == 0
     said = capsys.readouterr().err
     assert "weights: maxim_deblurring_stage1" in said
-    assert "maxim_deblurring restore more and take longer" in said
+    assert "maxim_deblurring restores more and takes longer" in said
     scores = {
         name: metrics.psnr(photo, np.asarray(Image.open(tmp_path / "restored" / name)))
         for name in ("shaken.jpg", "sharp.png")

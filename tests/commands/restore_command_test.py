@@ -263,6 +263,16 @@ def test_existing_outputs_stay(photos, tmp_path, capsys):
     assert kept.read_bytes() != b"precious"
 
 
+def test_an_existing_output_beside_its_input_names_the_suffix(photos, capsys):
+    assert run("photos/a.png", "--suffix", "_s") == 0
+    (photos / "x.png").rmdir()
+    code = run("photos/[ax]*.png", "--suffix", "_s")
+    captured = capsys.readouterr()
+    assert code == cli.USER_ERROR
+    assert "left out 1 result of an earlier run (a_s.png)" in captured.err
+    assert "a_s.png: exists; pass --overwrite or another --suffix." in captured.err
+
+
 def test_an_output_that_comes_up_meanwhile_stays(photos, tmp_path, monkeypatch, capsys):
     def restore_pixels(pixels):
         (tmp_path / "out").mkdir(exist_ok=True)

@@ -149,7 +149,7 @@ def workdir(values: flags.FlagValues) -> Path:
         return published.path(values.weights)
     entry = published.default()
     logger.info(
-        "weights: %s (%s; %s, %s); %s restore more and take longer, see restore-tf weights.",
+        "weights: %s (%s; %s, %s); %s restores more and takes longer, see restore-tf weights.",
         entry.name,
         entry.summary,
         entry.licence,

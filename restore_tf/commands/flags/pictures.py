@@ -161,7 +161,8 @@ def _in_the_way(job, values):
     if job.existing is None:
         return None
     if not values.overwrite:
-        return UserError(f"{job.existing}: exists; pass --overwrite or another --output.")
+        other = "--suffix" if values.output is None else "--output"
+        return UserError(f"{job.existing}: exists; pass --overwrite or another {other}.")
     try:
         for path in job.recorded:
             job.record.check_overwrite(path, True)
