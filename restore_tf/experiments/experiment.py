@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,9 @@ def _refused(experiment, error):
         return error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = lines[0].rstrip(".") if lines else type(error).__name__
+    unknown = re.search(r"Unrecognized keyword arguments passed to \w+: {(.*)}", said)  # Keras
+    if unknown:
+        said = "has no option " + ", ".join(re.findall(r"'(\w+)':", unknown[1]))
     given = ", ".join(f"{name}={value!r}" for name, value in experiment.network.items())
     return UserError(f"network of {experiment.model}: {said} (given: {given}).")
 

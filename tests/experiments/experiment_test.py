@@ -166,6 +166,11 @@ def test_a_wrong_network_argument_is_one_line(assignment):
     assert "\n" not in str(error.value)
 
 
+def test_an_option_that_the_network_lacks_is_named():
+    with pytest.raises(UserError, match="network of srn: has no option stages, depth .given: "):
+        experiment.construct(gopro(), stages=1, depth=3)
+
+
 def test_round_trip(tmp_path):
     recipe = experiment.override(gopro(), ["augment=flip_rotate", "network.width=4"])
     experiment.write(tmp_path / "run", recipe, {"seed": 3})
