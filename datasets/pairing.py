@@ -244,11 +244,13 @@ def hold_out(
     held = max(1, round(fraction * len(frames)))
     if len(frames) < held + gap + 1:
         raise UserError(f"training pairs: {len(frames)}; at least {held + gap + 1} are needed.")
+    frames_are, them = (f"{held} frames are", "them") if held > 1 else ("frame is", "it")
     logger.warning(
-        "only one training sequence: its last %d frames are the validation split, and the %d "
-        "before them are left out. Validation on the same scene flatters.",
-        held,
+        "only one training sequence: its last %s the validation split, and the %d before %s are "
+        "left out. Validation on the same scene flatters.",
+        frames_are,
         gap,
+        them,
     )
     return frames[: -held - gap], frames[-held:]
 

@@ -228,6 +228,11 @@ def test_hold_out_of_one_sequence_leaves_a_gap_and_warns(caplog):
     assert names(validation) == ["a/18", "a/19"]
 
 
+def test_hold_out_of_a_single_frame_is_said_in_the_singular(caplog):
+    pairing.hold_out([pair(f"a/{frame}") for frame in range(5)], lambda p: "a")
+    assert "its last frame is the validation split, and the 2 before it are" in caplog.text
+
+
 @pytest.mark.parametrize("count", [0, 3])
 def test_hold_out_of_too_few_pairs_is_an_error(count):
     pairs = [pair(f"a/{frame}") for frame in range(count)]
