@@ -30,6 +30,8 @@ _IMPORTED = (  # what every training imports
     "restore_tf.training.tensorflow_engine",
     "restore_tf.training.checks",
     "restore_tf.evaluation.score",
+    "restore_tf.evaluation.perceptual",
+    "restore_tf.datasets.synthetic",
 )
 _POLL = 0.05  # seconds
 
@@ -96,9 +98,12 @@ def _train(job) -> int:
         os.dup2(opened, descriptor)
         os.close(opened)
     os.dup2(1, 2)
+    config = importlib.import_module("tensorflow").config
     # TensorFlow would rewrite a step for longer than a trial takes to compute it.
-    tensorflow = importlib.import_module("tensorflow")
-    tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    # Trials run side by side; threads of one would only wait for a core.
+    config.threading.set_intra_op_parallelism_threads(1)
+    config.threading.set_inter_op_parallelism_threads(1)
     try:
         return train.main(["train.py", *job["words"]])
     except BaseException:

@@ -118,10 +118,7 @@ class Forked:
 
 
 class ForkServer:
-    """A process that has imported TensorFlow, and forks trainings; see `fork_server`.
-
-    It starts with the first training.
-    """
+    """A process that has imported TensorFlow, and forks trainings; see `fork_server`."""
 
     def __init__(self):
         self._codes = tempfile.TemporaryDirectory(prefix="restore_tf_")
@@ -135,6 +132,15 @@ class ForkServer:
         self.close()
         self._codes.cleanup()
 
+    def launch(self) -> None:
+        """Starts the process, which then imports TensorFlow, unless it runs."""
+        with self._lock:
+            self._process = self._process or subprocess.Popen(
+                [sys.executable, "-m", "restore_tf.commands.comparing.fork_server"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+            )
+
     def start(self, words: Sequence[str], log: Path) -> Forked:
         """Starts train.py in a fork.
 
@@ -142,12 +148,8 @@ class ForkServer:
           words: its flags.
           log: a file, to which its output is added.
         """
+        self.launch()
         with self._lock:
-            self._process = self._process or subprocess.Popen(
-                [sys.executable, "-m", "restore_tf.commands.comparing.fork_server"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-            )
             self._jobs += 1
             code = Path(self._codes.name) / f"{self._jobs}"
         self.send_job({"words": list(words), "log": os.path.abspath(log), "code": str(code)})
@@ -171,6 +173,8 @@ class ForkServer:
         """Stops the remaining trainings, and the server."""
         if self._process is None:
             return
+        if not self._jobs:
+            self._process.kill()
         with self._lock, contextlib.suppress(OSError):
             self._process.stdin.close()
         self._process.wait()

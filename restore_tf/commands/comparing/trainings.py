@@ -124,11 +124,12 @@ class Trainer:
       output: the comparison's folder.
       request: its request.
       stop: a `StopRequest`.
+      server: forks trials; None for fresh processes.
     """
 
-    def __init__(self, output: Path, request: Request, stop):
+    def __init__(self, output: Path, request: Request, stop, server=None):
         self._output, self._request, self._stop = output, request, stop
-        self._server: processes.ForkServer | None = None  # of short trainings
+        self._server: processes.ForkServer | None = server
 
     def train_all(
         self,
@@ -143,7 +144,7 @@ class Trainer:
           runs: {name: run directory or published name} of all entries.
           trained: of trials, called with each trained entry while the next ones are trained.
         """
-        if self._request.is_trial and processes.can_fork() and len(entries) > 1:
+        if self._server is not None:
             return self._train_trials(entries, runs, trained)
         outcomes: dict[str, Outcome] = {}
         for number, entry in enumerate(entries, 1):
@@ -171,7 +172,6 @@ class Trainer:
 
         with (
             futures.ThreadPoolExecutor(1) as beside,
-            processes.ForkServer() as self._server,
             futures.ThreadPoolExecutor(processes.SIDE_BY_SIDE) as pool,
         ):
             for follows in (False, True):

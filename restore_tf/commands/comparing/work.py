@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from restore_tf.commands.comparing import costs, pairs, trainings
+from restore_tf.commands.comparing import costs, pairs, processes, trainings
 from restore_tf.commands.comparing.curves import Curves
 from restore_tf.commands.comparing.entries import Entry, plan
 from restore_tf.commands.comparing.networks import Networks
@@ -61,10 +61,11 @@ def compare(
     """
     claim(output, request, write=False)
     entries = plan(request, output)
-    scale = _check(request, entries)
-    blocks = pairs.open_blocks(request, scale)
-    claim(output, request)
-    outcomes, stopped = _train(request, output, entries, blocks)
+    with _server(request, entries) as server:
+        scale = _check(request, entries)
+        blocks = pairs.open_blocks(request, scale)
+        claim(output, request)
+        outcomes, stopped = _train(request, output, entries, blocks, server)
     if stopped:
         return None, True
     missing = {name: one.failed for name, one in outcomes.items() if one.failed}
@@ -145,7 +146,19 @@ def _network(entry):
     return experiments.construct(experiments.read(published.resolve(entry.run))[0])
 
 
-def _train(request, output, entries, blocks) -> tuple[dict[str, Outcome], bool]:
+@contextlib.contextmanager
+def _server(request, entries):
+    """A process that forks the trials, and imports TensorFlow for them meanwhile; or None."""
+    trained = [entry for entry in entries.values() if entry.training]
+    if not (request.is_trial and len(trained) > 1 and processes.can_fork()):
+        yield None
+        return
+    with processes.ForkServer() as server:
+        server.launch()
+        yield server
+
+
+def _train(request, output, entries, blocks, server) -> tuple[dict[str, Outcome], bool]:
     trained = [entry for entry in entries.values() if entry.training]
     if not trained:
         return {}, False
@@ -160,7 +173,7 @@ def _train(request, output, entries, blocks) -> tuple[dict[str, Outcome], bool]:
                 _score_entry(networks, entry, scorer, blocks)
 
     with stop_signals() as stop:
-        outcomes = Trainer(output, request, stop).train_all(trained, runs, score_early)
+        outcomes = Trainer(output, request, stop, server).train_all(trained, runs, score_early)
     return outcomes, stop.requested
 
 
