@@ -10,7 +10,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from restore_tf.system import quiet  # noqa: E402
 
-quiet.is_own_process()  # TensorFlow is imported in half the time
+quiet.declare_own_process()  # TensorFlow is imported in half the time
 quiet.import_tensorflow()
 import tensorflow as tf  # noqa: E402
 

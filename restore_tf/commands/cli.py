@@ -77,7 +77,7 @@ def run_command(
       The exit code.
     """
     warnings.showwarning = _show_warning
-    quiet.is_own_process()
+    quiet.declare_own_process()
     log.show()
     if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text

@@ -77,7 +77,7 @@ def serve(path: str, functions: Mapping[str, Callable[..., Any]]) -> int:
       path: the job's JSON file.
       functions: {name: function} that the job may call.
     """
-    quiet.is_own_process()
+    quiet.declare_own_process()
     job = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
         answer = {"result": functions[job["function"]](**job["arguments"])}

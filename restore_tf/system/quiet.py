@@ -15,7 +15,7 @@ NEEDLESS = ("jax", "matplotlib", "pandas", "sklearn")
 _own_process = False
 
 
-def is_own_process() -> None:
+def declare_own_process() -> None:
     """Declares that this process runs a command of this package and nothing else.
 
     `import_tensorflow` then imports no needless libraries. Elsewhere it must: Keras asks for pandas

@@ -7,7 +7,7 @@ PROGRAM = """
 import importlib, sys
 from restore_tf.system import quiet
 if {own}:
-    quiet.is_own_process()
+    quiet.declare_own_process()
 quiet.import_tensorflow()
 import keras
 print(*sorted(set(quiet.NEEDLESS) & set(sys.modules)))
@@ -35,7 +35,7 @@ def test_programs_of_others_keep_what_keras_imports():
 
 
 def test_what_is_imported_already_stays():
-    code = "import pandas, sys; from restore_tf.system import quiet; quiet.is_own_process(); "
+    code = "import pandas, sys; from restore_tf.system import quiet; quiet.declare_own_process(); "
     code += "quiet.import_tensorflow(); print(sys.modules['pandas'] is pandas)"
     pytest.importorskip("pandas", reason="comes with restore_tf[app]")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

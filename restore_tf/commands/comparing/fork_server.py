@@ -62,7 +62,7 @@ def _import():
 
     if platform.machine().lower() in ("x86_64", "amd64"):  # as train.py does for most networks
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    quiet.is_own_process()
+    quiet.declare_own_process()
     quiet.import_tensorflow()
     papers.compared()  # imports all of them
     for module in _IMPORTED:

@@ -64,7 +64,6 @@ def add(
     Returns:
       The file with ranges, valid in 8 bits only, and how many of them were widened.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
@@ -74,7 +73,7 @@ def add(
     memory = _SHARE * psutil.virtual_memory().available if memory is None else memory
     for lot in _lots(graph, memory):
         graph.outputs = list(dict.fromkeys([*outputs, *lot]))  # nothing overwrites an output
-        measured |= _measure(_packed(model, flatbuffers), graph, lot, images)
+        measured |= _measure(packed(model), graph, lot, images)
     graph.outputs = outputs
     kept = {place for place, found in measured.items() if floor is None or found[2] >= floor}
     ranges = {place: measured[place][:2] for place in kept}
@@ -88,10 +87,17 @@ def add(
     for place, (low, high) in ranges.items():
         found = graph.tensors[place].quantization = schema.QuantizationParametersT()
         found.min, found.max = [low], [high if high > low else low + 1.0]  # zeros fit into any
-    return _packed(model, flatbuffers), widened
+    return packed(model), widened
 
 
-def _packed(model, flatbuffers) -> bytes:
+def packed(model) -> bytes:
+    """Returns the bytes of a TFLite file.
+
+    Args:
+      model: a `ModelT` of LiteRT's schema.
+    """
+    import flatbuffers
+
     builder = flatbuffers.Builder(0)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from restore_tf.export.tflite import ranges
+
 _BIASES = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
 
 
@@ -29,19 +31,14 @@ def quantise(content: bytes, images: Iterable[np.ndarray]) -> bytes:
     import tensorflow as tf
     from tensorflow.lite.python.optimize import calibrator  # no public name in TensorFlow 2.21
 
-    calibrated = calibrator.Calibrator(with_own_biases(content))
+    calibrated = calibrator.Calibrator(_with_own_biases(content))
     return calibrated.calibrate_and_quantize(
         lambda: ([image] for image in images), tf.float32, tf.float32, False, tf.int16, tf.int64
     )
 
 
-def with_own_biases(content: bytes) -> bytes:
-    """Returns a file in which no two operations share a bias.
-
-    Args:
-      content: a TFLite file.
-    """
-    import flatbuffers
+def _with_own_biases(content):
+    """The file, in which no two operations share a bias any more."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(content, 0)
@@ -57,9 +54,7 @@ def with_own_biases(content: bytes) -> bytes:
                 operator.inputs = list(operator.inputs)
                 operator.inputs[place] = _copied(model, graph, bias)
             seen.add(bias)
-    builder = flatbuffers.Builder(0)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return ranges.packed(model)
 
 
 def _copied(model, graph, place):
