@@ -28,11 +28,11 @@ from restore_tf.datasets.varying_blur import STILL, Motion, blur, disc_kernel
 _KINDS = {
     "shake": 3,
     "turn": 4,
-    "depth": 3,
+    "depth": 2,
     "moving": 3,
     "defocus": 2,
     "both": 2,
-    "sensor": 1,
+    "sensor": 2,
     "untouched": 2,
 }
 _ZOOMS = {1.0: 15, 1.25: 3, 1.5: 2}  # how many times larger than shown a scene is photographed

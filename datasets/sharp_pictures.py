@@ -1,7 +1,8 @@
 """The sharp pictures of the synthetic set: embedded ones, or those of a folder.
 
-The embedded ones are photos that scikit-image installs, and dead leaves pictures (`dead_leaves`).
-The photos of a split are used in no other.
+The embedded ones are photos that scikit-image installs, and dead leaves pictures (`dead_leaves`);
+for shots, some training pictures are text (`printed_text`). The photos of a split are used in no
+other.
 
 The photos' terms, as scikit-image states them: public domain or CC0, and "no known copyright
 restrictions" for coins and ihc. Its photos without stated terms (motorcycle, moon, page) are not
@@ -25,6 +26,7 @@ from PIL import Image
 
 from restore_tf.datasets import cropping, headers, kernels, pairing
 from restore_tf.datasets.dead_leaves import dead_leaves, palette
+from restore_tf.datasets.printed_text import printed_text
 from restore_tf.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -80,15 +82,23 @@ TRAIN_PHOTOS = (
 _SCALES = (0.5, 0.7, 1.0)  # at which photos are shown in training
 _PHOTO_EVERY = 4  # embedded training pictures: one in four is a photo
 _LEAVES_EVERY = 5  # training pictures from a folder: one in five is dead leaves
+_TEXT_EVERY = 20  # training pictures, where there is text among them: one in twenty
 _LONGEST = 1920  # pixels; longer photos are shrunk to it, as a camera's own pixels are not sharp
 _LEAST = 64  # pixels of a photo's shorter side
 
 
 class Embedded:
-    """scikit-image's photos and dead leaves."""
+    """scikit-image's photos and dead leaves.
+
+    Args:
+      text: whether one training picture in twenty is `printed_text`.
+    """
+
+    def __init__(self, text: bool = False):
+        self._text = text
 
     def source(self, split: str, index: int) -> str:
-        """Returns the content of a picture: "leaves", or a photo's name.
+        """Returns the content of a picture: "leaves", "text", or a photo's name.
 
         Args:
           split: one of `SPLITS`.
@@ -97,6 +107,8 @@ class Embedded:
         if split != "train":
             views = VIEWS[split]
             return views[index].photo.split(".")[0] if index < len(views) else "leaves"
+        if self._text and _has_text(index):
+            return "text"
         place, rest = divmod(index, _PHOTO_EVERY)
         return "leaves" if rest else TRAIN_PHOTOS[place % len(TRAIN_PHOTOS)].split(".")[0]
 
@@ -111,8 +123,9 @@ class Embedded:
           index: of the picture.
           size: (height, width) without the margin, in pixels.
         """
-        if self.source(split, index) == "leaves":
-            return dead_leaves(rng, *(side + 2 * MARGIN for side in size))
+        painted = _PAINTED.get(self.source(split, index))
+        if painted is not None:
+            return painted(rng, *(side + 2 * MARGIN for side in size))
         if split != "train":
             return _cut(VIEWS[split][index], size)
         name = TRAIN_PHOTOS[index // _PHOTO_EVERY % len(TRAIN_PHOTOS)]
@@ -135,12 +148,14 @@ class PhotoFolder:
 
     Args:
       folder: holds at least three photos.
+      text: whether one training picture in twenty is `printed_text`.
 
     Raises:
       UserError: no such folder, too few photos, or one that is too small or incomplete.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike, text: bool = False):
+        self._text = text
         found = pairing.pictures_below(pairing.existing_folder(folder, "a folder of sharp photos"))
         if len(found) < len(SPLITS):
             raise UserError(f"{folder}: holds {len(found)} photos; expected at least 3.")
@@ -156,7 +171,7 @@ class PhotoFolder:
         self._paths = found
 
     def source(self, split: str, index: int) -> str:
-        """Returns the content of a picture: "leaves", or a photo's name.
+        """Returns the content of a picture: "leaves", "text", or a photo's name.
 
         Args:
           split: one of `SPLITS`.
@@ -165,6 +180,8 @@ class PhotoFolder:
         names = self._names[split]
         if split != "train":
             return names[index % len(names)]
+        if self._text and _has_text(index):
+            return "text"
         place, rest = divmod(index, _LEAVES_EVERY)
         return "leaves" if rest == 0 else names[(index - place - 1) % len(names)]
 
@@ -181,8 +198,8 @@ class PhotoFolder:
         """
         name = self.source(split, index)
         sides = tuple(side + 2 * MARGIN for side in size)
-        if name == "leaves":
-            return dead_leaves(rng, *sides)
+        if name in _PAINTED:
+            return _PAINTED[name](rng, *sides)
         photo = _decoded(self._paths[name])
         scale = float(rng.choice(_SCALES)) * min(1.0, _LONGEST / max(photo.shape[:2]))
         # The view is small enough to lie inside the photo, where that is possible.
@@ -202,6 +219,13 @@ class PhotoFolder:
           split: one of `SPLITS`.
         """
         return len(self._names[split]) * (8 if split == "train" else 1)
+
+
+_PAINTED = {"leaves": dead_leaves, "text": printed_text}
+
+
+def _has_text(index: int) -> bool:
+    return index % _TEXT_EVERY == _TEXT_EVERY - 1  # where it displaces dead leaves, or a photo
 
 
 def _check_photo(path: Path):

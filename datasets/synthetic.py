@@ -81,7 +81,8 @@ class Synthetic:
             raise UserError(f"size is {size}; expected (height, width) of at least 8 pixels each.")
         if any(side % self.scale for side in self.size):
             raise UserError(f"size is {size}; {config} takes multiples of {self.scale}.")
-        self._pictures = Embedded() if folder is None else PhotoFolder(folder)
+        text = self._shot is not None
+        self._pictures = Embedded(text) if folder is None else PhotoFolder(folder, text)
         default = _COUNTS if self._shot is None else _SHOTS
         count = count or max(default[split], self._pictures.count(split) or 0)
         self.names = [self._name(index) for index in range(count)]

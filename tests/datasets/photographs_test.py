@@ -4,15 +4,18 @@ import collections
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import signal
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.registration import phase_cross_correlation
 
 from restore_tf.datasets import kernels, photographs, sources
 from restore_tf.datasets.dead_leaves import dead_leaves
+from restore_tf.datasets.printed_text import printed_text
 from restore_tf.datasets.samples import Samples
 from restore_tf.datasets.synthetic import Synthetic
 from restore_tf.datasets.varying_blur import STILL, Motion, blur, disc_kernel, filter_flow
+from restore_tf.errors import UserError
 
 KINDS = ("shake", "turn", "depth", "moving", "defocus", "both", "sensor", "untouched")
 
@@ -162,7 +165,7 @@ def test_every_twenty_pictures_have_all_kinds():
         shots = [photographs.shot(20 * block + place) for place in range(20)]
         kinds = collections.Counter(shot.kind for shot in shots)
         assert set(kinds) == set(KINDS)
-        assert kinds["untouched"] == 2
+        assert (kinds["untouched"], kinds["sensor"]) == (2, 2)
         assert sum(shot.zoom > 1 for shot in shots) == 5
     assert [photographs.shot(n) for n in range(20)] != [photographs.shot(20 + n) for n in range(20)]
 
@@ -174,6 +177,34 @@ def test_training_pairs_by_kind():
         assert degraded.shape == sharp.shape == (64, 80, 3)
         assert (degraded.dtype, sharp.dtype) == (np.uint8, np.uint8)
         assert np.array_equal(degraded, sharp) == name.endswith("-untouched")
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_one_training_picture_in_twenty_is_text(folder, tmp_path):
+    if folder:
+        for name in "abcd":
+            Image.fromarray(np.full((80, 90, 3), 128, np.uint8)).save(tmp_path / f"{name}.png")
+    given = {"folder": tmp_path} if folder else {}
+    data = Synthetic("photo", "train", count=40, size=(64, 80), **given)
+    assert [index for index, name in enumerate(data.names) if "text" in name] == [19, 39]
+    sharp = data[19][1]
+    # Two colours, and little between them.
+    tones = np.histogram(sharp.mean(axis=-1), 16)[0] / sharp[..., 0].size
+    assert np.sort(tones)[-2:].sum() > 0.5
+    assert not any("text" in name for name in Synthetic("photo", "test", count=40, **given).names)
+    assert not any("text" in name for name in Synthetic("shake", count=40, **given).names)
+
+
+def test_printed_text_is_a_function_of_the_generators_state():
+    one, same, other = (printed_text(np.random.default_rng(seed), 40, 60) for seed in (3, 3, 4))
+    assert one.shape == (40, 60, 3)
+    assert one.dtype == np.float32
+    assert one.min() >= 0
+    assert one.max() <= 1
+    np.testing.assert_array_equal(one, same)
+    assert np.any(one != other)
+    with pytest.raises(UserError, match="expected at least 8 pixels"):
+        printed_text(np.random.default_rng(0), 7, 60)
 
 
 def test_held_out_pairs_have_a_finite_psnr():
