@@ -102,7 +102,7 @@ def plan(model, batch: np.ndarray, limit: int, size: tuple[int, int] | None = No
     Raises:
       UserError: not even the smallest tiles fit.
     """
-    count, height, width, channels = batch.shape
+    count, height, width, _ = batch.shape
     pixels = count * height * width
     largest = max(height, width)
     tiler, blended = model.tiler(), model.blended_tile
@@ -110,14 +110,11 @@ def plan(model, batch: np.ndarray, limit: int, size: tuple[int, int] | None = No
     whole = math.ceil(pixels * model.bytes_per_pixel)
     if whole <= limit and (preferred is None or largest <= preferred):
         return Plan(None, whole)
-    enlarged = model.output_scale**2
     if tiler is not None:
-        kept = pixels * channels * batch.itemsize * (1 + enlarged) + tiler.bytes_kept(pixels)
         smallest, step = tiler.smallest, tiler.step
     else:
-        # The picture, the sum of its tiles and that of their weights.
-        kept = pixels * (channels * (batch.itemsize * (1 + enlarged) + 4 * enlarged) + 4 * enlarged)
         smallest, step = blended.smallest, model.size_multiple
+    kept = _kept(model, batch)
     side = math.isqrt(max(0, int((limit - kept) / (count * model.bytes_per_pixel))))
     wished = min(largest, preferred or largest)
     tile = min(side, wished) // step * step
@@ -129,14 +126,28 @@ def plan(model, batch: np.ndarray, limit: int, size: tuple[int, int] | None = No
     )
 
 
-def _too_large(model, size, least):
-    import psutil
+def _kept(model, batch):
+    """Bytes that are taken while the tiles are restored, beside those of one tile."""
+    *sides, channels = batch.shape
+    pixels, enlarged = math.prod(sides), model.output_scale**2
+    tiler = model.tiler()
+    if tiler is not None:
+        return pixels * channels * batch.itemsize * (1 + enlarged) + tiler.bytes_kept(pixels)
+    # The picture, the sum of its tiles and that of their weights.
+    return pixels * (channels * (batch.itemsize * (1 + enlarged) + 4 * enlarged) + 4 * enlarged)
 
-    total = least + psutil.Process().memory_info().rss
+
+def _too_large(model, size, least):
     return UserError(
         f"{size[1]}x{size[0]} pixels do not fit into memory; {model.name} needs "
-        f"{math.ceil(total / 1e8) / 10} GB in all even in its smallest tiles (--memory)."
+        f"{_gigabytes_in_all(least)} in all even in its smallest tiles (--memory)."
     )
+
+
+def _gigabytes_in_all(taken):
+    import psutil
+
+    return f"{math.ceil((taken + psutil.Process().memory_info().rss) / 1e8) / 10} GB"
 
 
 def restore_batch(
@@ -178,9 +189,17 @@ def _choose(model, batch, size, settings):
         return Plan(None, math.ceil(math.prod(batch.shape[:3]) * model.bytes_per_pixel))
     if settings.tile is None:
         return plan(model, batch, memory_limit(settings.memory), size)
-    whole = max(batch.shape[1:3]) <= settings.tile
-    taken = math.ceil(settings.tile**2 * model.bytes_per_pixel)
-    return Plan(None if whole else settings.tile, taken, forced=True)
+    count, *sides, _ = batch.shape
+    whole = max(sides) <= settings.tile
+    pixels = math.prod(sides) if whole else settings.tile**2
+    taken = math.ceil(count * pixels * model.bytes_per_pixel)
+    taken += 0 if whole else _kept(model, batch)
+    if settings.memory is not None and taken > memory_limit(settings.memory):
+        raise UserError(
+            f"tiles of {settings.tile} pixels: {model.name} needs {_gigabytes_in_all(taken)} in "
+            "all for them; make them smaller, or leave --tile or --memory out."
+        )
+    return Plan(None if whole else settings.tile, taken)
 
 
 def _half(chosen, model, batch):
@@ -213,12 +232,13 @@ def _follow(chosen, model, batch, settings):
         settings.seed,
         model.blended_tile.step,
     )
-    if chosen.forced and tile != model.blended_tile.side:
+    if (chosen.forced or settings.tile is not None) and tile != model.blended_tile.side:
         logger.warning(
-            "%s cannot be tiled exactly, and only tiles of %d pixels fit into memory: %s. "
-            "--verify_tiles measures the difference%s.",
+            "%s cannot be tiled exactly, and %s: %s. --verify_tiles measures the difference%s.",
             model.name,
-            tile,
+            f"only tiles of {tile} pixels fit into memory"
+            if chosen.forced
+            else f"tiles of {tile} pixels were asked for",
             _described(disagreement),
             model.blended_tile.advice and f"; {model.blended_tile.advice}",
         )

@@ -210,6 +210,21 @@ def test_little_memory_means_tiles(monkeypatch, caplog):
     assert caplog.text == ""
 
 
+def test_tiles_that_were_asked_for_are_named_as_such(caplog):
+    restore.restore(Local(), noise(100, 132, 3), tile=64)
+    assert "tiles of 64 pixels were asked for" in caplog.text
+    assert "fit into memory" not in caplog.text
+
+
+def test_tiles_that_exceed_the_memory_given_are_an_error(monkeypatch):
+    monkeypatch.setattr(planning, "memory_limit", lambda memory: memory)
+    image = noise(100, 132, 3)
+    needed = 64 * 64 * Local.bytes_per_pixel
+    with pytest.raises(UserError, match="tiles of 64 pixels: local needs [0-9.]+ GB in all"):
+        restore.restore(Local(name="local"), image, tile=64, memory=int(needed))
+    assert restore.restore(Local(), image, tile=64, memory=10**9).shape == image.shape
+
+
 def test_too_little_memory_is_an_error(monkeypatch):
     monkeypatch.setattr(planning, "memory_limit", lambda memory: memory)
     with pytest.raises(
