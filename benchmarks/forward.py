@@ -51,7 +51,6 @@ NETWORKS = {
     "maxim": ("MAXIM", {}),
 }
 HOMES = {"SRN": "srn_tf.model", "MPRNet": "mprnet_tf.model", "MAXIM": "maxim_tf.model"}
-PEERS = ("SRN", "MPRNet")  # those that pytorch_peers.py has
 SMALL = {
     "SRN": {"width": 4},
     "MPRNet": {"n_feat": 8, "scale_unetfeats": 4, "scale_orsnetfeats": 4, "num_cab": 2},
@@ -371,9 +370,6 @@ def _check_peers(networks, small):
     """Compares Keras and PyTorch; returns the differences, exits on a large one."""
     differences = {}
     for network in networks:
-        if NETWORKS[network][0] not in PEERS:
-            print(f"{network}: there is no PyTorch network to compare it with.")
-            continue
         case = {"network": network, "size": CHECK_SIZE, "dtype": "float32", "small": small}
         found = _start({**case, "engine": "check", "work": "check"})
         if found is None or not found["difference"] <= TOLERANCE:
@@ -389,8 +385,7 @@ def _measure_all(args, engines, save):
     for network, size, dtype in itertools.product(args.networks, args.sizes, args.dtypes):
         case = {"network": network, "size": size, "dtype": dtype, "small": args.small}
         case["threads"] = args.threads
-        peer = NETWORKS[network][0] in PEERS
-        running = [engine for engine in engines if peer or engine != "pytorch"]
+        running = list(engines)
         measuring_memory = [engine for engine in running if engine != "convolutions"]
         measuring_memory = [] if args.time_only else measuring_memory
         found = {engine: {**case, "engine": engine} for engine in running}

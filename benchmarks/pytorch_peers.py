@@ -1,4 +1,4 @@
-"""SRN and MPRNet in PyTorch's stock layers, for forward.py to run beside ours.
+"""SRN and MPRNet in PyTorch's stock layers, for forward.py to run beside ours; MAXIM beside it.
 
 Written from the papers as `srn_tf` and `mprnet_tf` are, with the same arguments, the same result (a
 list of stages, the last is the answer) and the same order of operations: an Up convolves before it
@@ -15,6 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from benchmarks import pytorch_maxim
+from benchmarks.pytorch_maxim import MAXIM
+
+__all__ = ["MAXIM", "MPRNet", "SRN", "copy_weights", "parameter_map"]
 
 
 def _same(inputs, filters, kernel_size=5, bias=True):
@@ -414,6 +419,8 @@ def parameter_map(keras_model) -> dict:
         from srn_tf.convert import name_map
 
         return {_srn_name(name): variable for name, variable in name_map(keras_model).items()}
+    if type(keras_model).__name__ == "MAXIM":
+        return pytorch_maxim.parameter_map(keras_model)
     from mprnet_tf.convert import name_map
 
     return name_map(keras_model)
@@ -431,7 +438,7 @@ def copy_weights(keras_model, torch_model: nn.Module) -> None:
     """Gives the PyTorch network the weights of ours.
 
     Args:
-      keras_model: a built `srn_tf.model.SRN` or `mprnet_tf.model.MPRNet`.
+      keras_model: a built `SRN`, `MPRNet` or `MAXIM`.
       torch_model: the module of the same name and arguments.
 
     Raises:
@@ -441,6 +448,7 @@ def copy_weights(keras_model, torch_model: nn.Module) -> None:
     for name, variable in parameter_map(keras_model).items():
         array = np.asarray(variable, np.float32)
         # Kernels: (h, w, in, out) -> (out, in, h, w), and (h, w, out, in) -> (in, out, h, w).
-        array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.reshape(-1)
+        orders = {4: (3, 2, 0, 1), 2: (1, 0)}
+        array = array.transpose(orders[array.ndim]) if array.ndim in orders else array.reshape(-1)
         state[name] = torch.from_numpy(np.array(array))
     torch_model.load_state_dict(state)
