@@ -59,7 +59,7 @@ SMALL = {
 DEFAULT_NETWORKS = ["srn", "mprnet_stage1", "mprnet_stage2", "mprnet", "mprnet_local"]
 ENGINES = ["tensorflow", "pytorch", "convolutions"]
 
-CHECK_SIZE = (64, 96)  # not square, so that height and width cannot be mixed up
+CHECK_SIZE = (64, 128)  # not square, so that height and width cannot be mixed up
 SMALLEST = (64, 64)  # what all networks take
 CHECK_CROP = 32  # of local attention: windows smaller than the maps
 TOLERANCE = 1e-4  # largest difference, as a share of the outputs' range

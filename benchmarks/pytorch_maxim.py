@@ -328,7 +328,9 @@ class MAXIM(Named):
         return outputs
 
     def _features(self, stage, inputs, gated, carried):
-        part = lambda name: self[f"stage_{stage}_{name}"]  # noqa: E731
+        def part(name):
+            return self[f"stage_{stage}_{name}"]
+
         fused = [part(f"input_conv_{i}")(inputs[i]) for i in range(LEVELS)]
         if gated is not None:
             fused = [part(f"input_fuse_sam_{i}")(fused[i], gated[i])[0] for i in range(LEVELS)]
