@@ -144,18 +144,23 @@ def use_onednn(values):
     """Enables oneDNN's kernels for training on x86 where they are faster.
 
     By default TensorFlow uses them with AVX-512 only. With AVX2 alone a step takes 0.5 to 0.85 of
-    the time with them, except for the recipes that a paper names (`papers.sibling_module`).
-    Restoring keeps TensorFlow's default.
+    the time with them, except for what a paper names (`papers.sibling_module`): recipes with wide
+    convolutions, or validations on large pictures. Restoring keeps TensorFlow's default.
 
     Args:
       values: the command's flags.
     """
     beside = papers.sibling_module(values.model, "onednn")
     recipe = values.recipe or values.dataset or "quick"
-    # Fine-tuning takes another run's network, whose width is not known yet.
-    slower = beside and (recipe not in beside.FASTER_RECIPES or values.init_from)
+    faster = beside is None
+    if beside is not None:
+        # Fine-tuning takes another run's network, whose width is not known yet.
+        faster = recipe in beside.FASTER_RECIPES and not values.init_from
+        small = getattr(beside, "SYNTHETIC_RECIPES", ())
+        if small and (values.dataset == "synthetic" or (not values.dataset and recipe in small)):
+            faster = True
     known = platform.machine().lower() in ("x86_64", "amd64")
-    if known and not slower and "tensorflow" not in sys.modules:  # which reads it once
+    if known and faster and "tensorflow" not in sys.modules:  # which reads it once
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 

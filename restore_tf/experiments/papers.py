@@ -102,7 +102,8 @@ def sibling_module(model: str, name: str) -> ModuleType | None:
 
     Recipes import Keras, and with it TensorFlow. What must be known earlier lies beside them: a
     paper with recipes that oneDNN's kernels slow down on AVX2 lists the others as
-    `onednn.FASTER_RECIPES`.
+    `onednn.FASTER_RECIPES`. Where all are faster as long as they are validated on the small
+    synthetic pictures, it lists those that take them by default as `onednn.SYNTHETIC_RECIPES`.
 
     Args:
       model: a paper's name or one of its variants.

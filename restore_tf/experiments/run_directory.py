@@ -168,21 +168,43 @@ def checkpoint_step(workdir: str | os.PathLike, tensorflow: bool = True) -> int 
       tensorflow: of a training on TensorFlow, else of one on another Keras backend.
 
     Raises:
-      UserError: the list of checkpoints cannot be read.
+      UserError: a checkpoint of another Keras backend that cannot be read.
     """
     folder = Path(workdir) / FOLDER
-    path = folder / ("checkpoint" if tensorflow else FIT_STATE)
+    if tensorflow:
+        return max(listed_steps(folder) or named_steps(folder), default=None)
+    path = folder / FIT_STATE
     if not path.is_file():
         return None
     try:
-        if tensorflow:
-            text = path.read_text(encoding="utf-8")
-            named = re.search(r'^model_checkpoint_path: ".*-(\d+)"$', text, re.MULTILINE)
-            return int(named[1]) if named else None
         with np.load(path, allow_pickle=False) as arrays:
             return int(arrays["progress/step"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         raise UserError(f"{path}: damaged; pass another --workdir.") from None
+
+
+def listed_steps(folder: Path) -> list[int]:
+    """Returns the steps of TensorFlow's checkpoints, by the list that it keeps of them.
+
+    Args:
+      folder: of the checkpoints. A list that is missing or damaged names none.
+    """
+    try:
+        text = (folder / "checkpoint").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
+    named = re.findall(r'^all_model_checkpoint_paths: ".*-(\d+)"$', text, re.MULTILINE)
+    return [int(step) for step in named]
+
+
+def named_steps(folder: Path) -> list[int]:
+    """Returns the steps of TensorFlow's checkpoints, by their files' names, oldest first.
+
+    Args:
+      folder: of the checkpoints.
+    """
+    names = (re.fullmatch(r"ckpt-(\d+)\.index", path.name) for path in folder.glob("ckpt-*.index"))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def check_for_training(workdir: str | os.PathLike, tensorflow: bool = True) -> None:

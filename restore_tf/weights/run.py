@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from restore_tf.errors import UserError
-from restore_tf.experiments.run_directory import BEST, FIT_STATE, FOLDER, HALF
+from restore_tf.experiments.run_directory import (
+    BEST,
+    FIT_STATE,
+    FOLDER,
+    HALF,
+    listed_steps,
+    named_steps,
+)
 from restore_tf.system.files import atomic_path
 from restore_tf.system.log import logger
 from restore_tf.system.record import sha256
@@ -169,10 +176,15 @@ def _as_saved(model, variables):
 
 
 def _newest_first(workdir):
-    import tensorflow as tf
-
-    state = tf.train.get_checkpoint_state(str(workdir / FOLDER))
-    return list(reversed(state.all_model_checkpoint_paths)) if state else []
+    folder = workdir / FOLDER
+    steps = listed_steps(folder)
+    if not steps:
+        steps = named_steps(folder)
+        if steps:
+            logger.warning(
+                "%s: missing or damaged; going by the files' names.", folder / "checkpoint"
+            )
+    return [str(folder / f"ckpt-{step}") for step in reversed(steps)]
 
 
 def _try_restore(checkpoint, path, partial=False):

@@ -36,7 +36,13 @@ TINY = [
         ("x86_64", None, True, [], None),
         ("x86_64", "0", False, [], "0"),
         ("aarch64", None, False, [], None),
-        ("x86_64", None, False, ["--dataset=gopro"], "1"),
+        ("x86_64", None, False, ["--recipe=light"], "1"),
+        ("x86_64", None, False, ["--dataset=synthetic", "--init_from=runs/srn"], "1"),
+        # Measured: a validation on a whole frame would take more than ten times as long.
+        ("x86_64", None, False, ["--dataset=gopro"], None),
+        ("x86_64", None, False, ["--recipe=gopro"], None),
+        ("x86_64", None, False, ["--recipe=light", "--dataset=gopro:blur,synthetic:shake"], None),
+        ("x86_64", None, False, ["--recipe=quick", "--dataset=gopro"], "1"),
         ("x86_64", None, False, ["--model=mprnet"], "1"),
         ("x86_64", None, False, ["--model=mprnet", "--recipe=rain13k"], "1"),
         # Measured: its wide convolutions are slower with them.

@@ -111,6 +111,21 @@ def test_a_truncated_newest_checkpoint_falls_back(tmp_path, deterministic, caplo
     assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
 
 
+@pytest.mark.parametrize("damage", ["garbage{", None])
+def test_checkpoints_are_found_without_their_list(tmp_path, deterministic, caplog, damage):
+    run(tmp_path / "whole", simple())
+    parts = tmp_path / "parts"
+    stop_at(parts, 5, simple())
+    listed = parts / "checkpoints" / "checkpoint"
+    listed.unlink() if damage is None else listed.write_text(damage)
+    assert run_directory.checkpoint_step(parts) == 5
+    run_directory.check_for_training(parts)
+    run(parts, simple())
+    assert "checkpoint: missing or damaged; going by the files' names" in caplog.text
+    assert_equal_weights(weights(tmp_path / "whole"), weights(parts))
+    assert len(run_directory.listed_steps(parts / "checkpoints")) > 0
+
+
 def test_no_readable_checkpoint_is_an_error(tmp_path, caplog):
     stop_at(tmp_path, 1, simple())
     for data in (tmp_path / "checkpoints").glob("*.data*"):
