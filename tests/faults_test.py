@@ -301,10 +301,6 @@ def _of_another_backend(run):
     np.savez(run / "checkpoints" / "fit_state.npz", **{"progress/step": 2})
 
 
-def _without_list(run):
-    (run / "checkpoints" / "checkpoint").unlink()
-
-
 def _metrics_without_checkpoint(run):
     """As `_converted`, with the table of a training whose checkpoints and weights are gone."""
     rows = (run / "metrics.csv").read_bytes()
@@ -359,7 +355,6 @@ def test_what_a_resumed_training_cannot_write_is_found_before_it(run, data, caps
     [
         (_without_checkpoints, "has weights (best.weights.h5) but no checkpoint"),
         (_converted, "has weights (best.weights.h5) but no checkpoint"),
-        (_without_list, "has weights (best.weights.h5) but no checkpoint"),
         (_of_another_backend, "was trained on another Keras backend"),
         (_weights_alone, "has weights (best.weights.h5) but no checkpoint"),
         (_metrics_without_checkpoint, "metrics.csv: is in the way, and there is no checkpoint"),

@@ -254,7 +254,8 @@ def test_what_lies_beside_recipes_is_read_without_a_framework():
     code = (
         "import sys; from restore_tf.experiments import papers; "
         "assert 'rain13k' in papers.sibling_module('mprnet', 'onednn').FASTER_RECIPES; "
-        "assert papers.sibling_module('srn_lstm', 'onednn') is None; "
+        "assert 'light' in papers.sibling_module('srn_lstm', 'onednn').SYNTHETIC_RECIPES; "
+        "assert papers.sibling_module('maxim', 'onednn') is None; "
         "assert papers.sibling_module('../x', 'onednn') is None; "
         "sys.exit(any(name in sys.modules for name in ('keras', 'tensorflow')))"
     )
