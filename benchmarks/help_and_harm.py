@@ -178,6 +178,8 @@ def checked(parser):
     pairs = {}
     for word in arguments.pairs:
         name, mark, folder = word.partition("=")
+        if name in pairs:
+            parser.error(f"--pairs {word}: {name} is named twice")
         pairs[name] = Path(folder)
         if not mark or not all((pairs[name] / part).is_dir() for part in ("blur", "sharp")):
             parser.error(f"--pairs {word}: expected NAME=FOLDER with blur/ and sharp/ in it")
@@ -188,6 +190,8 @@ def checked(parser):
         path = getattr(arguments, flag)
         if path and not Path(path).absolute().parent.is_dir():
             parser.error(f"--{flag} {path}: its folder does not exist")
+    if arguments.pictures and Path(arguments.pictures).suffix.lower() not in (".png", ".jpg"):
+        parser.error(f"--pictures {arguments.pictures}: expected a name in .png or .jpg")
     return arguments
 
 

@@ -301,6 +301,13 @@ def _of_another_backend(run):
     np.savez(run / "checkpoints" / "fit_state.npz", **{"progress/step": 2})
 
 
+def _without_list_and_indexes(run):
+    """What is left of its checkpoints says nothing."""
+    (run / "checkpoints" / "checkpoint").unlink()
+    for path in (run / "checkpoints").glob("*.index"):
+        path.unlink()
+
+
 def _metrics_without_checkpoint(run):
     """As `_converted`, with the table of a training whose checkpoints and weights are gone."""
     rows = (run / "metrics.csv").read_bytes()
@@ -355,6 +362,7 @@ def test_what_a_resumed_training_cannot_write_is_found_before_it(run, data, caps
     [
         (_without_checkpoints, "has weights (best.weights.h5) but no checkpoint"),
         (_converted, "has weights (best.weights.h5) but no checkpoint"),
+        (_without_list_and_indexes, "has weights (best.weights.h5) but no checkpoint"),
         (_of_another_backend, "was trained on another Keras backend"),
         (_weights_alone, "has weights (best.weights.h5) but no checkpoint"),
         (_metrics_without_checkpoint, "metrics.csv: is in the way, and there is no checkpoint"),

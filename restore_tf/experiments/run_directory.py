@@ -172,7 +172,8 @@ def checkpoint_step(workdir: str | os.PathLike, tensorflow: bool = True) -> int 
     """
     folder = Path(workdir) / FOLDER
     if tensorflow:
-        return max(listed_steps(folder) or named_steps(folder), default=None)
+        steps = listed_steps(folder) or named_steps(folder)
+        return steps[-1] if steps else None
     path = folder / FIT_STATE
     if not path.is_file():
         return None
@@ -184,7 +185,9 @@ def checkpoint_step(workdir: str | os.PathLike, tensorflow: bool = True) -> int 
 
 
 def listed_steps(folder: Path) -> list[int]:
-    """Returns the steps of TensorFlow's checkpoints, by the list that it keeps of them.
+    """Returns the steps of TensorFlow's checkpoints in the order they were saved, by its own list.
+
+    After a damaged checkpoint an earlier step can be the newest.
 
     Args:
       folder: of the checkpoints. A list that is missing or damaged names none.

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
 
-_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
+from restore_tf.system.processor import has_bfloat16
+
 _PROBE = 256  # pixels
-
-
-def has_bfloat16() -> bool:
-    """Returns whether the processor has bfloat16 instructions; without them it is emulated."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:  # not Linux
-        return False
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return any(name in flags.split() for name in _INSTRUCTIONS)
 
 
 def faster(load: Callable[[str], keras.Model]) -> tuple[keras.Model, str]:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from restore_tf.datasets.sources import MemorySource
-from restore_tf.inference.fastest_precision import has_bfloat16
+from restore_tf.system.processor import has_bfloat16
 from restore_tf.training.phases import phases
 
 _CANDIDATES = ("float32", "mixed_bfloat16")

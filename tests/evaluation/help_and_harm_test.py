@@ -27,7 +27,8 @@ def script():
         (["--pairs", "."], "--pairs .: expected NAME=FOLDER"),
         (["--count", "1"], "--count 1: expected at least 2"),
         (["--output", "none/a.json"], "--output none/a.json: its folder does not exist"),
-        (["--weights", "none"], "none"),
+        (["--pictures", "grid.docx"], "--pictures grid.docx: expected a name in .png or .jpg"),
+        (["--weights", "none"], "none: neither a run directory nor published weights"),
     ],
 )
 def test_wrong_words_are_one_line(words, said, tmp_path):

@@ -167,8 +167,7 @@ def test_mean_over_a_picture_in_bfloat16():
     exact = x.numpy().astype(np.float64).mean(axis=(1, 2), keepdims=True)
     found = bfloat16.global_mean(x)
     assert found.dtype == tf.bfloat16
-    # Without bfloat16 instructions TensorFlow cuts a row's sum off where it should round.
-    np.testing.assert_allclose(found.numpy().astype(np.float64), exact, rtol=2 * ROUNDING)
+    np.testing.assert_allclose(found.numpy().astype(np.float64), exact, rtol=ROUNDING)
 
 
 def test_normalisation_in_bfloat16():

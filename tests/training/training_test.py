@@ -126,6 +126,20 @@ def test_checkpoints_are_found_without_their_list(tmp_path, deterministic, caplo
     assert len(run_directory.listed_steps(parts / "checkpoints")) > 0
 
 
+def test_the_newest_checkpoint_is_the_last_one_saved(tmp_path):
+    """Not that of the most steps: a training that went on from an older one is behind it again."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    listed = [f'all_model_checkpoint_paths: "{tmp_path}/ckpt-{step}"' for step in (5, 4)]
+    (folder / "checkpoint").write_text("\n".join(['model_checkpoint_path: "ckpt-4"', *listed]))
+    assert run_directory.checkpoint_step(tmp_path) == 4
+    (folder / "checkpoint").unlink()
+    assert run_directory.checkpoint_step(tmp_path) is None
+    for name in ("ckpt-9.index", "ckpt-10.index", "ckpt-11.data-00000-of-00001", "ckpt-x.index"):
+        (folder / name).touch()
+    assert run_directory.checkpoint_step(tmp_path) == 10
+
+
 def test_no_readable_checkpoint_is_an_error(tmp_path, caplog):
     stop_at(tmp_path, 1, simple())
     for data in (tmp_path / "checkpoints").glob("*.data*"):
