@@ -87,16 +87,22 @@ def unblurred(sharps):
 
 def pieces(folder, count):
     """Pieces of the pairs of a folder, not overlapping, evenly chosen: [(degraded, sharp)]."""
+    from restore_tf.errors import UserError
     from restore_tf.pictures.files import read_rgb
 
     found = []
     for path in sorted((folder / "blur").iterdir()):
         blurry, sharp = read_rgb(path), read_rgb(folder / "sharp" / path.name)
+        if blurry.shape != sharp.shape:
+            sizes = " and ".join(f"{one.shape[1]}x{one.shape[0]}" for one in (blurry, sharp))
+            raise UserError(f"--pairs {path}: the pair has two sizes, {sizes} pixels")
         height, width = (min(PIECE, side) for side in sharp.shape[:2])
         for top in range(0, sharp.shape[0] - height + 1, height):
             for left in range(0, sharp.shape[1] - width + 1, width):
                 cut = (slice(top, top + height), slice(left, left + width))
                 found.append((blurry[cut], sharp[cut]))
+    if not found:
+        raise UserError(f"--pairs {folder / 'blur'}: holds no pictures")
     places = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
     return [found[place] for place in places]
 

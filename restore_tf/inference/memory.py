@@ -238,7 +238,7 @@ def _follow(chosen, model, batch, settings):
             model.name,
             f"only tiles of {tile} pixels fit into memory"
             if chosen.forced
-            else f"tiles of {tile} pixels were asked for",
+            else f"is restored in tiles of {tile} pixels (--tile)",
             _described(disagreement),
             model.blended_tile.advice and f"; {model.blended_tile.advice}",
         )

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from restore_tf.errors import UserError
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "help_and_harm.py"
 
 
@@ -55,6 +57,17 @@ def test_pieces_do_not_overlap_and_fit_together(script, tmp_path):
         assert (degraded[..., 2].max(), sharp[..., 2].min()) == (0, 1)
     np.testing.assert_array_equal(found[0][0], found[1][0])  # 256 columns later: the same
     assert len(script.pieces(tmp_path, 1)) == 1
+
+
+def test_pairs_that_do_not_fit_are_errors(script, tmp_path):
+    for part in ("blur", "sharp"):
+        (tmp_path / part).mkdir()
+    with pytest.raises(UserError, match="blur: holds no pictures"):
+        script.pieces(tmp_path, 5)
+    for part, size in (("blur", (40, 30)), ("sharp", (30, 40))):
+        Image.new("RGB", size).save(tmp_path / part / "1.png")
+    with pytest.raises(UserError, match="the pair has two sizes, 40x30 and 30x40 pixels"):
+        script.pieces(tmp_path, 5)
 
 
 def test_lines_hold_their_kinds(script):

@@ -212,7 +212,7 @@ def test_little_memory_means_tiles(monkeypatch, caplog):
 
 def test_tiles_that_were_asked_for_are_named_as_such(caplog):
     restore.restore(Local(), noise(100, 132, 3), tile=64)
-    assert "tiles of 64 pixels were asked for" in caplog.text
+    assert "is restored in tiles of 64 pixels (--tile)" in caplog.text
     assert "fit into memory" not in caplog.text
 
 
