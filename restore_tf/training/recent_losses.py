@@ -18,7 +18,7 @@ _USUAL, _FEWEST, _LATEST = 200, 10, 5  # steps
 
 
 class Jump(NamedTuple):
-    """A loss ten times the usual one."""
+    """A loss ten times the usual one, or above a negative one by nine times its size."""
 
     step: int
     before: float
@@ -29,7 +29,8 @@ class _Jumps:
     """Finds where the median of the last 5 losses is ten times that of the 200 before.
 
     Medians, because single pictures can differ as much; so many steps, because a loss that runs
-    away may take a hundred. A jump counts once, until the loss is back.
+    away may take a hundred. A jump counts once, until the loss is back. A sum with PSNR in it may
+    be negative, or near zero by chance, so nine steps in ten must have had less, too.
     """
 
     def __init__(self):
@@ -50,7 +51,9 @@ class _Jumps:
         if len(self._usual) < _FEWEST:
             return []
         before, now = statistics.median(self._usual), statistics.median(self._latest)
-        was_high, self._high = self._high, now > _JUMP * before
+        most = statistics.quantiles(self._usual, n=10)[-1]
+        rose = now - before > (_JUMP - 1) * abs(before) and now > most
+        was_high, self._high = self._high, rose
         return [Jump(step, before, now)] if self._high and not was_high else []
 
 

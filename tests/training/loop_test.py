@@ -146,6 +146,13 @@ def test_single_hard_pictures_are_no_jump():
     assert jumps([0.01] * 4 + [1.0] * 50) == []  # too few to know what is usual
 
 
+def test_negative_losses_are_no_jump_until_they_rise():
+    assert jumps([-0.3, -0.31, -0.37] * 50) == []
+    assert jumps([0.001, 0.05, -0.05, 0.04, -0.04] * 30) == []  # near zero by chance
+    (jump,) = jumps([-0.3, -0.31, -0.37] * 50 + [2.6] * 50)
+    assert (jump.step, jump.before, jump.loss) == (153, -0.31, 2.6)
+
+
 def test_a_pair_that_is_found_too_small_is_named(tmp_path):
     known = source()
 
