@@ -9,7 +9,8 @@
   sensor     sharp: noise and JPEG alone
   untouched  the sharp picture itself, so that a network learns to keep it; in training only
 
-All in linear light. Bright lights are brighter than white in some; sensor noise follows, then in a
+The last two show photos as a whole: a piece of a sharp photo may be as soft as a blurred one. All
+in linear light. Bright lights are brighter than white in some; sensor noise follows, then in a
 quarter of the pairs the picture is shrunk, then in most it becomes a JPEG of quality 75 to 100.
 """
 
@@ -35,6 +36,7 @@ _KINDS = {
     "sensor": 2,
     "untouched": 2,
 }
+SHARP = ("sensor", "untouched")
 _ZOOMS = {1.0: 15, 1.25: 3, 1.5: 2}  # how many times larger than shown a scene is photographed
 _BLOCK = 20
 _LENS_REACH = 7  # pixels: no lens here spreads light farther

@@ -113,7 +113,12 @@ class Embedded:
         return "leaves" if rest else TRAIN_PHOTOS[place % len(TRAIN_PHOTOS)].split(".")[0]
 
     def picture(
-        self, rng: np.random.Generator, split: str, index: int, size: tuple[int, int]
+        self,
+        rng: np.random.Generator,
+        split: str,
+        index: int,
+        size: tuple[int, int],
+        whole: bool = False,
     ) -> np.ndarray:
         """Makes a sharp picture with its margin: (height + 48, width + 48, 3) float32 sRGB.
 
@@ -122,14 +127,25 @@ class Embedded:
           split: one of `SPLITS`.
           index: of the picture.
           size: (height, width) without the margin, in pixels.
+          whole: shows as much of a photo as fits, rather than a piece of it.
         """
         painted = _PAINTED.get(self.source(split, index))
         if painted is not None:
             return painted(rng, *(side + 2 * MARGIN for side in size))
         if split != "train":
-            return _cut(VIEWS[split][index], size)
-        name = TRAIN_PHOTOS[index // _PHOTO_EVERY % len(TRAIN_PHOTOS)]
-        return _tinted(rng, _cut(View(name, rng.choice(_SCALES), *rng.random(2)), size))
+            view = VIEWS[split][index]
+        else:
+            name = TRAIN_PHOTOS[index // _PHOTO_EVERY % len(TRAIN_PHOTOS)]
+            view = View(name, rng.choice(_SCALES), *rng.random(2))
+        if whole:
+            photo = embedded_photo(view.photo, 1.0)
+            least = max(
+                (side + 2 * MARGIN) / length
+                for side, length in zip(size, photo.shape[:2], strict=True)
+            )
+            view = view._replace(scale=min(1.0, least))
+        picture = _cut(view, size)
+        return picture if split != "train" else _tinted(rng, picture)
 
     def count(self, split: str) -> int | None:
         """Returns the least number of pictures of a split; None leaves it to the set.
@@ -186,7 +202,12 @@ class PhotoFolder:
         return "leaves" if rest == 0 else names[(index - place - 1) % len(names)]
 
     def picture(
-        self, rng: np.random.Generator, split: str, index: int, size: tuple[int, int]
+        self,
+        rng: np.random.Generator,
+        split: str,
+        index: int,
+        size: tuple[int, int],
+        whole: bool = False,
     ) -> np.ndarray:
         """Makes a sharp picture with its margin, see `Embedded.picture`.
 
@@ -195,6 +216,7 @@ class PhotoFolder:
           split: one of `SPLITS`.
           index: of the picture.
           size: (height, width) without the margin, in pixels.
+          whole: shows as much of a photo as fits, rather than a piece of it.
         """
         name = self.source(split, index)
         sides = tuple(side + 2 * MARGIN for side in size)
@@ -202,6 +224,8 @@ class PhotoFolder:
             return _PAINTED[name](rng, *sides)
         photo = _decoded(self._paths[name])
         scale = float(rng.choice(_SCALES)) * min(1.0, _LONGEST / max(photo.shape[:2]))
+        if whole:
+            scale = 0.0
         # The view is small enough to lie inside the photo, where that is possible.
         scale = min(1.0, max(scale, *np.divide(sides, photo.shape[:2])))
         reach = [math.ceil(side / scale) for side in sides]

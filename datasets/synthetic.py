@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from restore_tf.datasets.degradations import DEGRADATIONS
+from restore_tf.datasets.photographs import SHARP
 from restore_tf.datasets.sharp_pictures import SPLITS, Embedded, PhotoFolder
 from restore_tf.errors import UserError
 
@@ -106,7 +107,7 @@ class Synthetic:
             return self._degrade(rng, self._pictures.picture(rng, self.split, index, self.size))
         shot = self._shot(index, self.split == "train")
         size = tuple(math.ceil(shot.zoom * side) for side in self.size)
-        picture = self._pictures.picture(rng, self.split, index, size)
+        picture = self._pictures.picture(rng, self.split, index, size, shot.kind in SHARP)
         return self._degrade(rng, picture, shot, self.size)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:

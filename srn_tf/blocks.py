@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from restore_tf.networks.layers import Block, legacy_upsample2
+from restore_tf.networks.layers import Block
 
 KERNEL_SIZE = 5  # section 3.2: "all convolution layers have kernel size 5"
 FORGET_BIAS = 1.0  # authors' code; keeps the state by default early in training
@@ -152,41 +152,6 @@ class OutBlock(Block):
     def path(self):
         """As `ResBlock.path`."""
         return [*paths(self.res_blocks), self.conv]
-
-
-class Gate(Block):
-    """How much of its residual a scale adds, from place to place: 1 for all, 0 for none of it.
-
-    Args:
-      filters: of its inner layer.
-      strides: how many times larger its output is than its input, a power of 2.
-    """
-
-    def __init__(self, filters, strides, **kwargs):
-        super().__init__(**kwargs)
-        self.doublings = strides.bit_length() - 1
-        self.conv1 = layers.Conv2D(filters, 1, activation="relu", name="conv1")
-        self.conv2 = layers.Conv2D(
-            1,
-            3,
-            padding="same",
-            activation="sigmoid",
-            kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(3.0),  # open: 0.95
-            dtype="float32",
-            name="conv2",
-        )
-
-    def call(self, x):
-        """(batch, h, w, any) -> (batch, strides h, strides w, 1) float32 in [0, 1]."""
-        x = self.conv2(self.conv1(x))
-        for _ in range(self.doublings):
-            x = legacy_upsample2(x)
-        return x
-
-    def path(self):
-        """As `ResBlock.path`."""
-        return [self.conv1, self.conv2]
 
 
 class ConvLSTMCell(Block):

@@ -29,7 +29,8 @@ from keras import ops
 
 from restore_tf.networks.layers import legacy_downsample, legacy_upsample2
 from restore_tf.networks.restorer import Restorer
-from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, Gate, OutBlock, paths
+from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, OutBlock, paths
+from srn_tf.gate import SMALLEST, Gate
 from srn_tf.tiles import ScaleTiler
 
 
@@ -50,9 +51,8 @@ class SRN(Restorer):
       stride: of the first convolution, and of the last, which above 1 is a transposed one: features
         begin at 1/stride of the image's size, with as many times fewer multiplications a pixel as
         its square. Not in the paper, which has 1.
-      gate: with `global_skip`, multiply each scale's residual by a number between 0 and 1 that the
-        features of the bottleneck decide from place to place: a sharp picture passes as it is. Not
-        in the paper.
+      gate: with `global_skip`, multiply all residuals by a number between 0 and 1 that the picture
+        as a whole decides, see `gate`: a sharp one passes as it is. Not in the paper.
     """
 
     padding = "edge"
@@ -85,6 +85,8 @@ class SRN(Restorer):
         self.global_skip = global_skip
         self.stride = stride
         self.size_multiple = 4 * stride * 2 ** (scales - 1)
+        if gate:
+            self.size_multiple = max(self.size_multiple, SMALLEST)
 
         self.in_block = EBlock(width, res_blocks, strides=stride, name="in_block")
         self.e_block1 = EBlock(2 * width, res_blocks, name="e_block1")
@@ -94,7 +96,7 @@ class SRN(Restorer):
         self.d_block2 = DBlock(2 * width, width, res_blocks, name="d_block2")
         last = "zeros" if global_skip else "glorot_uniform"
         self.out_block = OutBlock(width, channels, res_blocks, last, stride, name="out_block")
-        self.gate = Gate(width // 2, 4 * stride, name="gate") if gate else None
+        self.gate = Gate(name="gate") if gate else None
 
     def call(self, images, training=False):
         """Restores images coarse to fine.
@@ -108,6 +110,7 @@ class SRN(Restorer):
           One image per scale, (batch, height / 2^i, width / 2^i, channels), coarse to fine.
         """
         self.check_size(images)
+        strength = None if self.gate is None else self.gate(images)
         stages, state = [], None
         for exponent in reversed(range(self.scales)):
             blurry = legacy_downsample(images, 2**exponent)
@@ -115,13 +118,13 @@ class SRN(Restorer):
                 previous = ops.stop_gradient(legacy_upsample2(stages[-1]))
             else:
                 previous = blurry
-            restored, state = self.restore_scale(blurry, previous, state)
+            restored, state = self.restore_scale(blurry, previous, state, strength)
             stages.append(restored)
             if state is not None and exponent:
                 state = tuple(legacy_upsample2(part) for part in state)
         return stages
 
-    def restore_scale(self, blurry, previous, state=None):
+    def restore_scale(self, blurry, previous, state=None, strength=None):
         """One pass of the encoder-decoder, at one scale (sections 3.1 and 3.2).
 
         Args:
@@ -129,6 +132,7 @@ class SRN(Restorer):
           previous: the coarser scale's output brought to this size, same shape.
           state: the ConvLSTM's (c, h), each (batch, h / (4 stride), w / (4 stride), 4 * width),
             brought to this scale; None at the coarsest scale, where it starts at zero.
+          strength: what the gate says of the picture, (batch, 1, 1, 1); None without a gate.
 
         Returns:
           The restored image at this scale and the new state (None for a model without ConvLSTM).
@@ -143,8 +147,8 @@ class SRN(Restorer):
         half = half + self.d_block1(features)
         shallow = shallow + self.d_block2(half)
         restored = self.out_block(shallow)
-        if self.gate is not None:
-            restored = restored * self.gate(features)
+        if strength is not None:
+            restored = restored * strength
         return (restored + blurry if self.global_skip else restored), state
 
     def downsample(self, images, factor):
@@ -186,8 +190,6 @@ class SRN(Restorer):
         """The convolutions on the longest way through one scale: what exact tiles need."""
         memory = [self.conv_lstm.conv] if self.recurrent else []
         encoder = paths([self.in_block, self.e_block1, self.e_block2])
-        if self.gate is not None:  # beside the decoder, which sees farther but for few blocks
-            memory = memory + self.gate.path()
         return encoder + memory + paths([self.d_block1, self.d_block2, self.out_block])
 
     @property

@@ -71,7 +71,7 @@ def light(model: str = "srn") -> Experiment:
     Args:
       model: a key of `VARIANTS`.
     """
-    return _photo_training(model, "light", {"width": 32, "res_blocks": 1}, 5e-4, crop=128)
+    return _photo_training(model, "light", {"width": 32, "res_blocks": 1}, 5e-4, batch=4)
 
 
 def tiny(model: str = "srn") -> Experiment:
@@ -81,10 +81,10 @@ def tiny(model: str = "srn") -> Experiment:
       model: a key of `VARIANTS`.
     """
     network = {"width": 32, "res_blocks": 1, "stride": 2, "recurrent": False}
-    return _photo_training(model, "tiny", network, 7e-4, crop=160)
+    return _photo_training(model, "tiny", network, 7e-4, batch=6)
 
 
-def _photo_training(model, recipe, network, learning_rate, crop):
+def _photo_training(model, recipe, network, learning_rate, batch):
     """On shots of every kind, so that nothing is harmed. Not yet run to its end."""
     return Experiment(
         model=model,
@@ -96,8 +96,8 @@ def _photo_training(model, recipe, network, learning_rate, crop):
         # 0.01 of it `tiny` was still at the identity after 500 steps.
         loss="charbonnier + 0.05*edge + 0.002*psnr",
         steps=100_000,
-        batch=8,
-        crop=crop,
+        batch=batch,
+        crop=192,  # the whole of a shot: the gate must see what is sharp in it
         augment=("flip_rotate",),
         learning_rate=learning_rate,
         end_learning_rate=1e-6,

@@ -2,7 +2,8 @@
 
 Each scale is cut up in its own coordinates, every tile sees as far around itself as one pass of the
 network does, and the assembled image and ConvLSTM state go on to the next scale. Cutting up the
-picture once and running all scales on each piece would differ: the coarse scales see farther.
+picture once and running all scales on each piece would differ: the coarse scales see farther. What
+a gate asks the whole picture is gathered first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from restore_tf.networks.layers import legacy_upsample2
 from restore_tf.networks.reach import reach, spans
 from restore_tf.networks.tiler import Tiler
+from srn_tf.gate import SMALLEST, log_power_means_in_strips
 
 
 class ScaleTiler(Tiler):
@@ -50,9 +52,16 @@ class ScaleTiler(Tiler):
     def restore(self, shape, read, write, tile, progress, seed=0):
         """Restores a padded batch scale by scale; see `Tiler`."""
         image, state = None, ()
+        strength = [] if self.model.gate is None else [self._strength(shape, read, tile)]
         for exponent in reversed(range(self.model.scales)):
-            scale = _Scale(self, exponent, shape)
+            scale = _Scale(self, exponent, shape, strength)
             image, state = scale.restore(read, write, image, state, tile, progress)
+
+    def _strength(self, shape, read, tile):
+        """What the gate says of the pictures, which are read in strips as large as a tile."""
+        rows = max(SMALLEST, tile * tile // shape[2] // SMALLEST * SMALLEST)
+        means = log_power_means_in_strips(shape, read, rows)
+        return keras.ops.convert_to_numpy(self.model.gate.strength(means))
 
     def function(self, exponent):
         """Returns the compiled pass of one scale.
@@ -61,9 +70,9 @@ class ScaleTiler(Tiler):
           exponent: the scale is 1 / 2^exponent of the picture.
 
         Returns:
-          A function of the blurry image and, for all but the coarsest scale, of pieces of the
-          previous scale's image and state and their places. It returns the restored image and, for
-          all but the last scale, the state.
+          A function of the blurry image, of the picture's strength where the network has a gate,
+          and, for all but the coarsest scale, of pieces of the previous scale's image and state and
+          their places. It returns the restored image and, for all but the last scale, the state.
         """
         first, last = exponent == self.model.scales - 1, exponent == 0
         if (first, last) not in self._functions:
@@ -74,7 +83,8 @@ class ScaleTiler(Tiler):
 class _Scale:
     """One scale of the network, restored tile by tile."""
 
-    def __init__(self, tiler, exponent, shape):
+    def __init__(self, tiler, exponent, shape, strength):
+        self.strength = strength
         self.spacing = tiler.step
         self.margin = tiler.margin
         self.factor = 2**exponent
@@ -104,7 +114,7 @@ class _Scale:
             for columns in spans(width, tile, self.margin):
                 blurry = read(self._strided(rows), self._strided(columns))
                 restored, *parts = self.function(
-                    blurry, *self._coarser(previous, state, rows, columns)
+                    blurry, *self.strength, *self._coarser(previous, state, rows, columns)
                 )
                 inside = np.asarray(restored)[:, rows.inner, columns.inner]
                 if last:
@@ -151,12 +161,15 @@ class _Scale:
 
 
 def _compiled(model, first, last):
-    def restore_tile(blurry, *coarser):
+    gates = 0 if model.gate is None else 1
+
+    def restore_tile(blurry, *rest):
+        strength, coarser = rest[:gates], rest[gates:]
         pieces = [
             _doubled(piece, place) for piece, place in zip(coarser[::2], coarser[1::2], strict=True)
         ]
         previous, *state = pieces or [blurry]
-        restored, state = model.restore_scale(blurry, previous, tuple(state) or None)
+        restored, state = model.restore_scale(blurry, previous, tuple(state) or None, *strength)
         return [restored] if last or state is None else [restored, *state]
 
     if keras.backend.backend() != "tensorflow":
@@ -167,6 +180,7 @@ def _compiled(model, first, last):
         return tf.TensorSpec((None, None, None, channels), tf.float32)
 
     place, signature = tf.TensorSpec((4,), tf.int32), [images(model.channels)]
+    signature += [tf.TensorSpec((None, 1, 1, 1), tf.float32)] * gates
     if not first:
         widths = [model.channels, *([model.state_width] * 2 if model.recurrent else [])]
         signature += [spec for width in widths for spec in (images(width), place)]

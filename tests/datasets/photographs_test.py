@@ -229,3 +229,20 @@ def test_samples_are_cut_from_it():
     source = sources.open_source("synthetic", "photo", "train")
     degraded, sharp, _ = Samples(source, crop=128, seed=0, augment=("flip_rotate",))(0)
     assert degraded.shape == sharp.shape == (128, 128, 3)
+
+
+def test_sharp_shots_show_photos_as_a_whole(tmp_path):
+    """Photos that grow brighter from top to bottom: the width fits, margins of an eighth go."""
+    ramp = np.repeat(np.linspace(0, 255, 1600).round().astype(np.uint8)[:, None], 1200, axis=1)
+    for name in "abc":
+        Image.fromarray(np.stack([ramp] * 3, axis=-1)).save(tmp_path / f"{name}.png")
+    pictures = Synthetic("photo", "train", count=60, folder=tmp_path)
+    shown = collections.defaultdict(set)
+    for index, name in enumerate(pictures.names):
+        photo, _, kind = name.rsplit("-", 2)
+        if photo in ("leaves", "text"):
+            continue
+        rows = pictures[index][1].mean(axis=(1, 2))
+        shown[kind in photographs.SHARP].add(round(float(rows[-1] - rows[0]) / 255, 2))
+    assert all(0.55 < part < 0.65 for part in shown[True])
+    assert all(part < 0.4 for part in shown[False])

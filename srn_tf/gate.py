@@ -1,0 +1,109 @@
+"""Whether a picture is blurred, by its sharpest places. Not in the paper.
+
+A sharp photo has soft places, such as a background out of focus, and a network that restores them
+harms it. What tells it from a blurred photo is that some other place is sharp, however far away.
+Hence the whole picture is asked, and about little, so that the answer holds for other photos than
+those of the training: the power means
+
+    m_p = (mean of d^p over the picture)^(1/p),  p = 1, 2, 4, 8,
+
+of the differences d of neighbouring pixels, in grey, at the picture's size, a half and a quarter of
+it. m_1 is the mean, m_8 nearly that of the sharpest edges.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from restore_tf.networks.layers import Block
+
+POWERS = (1, 2, 4, 8)
+SCALES = 3
+SMALLEST = 2**SCALES  # pixels of a side: two at the coarsest scale, which differ
+_HIDDEN = 16
+_FLOOR = 1 / 255  # least difference: smaller ones are the rounding of 8-bit pictures
+
+
+class Gate(Block):
+    """How much of its residuals a picture gets: 1 for all, 0 for none of them."""
+
+    def __init__(self, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.dense1 = layers.Dense(_HIDDEN, activation="relu", name="dense1")
+        self.dense2 = layers.Dense(
+            1,
+            activation="sigmoid",
+            kernel_initializer="zeros",
+            bias_initializer=keras.initializers.Constant(3.0),  # open: 0.95
+            name="dense2",
+        )
+
+    def call(self, images):
+        """(batch, height, width, channels) in [0, 1] -> (batch, 1, 1, 1) in [0, 1]."""
+        return self.strength(log_power_means(images))
+
+    def strength(self, means):
+        """What `call` makes of a picture's power means.
+
+        Args:
+          means: (batch, 12), as `log_power_means` gives them.
+
+        Returns:
+          (batch, 1, 1, 1) in [0, 1].
+        """
+        return self.dense2(self.dense1(means))[:, None, None]
+
+
+def log_power_means(images, rows=None):
+    """The logarithms of the power means of differences of neighbouring pixels.
+
+    Args:
+      images: (batch, height, width, channels) in [0, 1]; sides of at least `SMALLEST`.
+      rows: takes the differences of so many rows from the top, a multiple of `SMALLEST`; None for
+        all rows.
+
+    Returns:
+      (batch, 12) float32: for each scale, fine to coarse, those of all `POWERS`.
+    """
+    grey, found = ops.mean(images, axis=-1, keepdims=True), []
+    for scale in range(SCALES):
+        if scale:
+            grey = ops.average_pool(grey, 2, 2, "valid")
+        until = None if rows is None else rows >> scale
+        corner, below, beside = (
+            part[:, :until] for part in (grey[:, :-1, :-1], grey[:, 1:, :-1], grey[:, :-1, 1:])
+        )
+        # Not the absolute value of a difference: that would take half of its 8 bits for a sign.
+        pairs = [
+            ops.maximum(corner, other) - ops.minimum(corner, other) for other in (below, beside)
+        ]
+        logs = ops.log(ops.maximum(ops.concatenate(pairs, axis=-1), _FLOOR))
+        largest = ops.max(logs, axis=(1, 2, 3), keepdims=True)  # so that no power underflows
+        for power in POWERS:
+            mean = ops.mean(ops.exp(power * (logs - largest)), axis=(1, 2, 3))
+            found.append(largest[:, 0, 0, 0] + ops.log(mean) / power)
+    return ops.stack(found, axis=-1)
+
+
+def log_power_means_in_strips(shape, read, rows):
+    """`log_power_means` of pictures that are read in strips.
+
+    Args:
+      shape: (batch, height, width, channels); height and width are multiples of `SMALLEST`.
+      read: function of two slices, of rows and columns, that returns a piece of the pictures.
+      rows: of a strip, a multiple of `SMALLEST`.
+    """
+    _, height, width, _ = shape
+    powers, sums, counts = np.tile(POWERS, SCALES), -np.inf, 0
+    for top in range(0, height, rows):
+        # With rows of the next strip, from which the last ones differ at every scale.
+        bottom = min(top + rows + SMALLEST // 2, height)
+        strip = ops.convert_to_tensor(read(slice(top, bottom), slice(0, width)))
+        means = ops.convert_to_numpy(log_power_means(strip, rows)).astype(np.float64)
+        sides = [(bottom - top >> scale, width >> scale) for scale in range(SCALES)]
+        found = [min(rows >> s, high - 1) * (wide - 1) for s, (high, wide) in enumerate(sides)]
+        count = np.repeat(found, len(POWERS))
+        sums, counts = np.logaddexp(sums, powers * means + np.log(count)), counts + count
+    return ((sums - np.log(counts)) / powers).astype(np.float32)

@@ -1,0 +1,74 @@
+"""SRN's gate: power means by NumPy and scikit-image, and what they tell of real photos."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage import data
+from skimage.transform import downscale_local_mean
+
+from srn_tf import gate
+
+
+def by_hand(image):
+    found, grey = [], image.mean(axis=-1)
+    for scale in range(3):
+        small = downscale_local_mean(grey, (2**scale, 2**scale))
+        down, right = np.abs(np.diff(small, axis=0)), np.abs(np.diff(small, axis=1))
+        steps = np.maximum(np.stack([down[:, :-1], right[:-1]]), 1 / 255).astype(np.float64)
+        found += [np.log(np.mean(steps**power)) / power for power in (1, 2, 4, 8)]
+    return found
+
+
+def photo():
+    return data.astronaut()[:256, :320] / np.float32(255)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_power_means_are_those_of_numpy(channels):
+    images = np.stack([photo(), 0.3 * photo()[::-1]])[..., :channels]
+    expected = [by_hand(image) for image in images]
+    np.testing.assert_allclose(gate.log_power_means(images), expected, atol=1e-5)
+
+
+def test_the_smallest_picture_and_a_flat_one_have_means():
+    flat = np.full((1, gate.SMALLEST, gate.SMALLEST, 3), 0.5, np.float32)
+    np.testing.assert_allclose(gate.log_power_means(flat), np.full((1, 12), np.log(1 / 255)))
+
+
+@pytest.mark.parametrize("rows", [8, 40, 104, 256])
+def test_strips_give_the_means_of_the_whole(rows):
+    images = np.stack([photo(), photo()[::-1] ** 2])[:, :208, :312]
+    images[:, :90] *= 0.1  # strips differ
+    found = gate.log_power_means_in_strips(
+        images.shape, lambda *place: images[(slice(None), *place)], rows
+    )
+    np.testing.assert_allclose(found, [by_hand(image) for image in images], atol=1e-5)
+
+
+def test_a_sharp_thing_before_a_blurred_background_looks_sharp():
+    """By the sharpest edges at full and at half size; by the mean difference it looks blurred."""
+
+    def ratio(image, place):
+        means = np.asarray(gate.log_power_means(image[None]))[0].reshape(3, 4)
+        return means[0, place] - means[1, place]
+
+    sharp = photo()
+    blurred = ndimage.gaussian_filter(sharp, (2, 2, 0))
+    portrait = blurred.copy()
+    portrait[64:160, 96:224] = sharp[64:160, 96:224]
+    for place, kept in [(3, (0.6, 1.0)), (0, (0.0, 0.4))]:
+        none, some, all_of_it = (ratio(one, place) for one in (blurred, portrait, sharp))
+        assert kept[0] < (some - none) / (all_of_it - none) < kept[1]
+
+
+def test_each_picture_of_a_batch_has_a_strength():
+    opener = gate.Gate()
+    images = np.stack([photo(), 0.1 * photo()])
+    opener(images)
+    # One hidden number, the means' sum, which is lower by 12 ln(10) where all is a tenth.
+    opener.dense1.set_weights([np.full((12, 16), -1.0), np.zeros(16)])
+    opener.dense2.set_weights([np.full((16, 1), 1 / 16), np.array([-40.0])])
+    sums = [-np.sum(by_hand(image)) for image in images]
+    expected = 1 / (1 + np.exp(40.0 - np.array(sums)))
+    assert expected[0] < 0.1 and expected[1] > 0.9
+    np.testing.assert_allclose(opener(images), expected.reshape(2, 1, 1, 1), atol=1e-3)
