@@ -31,6 +31,7 @@ SHOTS = {  # lines of shots: their kinds, and the decibels that weights must gai
 REAL = 0.5  # decibels to gain on real pairs
 MEAN_HARM, MOST_HARM = -0.1, -0.5  # decibels that pictures without blur may lose
 PIECE = 256  # pixels: the largest side of a piece of a real pair
+SIDES = (256, 384, 512)  # of photos that need no help, in pixels
 UNSEEN = 2**20  # seeds of noise and of text, beyond those of training
 
 
@@ -61,8 +62,22 @@ def shots(photos, count):
     return lines, [data[index][1] for index in range(count)]
 
 
-def unblurred(sharps):
-    """Lines of pictures that need no help."""
+def whole_photos(photos, count):
+    """Held-out photos as a whole, at several sizes; `count` at most."""
+    from restore_tf.datasets.photographs import SHARP
+    from restore_tf.datasets.synthetic import Synthetic
+
+    found = []
+    for place, side in enumerate(SIDES):
+        data = Synthetic("photo", "test", count=10 * count, size=(side, side), folder=photos)
+        kinds = [name.rsplit("-", 1)[1] for name in data.names]
+        shown = [index for index, kind in enumerate(kinds) if kind in SHARP]
+        found += [data[index][1] for index in shown[: len(range(place, count, len(SIDES)))]]
+    return found
+
+
+def unblurred(sharps, cut):
+    """Lines of pictures that need no help, and of pieces cut out of such, which have no bar."""
     from restore_tf.datasets.degradations import jpeg, to_bytes
     from restore_tf.datasets.printed_text import printed_text
 
@@ -82,7 +97,10 @@ def unblurred(sharps):
         "text, noise of 2 levels": [(noisy(one, 2, i), one) for i, one in enumerate(texts)],
         "text, JPEG of quality 90": [(jpeg(one, 90), one) for one in texts],
     }
-    return [Line(name, pairs, "harm") for name, pairs in lines.items()]
+    pieces_of = Line(
+        "pieces, noise of 2 levels", [(noisy(o, 2, i), o) for i, o in enumerate(cut)], None
+    )
+    return [*(Line(name, pairs, "harm") for name, pairs in lines.items()), pieces_of]
 
 
 def pieces(folder, count):
@@ -229,7 +247,7 @@ def measure(arguments):
     lines, sharps = shots(arguments.photos, arguments.count)
     for name, folder in arguments.pairs.items():
         lines.append(Line(f"real: {name}", pieces(folder, arguments.count), REAL))
-    lines += unblurred(sharps)
+    lines += unblurred(whole_photos(arguments.photos, arguments.count), sharps)
     results, shown = {}, []
     for name, model in models.items():
         results[name] = {}

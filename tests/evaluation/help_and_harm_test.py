@@ -74,7 +74,10 @@ def test_lines_hold_their_kinds(script):
     lines, sharps = script.shots(None, 2)
     assert [line.name for line in lines] == list(script.SHOTS)
     assert {len(line.pairs) for line in lines} == {2}
-    harm = script.unblurred(sharps)
+    photos = script.whole_photos(None, 4)
+    assert [photo.shape[0] for photo in photos] == [256, 256, 384, 512]
+    *harm, cut = script.unblurred(photos, sharps)
+    assert cut.bar is None
     noise = harm[0].pairs[0][0].astype(float) - harm[0].pairs[0][1]
     assert noise.std() == pytest.approx(2, rel=0.1)  # clipped where it is black or white
     assert all(line.bar == "harm" for line in harm)
