@@ -67,24 +67,31 @@ def log_power_means(images, rows=None):
     Returns:
       (batch, 12) float32: for each scale, fine to coarse, those of all `POWERS`.
     """
-    grey, found = ops.mean(images, axis=-1, keepdims=True), []
+    found = []
     for scale in range(SCALES):
-        if scale:
-            grey = ops.average_pool(grey, 2, 2, "valid")
-        until = None if rows is None else rows >> scale
-        corner, below, beside = (
-            part[:, :until] for part in (grey[:, :-1, :-1], grey[:, 1:, :-1], grey[:, :-1, 1:])
-        )
-        # Not the absolute value of a difference: that would take half of its 8 bits for a sign.
-        pairs = [
-            ops.maximum(corner, other) - ops.minimum(corner, other) for other in (below, beside)
-        ]
-        logs = ops.log(ops.maximum(ops.concatenate(pairs, axis=-1), _FLOOR))
+        # One convolution, and signs apart: in 8 bits, grey pixels would be rounded before they are
+        # subtracted, and absolute values lose a bit.
+        kernel = _differences(2**scale, images.shape[-1])
+        parts = ops.relu(ops.conv(images, kernel, strides=2**scale, padding="valid"))
+        steps = parts[..., :2] + parts[..., 2:]
+        steps = steps if rows is None else steps[:, : rows >> scale]
+        logs = ops.log(ops.maximum(steps, _FLOOR))
         largest = ops.max(logs, axis=(1, 2, 3), keepdims=True)  # so that no power underflows
         for power in POWERS:
-            mean = ops.mean(ops.exp(power * (logs - largest)), axis=(1, 2, 3))
+            # In two steps: over all axes at once LiteRT's mean in 8 bits is wrong, 0.56 for 0.08.
+            rows_means = ops.mean(ops.exp(power * (logs - largest)), axis=2)
+            mean = ops.mean(rows_means, axis=(1, 2))
             found.append(largest[:, 0, 0, 0] + ops.log(mean) / power)
     return ops.stack(found, axis=-1)
+
+
+def _differences(side, channels):
+    """The kernel of a square of pixels less the next one, below and beside it, and the reverse."""
+    kernel = np.zeros((2, side, 2, side, channels, 4), np.float32)
+    kernel[0, :, 0, :, :, :2], kernel[0, :, 0, :, :, 2:] = 1, -1
+    for place, sign in [(0, -1), (2, 1)]:
+        kernel[1, :, 0, :, :, place] = kernel[0, :, 1, :, :, place + 1] = sign
+    return kernel.reshape(2 * side, 2 * side, channels, 4) / (side * side * channels)
 
 
 def log_power_means_in_strips(shape, read, rows):

@@ -4,12 +4,15 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from scipy import ndimage
+from skimage import data
 
 from restore_tf.export import prepared
 from restore_tf.export.tflite import convert, ranges
 from restore_tf.export.tflite.contents import contents
 from restore_tf.inference.tflite_model import LiteModel
 from restore_tf.networks.restorer import Restorer
+from srn_tf.gate import Gate
 
 SIZE = (16, 24)
 
@@ -90,3 +93,37 @@ def test_signal_to_noise_ratio_by_hand():
     assert ranges.decibels(values, 0.0, 1.0) == pytest.approx(20 * np.log10(255), abs=0.1)
     assert ranges.decibels(values, 0.0, 4.0) == pytest.approx(20 * np.log10(255 / 4), abs=0.1)
     assert ranges.decibels(values, 0.0, 0.5) < 12  # half of them are clipped
+
+
+class Shaded(Restorer):
+    """The picture, darker the less SRN's gate would restore it."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = Gate()
+
+    def call(self, images, training=False):
+        return [images * self.gate(images)]
+
+
+def test_srns_gate_in_8_bits(tmp_path):
+    """Its strength is steep here: 0.01 more of every logarithm makes it 0.01 less."""
+    model, photo = Shaded(), data.astronaut()[:256, :256]
+    model(np.zeros((1, 256, 256, 3), np.float32))
+    # One hidden number, the means' mean.
+    model.gate.dense1.set_weights([np.full((12, 16), -1 / 12), np.zeros(16)])
+    model.gate.dense2.set_weights([np.full((16, 1), 4 / 16), np.array([-10.5])])
+    crops = np.stack([ndimage.gaussian_filter(photo, (s, s, 0)) for s in (0, 0.6, 1, 1.5, 2.2, 3)])
+    images = crops / np.float32(255)
+    strengths = np.asarray(model.gate(images)).ravel()
+    assert strengths[0] < 0.3 and strengths[-1] > 0.7
+    prepared.write_saved_model(model, (256, 256), tmp_path / "saved_model_eight_bit", True)
+    np.savez(tmp_path / "crops.npz", degraded=crops, reference=np.asarray(model(images)[-1]))
+    convert.convert(str(tmp_path), "int8", str(tmp_path / "int8.tflite"))
+    assert contents(tmp_path / "int8.tflite").floats == ()
+    restored = np.stack(
+        [LiteModel(tmp_path / "int8.tflite").restore_padded(i[None])[0] for i in images]
+    )
+    found = restored.mean(axis=(1, 2, 3)) / images.mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(found, strengths, atol=0.1)
+    assert np.all(np.diff(found) > 0)
