@@ -8,7 +8,8 @@ those of the training: the power means
     m_p = (mean of d^p over the picture)^(1/p),  p = 1, 2, 4, 8,
 
 of the differences d of neighbouring pixels, in grey, at the picture's size, a half and a quarter of
-it. m_1 is the mean, m_8 nearly that of the sharpest edges.
+it. m_1 is the mean, m_8 nearly that of the sharpest edges; where no edge is sharp, it is much less
+at the picture's size than at a quarter.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ POWERS = (1, 2, 4, 8)
 SCALES = 3
 SMALLEST = 2**SCALES  # pixels of a side: two at the coarsest scale, which differ
 _HIDDEN = 16
+# Usual values of the contrasts, see `contrasts`, in pictures of the synthetic set `photo`, and how
+# far these spread: a gate that begins with numbers around 0 and 1 learns ten times faster.
+_USUAL = (-0.3, 0.0, 0.0, 0.05, -0.3, 0.0, 0.05, 0.05, -3.4, 0.5, 0.55, 0.5)
+_SPREAD = (0.2, 0.07, 0.06, 0.05, 0.2, 0.07, 0.05, 0.05, 0.5, 0.15, 0.13, 0.1)
 _FLOOR = 1 / 255  # least difference: smaller ones are the rounding of 8-bit pictures
 
 
@@ -53,7 +58,25 @@ class Gate(Block):
         Returns:
           (batch, 1, 1, 1) in [0, 1].
         """
-        return self.dense2(self.dense1(means))[:, None, None]
+        return self.dense2(self.dense1(contrasts(means)))[:, None, None]
+
+
+def contrasts(means):
+    """How much the power means differ from power to power, and that from scale to scale.
+
+    Args:
+      means: (batch, 12), as `log_power_means` gives them.
+
+    Returns:
+      (batch, 12), usually around 0 and 1: for each scale, the logarithm of m_1, of m_2 / m_1, of
+      m_4 / m_2 and of m_8 / m_4; less that of the next coarser scale, where there is one.
+    """
+    powers = np.eye(len(POWERS)) - np.eye(len(POWERS), k=-1)
+    scales = np.eye(SCALES) - np.eye(SCALES, k=1)
+    mixed = np.kron(scales, powers) / np.array(_SPREAD)[:, None]
+    return ops.matmul(means, mixed.T.astype(np.float32)) - np.divide(
+        _USUAL, _SPREAD, dtype=np.float32
+    )
 
 
 def log_power_means(images, rows=None):

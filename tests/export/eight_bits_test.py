@@ -107,12 +107,14 @@ class Shaded(Restorer):
 
 
 def test_srns_gate_in_8_bits(tmp_path):
-    """Its strength is steep here: 0.01 more of every logarithm makes it 0.01 less."""
+    """Its strength is that of trained ones or steeper."""
     model, photo = Shaded(), data.astronaut()[:256, :256]
     model(np.zeros((1, 256, 256, 3), np.float32))
-    # One hidden number, the means' mean.
-    model.gate.dense1.set_weights([np.full((12, 16), -1 / 12), np.zeros(16)])
-    model.gate.dense2.set_weights([np.full((16, 1), 4 / 16), np.array([-10.5])])
+    # How much less the neighbours differ at full than at half, and at half than at quarter size.
+    kernel = np.zeros((12, 16))
+    kernel[[0, 4], 0] = -1
+    model.gate.dense1.set_weights([kernel, np.zeros(16)])
+    model.gate.dense2.set_weights([np.full((16, 1), 1.5), np.array([-2.0])])
     crops = np.stack([ndimage.gaussian_filter(photo, (s, s, 0)) for s in (0, 0.6, 1, 1.5, 2.2, 3)])
     images = crops / np.float32(255)
     strengths = np.asarray(model.gate(images)).ravel()
