@@ -273,7 +273,7 @@ def test_an_interrupted_evaluation_changes_nothing(run, data, tmp_path, monkeypa
     before = tree(output)
 
     def interrupt(*arguments):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
 
     monkeypatch.setattr("restore_tf.evaluation.score.score", interrupt)
     assert evaluate.main(evaluation(run, data, output)) == 128 + number  # as shells report it

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import os
 import signal
 from pathlib import Path
 
@@ -132,7 +131,7 @@ class At(keras.callbacks.Callback):
 
 def stop_at(workdir, step, *args, **options):
     """Runs until a SIGTERM in the middle of step `step`."""
-    stop = At(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop = At(step, lambda: signal.raise_signal(signal.SIGTERM))
     result = run(workdir, *args, callbacks=[stop], **options)
     assert not result.finished
     return result

@@ -51,10 +51,12 @@ class _Jumps:
         if len(self._usual) < _FEWEST:
             return []
         before, now = statistics.median(self._usual), statistics.median(self._latest)
-        most = statistics.quantiles(self._usual, n=10)[-1]
-        rose = now - before > (_JUMP - 1) * abs(before) and now > most
-        was_high, self._high = self._high, rose
-        return [Jump(step, before, now)] if self._high and not was_high else []
+        if now - before <= (_JUMP - 1) * abs(before):
+            self._high = False
+        elif not self._high and now > statistics.quantiles(self._usual, n=10)[-1]:
+            self._high = True
+            return [Jump(step, before, now)]
+        return []
 
 
 class RecentLosses:

@@ -4,7 +4,6 @@ Clips are made with PyAV, so expected values come from the clips' own constructi
 """
 
 import itertools
-import os
 import signal
 import sys
 import weakref
@@ -734,8 +733,8 @@ def fail():
     ("action", "error"),
     [
         (fail, ZeroDivisionError),
-        (lambda: os.kill(os.getpid(), signal.SIGTERM), KeyboardInterrupt),
-        (lambda: os.kill(os.getpid(), signal.SIGINT), KeyboardInterrupt),
+        (lambda: signal.raise_signal(signal.SIGTERM), KeyboardInterrupt),
+        (lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt),
     ],
 )
 def test_an_interruption_leaves_everything_as_it_was(tmp_path, action, error):
