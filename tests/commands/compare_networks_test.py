@@ -35,9 +35,9 @@ def test_another_runs_weights_give_that_runs_picture(recipe, tmp_path, monkeypat
     runs = [write_run(tmp_path / str(seed), recipe, seed) for seed in (1, 2)]
     picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
     ours = networks.Networks({}, seed=0)
+    expected = {run: restore_tf.restore(restore_tf.load_model(run), picture) for run in runs}
     for run in [*runs, runs[0]]:
-        expected = restore_tf.restore(restore_tf.load_model(run), picture)
-        np.testing.assert_array_equal(ours.restore_picture(run, picture), expected)
+        np.testing.assert_array_equal(ours.restore_picture(run, picture), expected[run])
     first, second = (ours.model(run) for run in runs)
     assert first is second
     assert restore_tf.load_model(runs[0]).get_weights()[0].sum() != first.get_weights()[0].sum()
