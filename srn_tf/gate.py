@@ -26,8 +26,8 @@ SMALLEST = 2**SCALES  # pixels of a side: two at the coarsest scale, which diffe
 _HIDDEN = 16
 # Usual values of the contrasts, see `contrasts`, in pictures of the synthetic set `photo`, and how
 # far these spread: a gate that begins with numbers around 0 and 1 learns ten times faster.
-_USUAL = (-0.3, 0.0, 0.0, 0.05, -0.3, 0.0, 0.05, 0.05, -3.4, 0.5, 0.55, 0.5)
-_SPREAD = (0.2, 0.07, 0.06, 0.05, 0.2, 0.07, 0.05, 0.05, 0.5, 0.15, 0.13, 0.1)
+USUAL = (-0.3, 0.0, 0.0, 0.05, -0.3, 0.0, 0.05, 0.05, -3.4, 0.5, 0.55, 0.5)
+SPREAD = (0.2, 0.07, 0.06, 0.05, 0.2, 0.07, 0.05, 0.05, 0.5, 0.15, 0.13, 0.1)
 _FLOOR = 1 / 255  # least difference: smaller ones are the rounding of 8-bit pictures
 
 
@@ -73,9 +73,9 @@ def contrasts(means):
     """
     powers = np.eye(len(POWERS)) - np.eye(len(POWERS), k=-1)
     scales = np.eye(SCALES) - np.eye(SCALES, k=1)
-    mixed = np.kron(scales, powers) / np.array(_SPREAD)[:, None]
+    mixed = np.kron(scales, powers) / np.array(SPREAD)[:, None]
     return ops.matmul(means, mixed.T.astype(np.float32)) - np.divide(
-        _USUAL, _SPREAD, dtype=np.float32
+        USUAL, SPREAD, dtype=np.float32
     )
 
 

@@ -4,6 +4,7 @@ Each table is a kind of fault, each row another way to it.
 """
 
 import csv
+import functools
 import json
 import os
 import shutil
@@ -267,8 +268,13 @@ def test_export_replaces_its_own_files_alone(run, data, tmp_path, capsys, monkey
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_evaluation_changes_nothing(run, data, tmp_path, monkeypatch, number):
-    output, handler = tmp_path / "out", signal.getsignal(number)
+def test_an_interrupted_evaluation_changes_nothing(
+    run, data, tmp_path, monkeypatch, request, number
+):
+    # Shells start what runs behind them with SIGINT ignored.
+    known = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    output, handler = tmp_path / "out", known[number]
+    request.addfinalizer(functools.partial(signal.signal, number, signal.signal(number, handler)))
     assert evaluate.main(evaluation(run, data, output, "--metrics=psnr")) == 0
     before = tree(output)
 

@@ -66,7 +66,7 @@ def test_contrasts_by_hand():
     steps = np.diff(means, axis=1, prepend=0)
     expected = np.concatenate([steps[0] - steps[1], steps[1] - steps[2], steps[2]])
     found = np.asarray(gate.contrasts(means.reshape(1, 12).astype(np.float32)))[0]
-    np.testing.assert_allclose(found * gate._SPREAD + gate._USUAL, expected, atol=1e-5)
+    np.testing.assert_allclose(found * gate.SPREAD + gate.USUAL, expected, atol=1e-5)
     assert np.all(np.abs(found) < 4)
 
 
@@ -76,10 +76,10 @@ def test_each_picture_of_a_batch_has_a_strength():
     opener(images)
     # One hidden number: less the mean difference at a quarter of the size, 2.3 lower in the second.
     kernel = np.zeros((12, 16))
-    kernel[8, 0] = -gate._SPREAD[8]
+    kernel[8, 0] = -gate.SPREAD[8]
     opener.dense1.set_weights([kernel, np.zeros(16)])
     opener.dense2.set_weights([np.full((16, 1), 4.0), np.array([-3.0])])
-    hidden = [max(0, gate._USUAL[8] - by_hand(image)[8]) for image in images]
+    hidden = [max(0, gate.USUAL[8] - by_hand(image)[8]) for image in images]
     expected = 1 / (1 + np.exp(3.0 - 4 * np.array(hidden)))
     assert expected[0] < 0.1 and expected[1] > 0.5
     np.testing.assert_allclose(opener(images), expected.reshape(2, 1, 1, 1), atol=1e-3)
