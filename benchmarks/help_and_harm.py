@@ -63,21 +63,24 @@ def shots(photos, count):
 
 
 def whole_photos(photos, count):
-    """Held-out photos as a whole, at several sizes; `count` at most."""
-    from restore_tf.datasets.photographs import SHARP
-    from restore_tf.datasets.synthetic import Synthetic
+    """The held-out photos as a whole, each at several sizes: (side, side, 3) uint8."""
+    from restore_tf.datasets.degradations import to_bytes, without_margin
+    from restore_tf.datasets.sharp_pictures import Embedded, PhotoFolder
 
-    found = []
-    for place, side in enumerate(SIDES):
-        data = Synthetic("photo", "test", count=10 * count, size=(side, side), folder=photos)
-        kinds = [name.rsplit("-", 1)[1] for name in data.names]
-        shown = [index for index, kind in enumerate(kinds) if kind in SHARP]
-        found += [data[index][1] for index in shown[: len(range(place, count, len(SIDES)))]]
-    return found
+    pictures = Embedded() if photos is None else PhotoFolder(photos)
+    found = {}
+    for index in range(count):
+        name = pictures.source("test", index)
+        for side in SIDES:
+            if name != "leaves" and (name, side) not in found:
+                random = np.random.default_rng(UNSEEN + index)
+                picture = pictures.picture(random, "test", index, (side, side), whole=True)
+                found[name, side] = to_bytes(without_margin(picture))
+    return list(found.values())[:count]
 
 
-def unblurred(sharps, cut):
-    """Lines of pictures that need no help, and of pieces cut out of such, which have no bar."""
+def unblurred(whole, crops):
+    """Lines of photos that need no help, of pages of text, and of crops, which have no bar."""
     from restore_tf.datasets.degradations import jpeg, to_bytes
     from restore_tf.datasets.printed_text import printed_text
 
@@ -85,22 +88,22 @@ def unblurred(sharps, cut):
         noise = np.random.default_rng(UNSEEN + index).normal(0, sigma, sharp.shape)
         return to_bytes((sharp + noise) / 255)
 
-    numbered = list(enumerate(sharps))
-    texts = [
-        to_bytes(printed_text(np.random.default_rng(UNSEEN + i), 256, 256)) for i, _ in numbered
-    ]
+    numbered = list(enumerate(whole))
+    seeds = range(UNSEEN, UNSEEN + len(crops))
+    texts = [to_bytes(printed_text(np.random.default_rng(seed), 256, 256)) for seed in seeds]
     lines = {
         "sharp, noise of 2 levels": [(noisy(one, 2, i), one) for i, one in numbered],
         "noise of 10 levels": [(noisy(one, 10, i), one) for i, one in numbered],
-        "JPEG of quality 90": [(jpeg(one, 90), one) for one in sharps],
-        "JPEG of quality 75": [(jpeg(one, 75), one) for one in sharps],
+        "JPEG of quality 90": [(jpeg(one, 90), one) for one in whole],
+        "JPEG of quality 75": [(jpeg(one, 75), one) for one in whole],
         "text, noise of 2 levels": [(noisy(one, 2, i), one) for i, one in enumerate(texts)],
         "text, JPEG of quality 90": [(jpeg(one, 90), one) for one in texts],
     }
-    pieces_of = Line(
-        "pieces, noise of 2 levels", [(noisy(o, 2, i), o) for i, o in enumerate(cut)], None
-    )
-    return [*(Line(name, pairs, "harm") for name, pairs in lines.items()), pieces_of]
+    noisy_crops = [(noisy(one, 2, i), one) for i, one in enumerate(crops)]
+    return [
+        *(Line(name, pairs, "harm") for name, pairs in lines.items()),
+        Line("crops of 256, noise of 2 levels", noisy_crops, None),
+    ]
 
 
 def pieces(folder, count):

@@ -36,6 +36,8 @@ IDLE = 3  # steps at the start of a turn that are not timed
 CASES = {
     "srn quick": ("srn", "quick", {}, {}),
     "srn width 16": ("srn", "gopro", {"width": 16, "res_blocks": 1}, {"batch": 4, "crop": 128}),
+    "srn light": ("srn", "light", {}, {}),
+    "srn tiny": ("srn", "tiny", {}, {}),
     "srn full": ("srn", "gopro", {}, {"batch": 1, "crop": 128}),
     "mprnet quick": ("mprnet", "quick", {}, {}),
     "mprnet full": ("mprnet", "gopro", {}, {"batch": 1, "crop": 64}),

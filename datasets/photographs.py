@@ -36,7 +36,7 @@ _KINDS = {
     "sensor": 2,
     "untouched": 2,
 }
-SHARP = ("sensor", "untouched")
+SHARP = ("sensor", "untouched")  # kinds that show photos as a whole
 _ZOOMS = {1.0: 15, 1.25: 3, 1.5: 2}  # how many times larger than shown a scene is photographed
 _BLOCK = 20
 _LENS_REACH = 7  # pixels: no lens here spreads light farther

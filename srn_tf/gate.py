@@ -25,7 +25,7 @@ SCALES = 3
 SMALLEST = 2**SCALES  # pixels of a side: two at the coarsest scale, which differ
 _HIDDEN = 16
 # Usual values of the contrasts, see `contrasts`, in pictures of the synthetic set `photo`, and how
-# far these spread: a gate that begins with numbers around 0 and 1 learns ten times faster.
+# far these spread, rounded: a gate that begins with numbers around 0 and 1 learns sooner.
 USUAL = (-0.3, 0.0, 0.0, 0.05, -0.3, 0.0, 0.05, 0.05, -3.4, 0.5, 0.55, 0.5)
 SPREAD = (0.2, 0.07, 0.06, 0.05, 0.2, 0.07, 0.05, 0.05, 0.5, 0.15, 0.13, 0.1)
 _FLOOR = 1 / 255  # least difference: smaller ones are the rounding of 8-bit pictures

@@ -75,9 +75,10 @@ def test_lines_hold_their_kinds(script):
     assert [line.name for line in lines] == list(script.SHOTS)
     assert {len(line.pairs) for line in lines} == {2}
     photos = script.whole_photos(None, 4)
-    assert [photo.shape[0] for photo in photos] == [256, 256, 384, 512]
-    *harm, cut = script.unblurred(photos, sharps)
-    assert cut.bar is None
+    assert [photo.shape for photo in photos] == [(side, side, 3) for side in (256, 384, 512, 256)]
+    *harm, crops = script.unblurred(photos, sharps)
+    assert crops.bar is None
+    assert [len(line.pairs) for line in harm] == [4, 4, 4, 4, 2, 2]
     noise = harm[0].pairs[0][0].astype(float) - harm[0].pairs[0][1]
     assert noise.std() == pytest.approx(2, rel=0.1)  # clipped where it is black or white
     assert all(line.bar == "harm" for line in harm)

@@ -6,6 +6,7 @@ from scipy import ndimage
 from skimage import data
 from skimage.transform import downscale_local_mean
 
+from restore_tf.datasets.synthetic import Synthetic
 from srn_tf import gate
 
 
@@ -68,6 +69,14 @@ def test_contrasts_by_hand():
     found = np.asarray(gate.contrasts(means.reshape(1, 12).astype(np.float32)))[0]
     np.testing.assert_allclose(found * gate.SPREAD + gate.USUAL, expected, atol=1e-5)
     assert np.all(np.abs(found) < 4)
+
+
+def test_contrasts_are_usual_in_the_pictures_of_the_set_photo():
+    pictures = Synthetic("photo", "train", count=60)
+    means = [gate.log_power_means(degraded[None] / np.float32(255)) for degraded, _ in pictures]
+    found = np.asarray(gate.contrasts(np.concatenate(means)))
+    assert np.all(np.abs(found.mean(axis=0)) < 1)
+    assert np.all((found.std(axis=0) > 0.3) & (found.std(axis=0) < 2))
 
 
 def test_each_picture_of_a_batch_has_a_strength():
