@@ -28,10 +28,10 @@ from restore_tf.datasets.varying_blur import STILL, Motion, blur, disc_kernel
 # Of 20 pictures in a row so many are of each kind.
 _KINDS = {
     "shake": 3,
-    "turn": 4,
+    "turn": 3,
     "depth": 2,
-    "moving": 3,
-    "defocus": 2,
+    "moving": 2,
+    "defocus": 4,
     "both": 2,
     "sensor": 2,
     "untouched": 2,

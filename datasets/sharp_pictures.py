@@ -82,7 +82,7 @@ TRAIN_PHOTOS = (
 _SCALES = (0.5, 0.7, 1.0)  # at which photos are shown in training
 _PHOTO_EVERY = 4  # embedded training pictures: one in four is a photo
 _LEAVES_EVERY = 5  # training pictures from a folder: one in five is dead leaves
-_TEXT_EVERY = 20  # training pictures, where there is text among them: one in twenty
+_TEXT_EVERY = 10  # training pictures, where there is text among them: one in ten
 _LONGEST = 1920  # pixels; longer photos are shrunk to it, as a camera's own pixels are not sharp
 _LEAST = 64  # pixels of a photo's shorter side
 
@@ -91,7 +91,7 @@ class Embedded:
     """scikit-image's photos and dead leaves.
 
     Args:
-      text: whether one training picture in twenty is `printed_text`.
+      text: whether one training picture in ten is `printed_text`.
     """
 
     def __init__(self, text: bool = False):
@@ -164,7 +164,7 @@ class PhotoFolder:
 
     Args:
       folder: holds at least three photos.
-      text: whether one training picture in twenty is `printed_text`.
+      text: whether one training picture in ten is `printed_text`.
 
     Raises:
       UserError: no such folder, too few photos, or one that is too small or incomplete.

@@ -35,13 +35,14 @@ class Gate(Block):
     """How much of its residuals a picture gets: 1 for all, 0 for none of them."""
 
     def __init__(self, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.dense1 = layers.Dense(_HIDDEN, activation="relu", name="dense1")
+        super().__init__(dtype="float32", **kwargs)  # in mixed precision, too
+        self.dense1 = layers.Dense(_HIDDEN, activation="relu", dtype="float32", name="dense1")
         self.dense2 = layers.Dense(
             1,
             activation="sigmoid",
             kernel_initializer="zeros",
             bias_initializer=keras.initializers.Constant(3.0),  # open: 0.95
+            dtype="float32",
             name="dense2",
         )
 

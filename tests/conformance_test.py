@@ -102,7 +102,7 @@ def test_weights_survive_saving(network, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in FIRST if not case.startswith(TOYS)])
+@pytest.mark.parametrize("case", [case for case in NETWORKS if not case.startswith(TOYS)])
 def test_mixed_precision_keeps_images_in_float32(case):
     recipe = tiny(case)
     picture = np.random.default_rng(3).random((32, 48, 3)).astype(np.float32)
