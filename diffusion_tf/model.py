@@ -114,6 +114,7 @@ class Diffusion(Restorer):
         self.denoiser = UNet(9, 3, **denoiser, embedded=True, name="denoiser")
         multiple = 2 ** (len(denoiser["multipliers"]) - 1) if stages > 1 else 1
         self.size_multiple = math.lcm(self.predictor.size_multiple, multiple)
+        self.draws_in_training = True
         self.evaluations = 1 + steps * samples if stages > 1 else 1
         self.updated_together = 1 if self.frozen else 2
         if self.frozen:

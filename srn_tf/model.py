@@ -28,10 +28,14 @@ import keras
 from keras import ops
 
 from restore_tf.networks.layers import legacy_downsample, legacy_upsample2
+from restore_tf.networks.loss_terms import negative_psnr
 from restore_tf.networks.restorer import Restorer
 from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, OutBlock, paths
 from srn_tf.gate import SMALLEST, Gate
 from srn_tf.tiles import ScaleTiler
+
+# Beside losses of a few hundredths. No weight moves by it but the gate's.
+_GATE_LOSS = 0.002
 
 
 @keras.saving.register_keras_serializable(package="srn_tf")
@@ -51,8 +55,8 @@ class SRN(Restorer):
       stride: of the first convolution, and of the last, which above 1 is a transposed one: features
         begin at 1/stride of the image's size, with as many times fewer multiplications a pixel as
         its square. Not in the paper, which has 1.
-      gate: with `global_skip`, multiply all residuals by a number between 0 and 1 that the picture
-        as a whole decides, see `gate`: a sharp one passes as it is. Not in the paper.
+      gate: with `global_skip`, multiply the finest residual by a number between 0 and 1 that the
+        picture as a whole decides, see `gate`: a sharp one passes as it is. Not in the paper.
     """
 
     padding = "edge"
@@ -110,7 +114,10 @@ class SRN(Restorer):
           One image per scale, (batch, height / 2^i, width / 2^i, channels), coarse to fine.
         """
         self.check_size(images)
-        strength = None if self.gate is None else self.gate(images)
+        return self._stages(images, None if self.gate is None else self.gate(images))
+
+    def _stages(self, images, strength=None):
+        """The images of all scales, coarse to fine; the last by the gate's strength."""
         stages, state = [], None
         for exponent in reversed(range(self.scales)):
             blurry = legacy_downsample(images, 2**exponent)
@@ -118,7 +125,8 @@ class SRN(Restorer):
                 previous = ops.stop_gradient(legacy_upsample2(stages[-1]))
             else:
                 previous = blurry
-            restored, state = self.restore_scale(blurry, previous, state, strength)
+            gated = None if exponent else strength
+            restored, state = self.restore_scale(blurry, previous, state, gated)
             stages.append(restored)
             if state is not None and exponent:
                 state = tuple(legacy_upsample2(part) for part in state)
@@ -132,7 +140,8 @@ class SRN(Restorer):
           previous: the coarser scale's output brought to this size, same shape.
           state: the ConvLSTM's (c, h), each (batch, h / (4 stride), w / (4 stride), 4 * width),
             brought to this scale; None at the coarsest scale, where it starts at zero.
-          strength: what the gate says of the picture, (batch, 1, 1, 1); None without a gate.
+          strength: what the gate says of the picture, (batch, 1, 1, 1), at the finest scale; None
+            for the whole residual.
 
         Returns:
           The restored image at this scale and the new state (None for a model without ConvLSTM).
@@ -150,6 +159,29 @@ class SRN(Restorer):
         if strength is not None:
             restored = restored * strength
         return (restored + blurry if self.global_skip else restored), state
+
+    def training_loss(self, degraded, sharp, seeds=None):
+        """The loss of the stages as if the gate were open, and that of the gate.
+
+        Apart, because a gate learns sooner than what it gates: one loss for both would shut it for
+        good while the residual still harms every picture. The gate's own loss is PSNR's, as a
+        decibel of a nearly sharp picture counts as one of a blurred picture.
+
+        Args:
+          degraded: (batch, height, width, channels) in [0, 1].
+          sharp: its sharp partners, same shape.
+          seeds: not used.
+
+        Returns:
+          One value per image, (batch,).
+        """
+        stages = self._stages(degraded)
+        loss = self.stages_loss(sharp, stages)
+        if self.gate is None:
+            return loss
+        residual = ops.stop_gradient(stages[-1] - degraded)
+        gated = degraded + self.gate(degraded) * residual
+        return loss + _GATE_LOSS * negative_psnr(sharp, gated)
 
     def downsample(self, images, factor):
         """Brings the sharp picture to a coarser scale, as the network does with the blurry one.

@@ -52,8 +52,9 @@ class ScaleTiler(Tiler):
     def restore(self, shape, read, write, tile, progress, seed=0):
         """Restores a padded batch scale by scale; see `Tiler`."""
         image, state = None, ()
-        strength = [] if self.model.gate is None else [self._strength(shape, read, tile)]
         for exponent in reversed(range(self.model.scales)):
+            gated = exponent == 0 and self.model.gate is not None
+            strength = [self._strength(shape, read, tile)] if gated else []
             scale = _Scale(self, exponent, shape, strength)
             image, state = scale.restore(read, write, image, state, tile, progress)
 
@@ -70,9 +71,10 @@ class ScaleTiler(Tiler):
           exponent: the scale is 1 / 2^exponent of the picture.
 
         Returns:
-          A function of the blurry image, of the picture's strength where the network has a gate,
-          and, for all but the coarsest scale, of pieces of the previous scale's image and state and
-          their places. It returns the restored image and, for all but the last scale, the state.
+          A function of the blurry image, at the last scale of the picture's strength where the
+          network has a gate, and, for all but the coarsest scale, of pieces of the previous scale's
+          image and state and their places. It returns the restored image and, for all but the last
+          scale, the state.
         """
         first, last = exponent == self.model.scales - 1, exponent == 0
         if (first, last) not in self._functions:
@@ -161,7 +163,7 @@ class _Scale:
 
 
 def _compiled(model, first, last):
-    gates = 0 if model.gate is None else 1
+    gates = 1 if last and model.gate is not None else 0
 
     def restore_tile(blurry, *rest):
         strength, coarser = rest[:gates], rest[gates:]

@@ -49,6 +49,7 @@ class Restorer(keras.Model):
       blended_tile: how tiles are cut where there is no `tiler`.
       continuous: whether the answer moves by a little where the picture does. Thresholds and
         rounding do not: there two runs that differ in the last bit can be a level apart.
+      draws_in_training: whether `training_loss` draws at random, by the seeds.
       evaluations: passes through its networks that restoring a picture takes.
       updated_together: how many networks one training step of its own loss updates.
       knobs: {argument of the constructor: values worth comparing} of what trades quality, time and
@@ -68,6 +69,7 @@ class Restorer(keras.Model):
     bytes_per_pixel: float = 1000.0
     blended_tile = BlendedTile()
     continuous: bool = True
+    draws_in_training: bool = False
     evaluations: int = 1
     updated_together: int = 1
     knobs: Mapping[str, Sequence[int]] = {}
@@ -113,8 +115,9 @@ class Restorer(keras.Model):
     def training_loss(self, degraded, sharp, seeds=None):
         """Loss of a batch, one value per image: (batch,) float32.
 
-        A network whose loss draws noise or time steps overrides this, and draws them as a function
-        of `seeds` alone: then resuming, micro-batches and replicas change nothing.
+        A network with a loss of its own overrides this. One that draws noise or time steps says so
+        by `draws_in_training`, and draws them as a function of `seeds` alone: then resuming,
+        micro-batches and replicas change nothing.
 
         Args:
           degraded: (batch, height, width, channels) float in [0, 1].
@@ -229,7 +232,7 @@ class Restorer(keras.Model):
 
         Data are batches of (degraded, sharp), both (batch, height, width, channels) float in
         [0, 1], or of (degraded, sharp, seeds) as `datasets.numpy_pairs` and `datasets.pairs` make
-        them. Networks with a `training_loss` of their own need the seeds. In the seeds' place Keras
+        them. Networks with `draws_in_training` need the seeds. In the seeds' place Keras
         takes sample weights (batch,). `restore_tf.training.train` trains under tf.distribute and
         resumes exactly.
 
@@ -263,7 +266,7 @@ class Restorer(keras.Model):
         """
         seeds, sample_weight = _seeds_and_weights(sample_weight)
         if type(self).training_loss is not Restorer.training_loss:
-            if seeds is None:
+            if seeds is None and self.draws_in_training:
                 raise ValueError(
                     f"the training loss of {self.name} draws noise: fit it on batches of (degraded,"
                     " sharp, seeds), such as those of restore_tf.datasets.numpy_pairs.Batches."

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import ndimage
 from skimage import data
 from skimage.transform import downscale_local_mean
+from tiny_papers import wake
 
 from restore_tf.datasets.synthetic import Synthetic
 from srn_tf import gate
+from srn_tf.model import SRN
 
 
 def by_hand(image):
@@ -92,3 +95,50 @@ def test_each_picture_of_a_batch_has_a_strength():
     expected = 1 / (1 + np.exp(3.0 - 4 * np.array(hidden)))
     assert expected[0] < 0.1 and expected[1] > 0.5
     np.testing.assert_allclose(opener(images), expected.reshape(2, 1, 1, 1), atol=1e-3)
+
+
+def test_a_shut_gate_hides_nothing_from_what_it_gates():
+    """Else a gate that shuts early, as all residuals still do harm then, never opens again."""
+    gated = SRN(width=4, res_blocks=1, scales=2, global_skip=True, gate=True)
+    plain = SRN(width=4, res_blocks=1, scales=2, global_skip=True)
+    gated.build()
+    plain.build()
+    wake(gated)
+    numbers = {weight.path.split("/", 1)[1]: weight.numpy() for weight in gated.weights}
+    for weight in plain.weights:
+        weight.assign(numbers[weight.path.split("/", 1)[1]])
+    gated.gate.dense2.bias.assign([-20.0])
+    sharp = np.stack([photo()[:64, :64], photo()[64:128, :64]])
+    degraded = ndimage.gaussian_filter(sharp, (0, 1, 1, 0))
+    found = [gradients(model, degraded, sharp) for model in (gated, plain)]
+    for path, expected in found[1].items():
+        np.testing.assert_allclose(found[0].pop(path), expected, rtol=1e-4, atol=1e-7)
+    assert {path.split("/")[0] for path in found[0]} == {"gate"}
+
+
+def gradients(model, degraded, sharp):
+    model.compile(loss="charbonnier")
+    with tf.GradientTape() as tape:
+        loss = model.training_loss(degraded, sharp)
+    found = tape.gradient(loss, [weight.value for weight in model.trainable_variables])
+    paths = [weight.path.split("/", 1)[1] for weight in model.trainable_variables]
+    return dict(zip(paths, found, strict=True))
+
+
+def test_the_gate_learns_by_what_it_lets_through():
+    """Of a picture that is too dark by 0.1, and a network that adds half or twice as much."""
+    model = SRN(width=4, res_blocks=1, scales=1, global_skip=True, gate=True)
+    model.build()
+    model.stages_loss = lambda sharp, stages: 0.0
+    degraded = photo()[None, :64, :64]
+    sharp = degraded + 0.1
+    bias = next(w for w in model.out_block.weights if w.path.endswith("bias") and w.shape == (3,))
+    for factor in (0.5, 2.0):
+        bias.assign([0.1 * factor] * 3)
+        losses = []
+        for logit in (-20.0, 0.0, 20.0):
+            model.gate.dense2.bias.assign([logit])
+            losses.append(float(model.training_loss(degraded, sharp)[0]) / 0.002)
+        left = [0.1 * (1 - factor * strength) for strength in (0, 0.5, 1)]
+        expected = [10 * np.log10(one**2 + 3e-5) for one in left]
+        np.testing.assert_allclose(losses, expected, atol=1e-2)

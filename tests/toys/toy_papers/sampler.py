@@ -20,6 +20,8 @@ class Sampler(Restorer):
         # One pixel wide: tiles see all that matters, and any difference is the noise's.
         self.conv = layers.Conv2D(3, 1, name="conv", dtype="float32")
 
+    draws_in_training = True
+
     def call(self, images, training=False):
         self.check_size(images)
         return [images, images + 0.1 * self.conv(images)]
