@@ -110,11 +110,11 @@ def training(case):
     """What a training step does beside the network, as a set."""
     recipe = tiny(case)
     clips = [recipe.recurrent_clip_norm is not None, recipe.global_clip_norm is not None]
-    return {("loss", recipe.loss), ("clipped", *clips)}
+    return {("loss", recipe.loss), ("clipped", *clips), ("optimizer", recipe.optimizer)}
 
 
 def _steps():
-    """The exported networks, and cases that train by a loss or clips that none of these has."""
+    """The exported networks; cases with a loss, clips or optimizer that none of these has."""
     chosen, seen = [], {("loss", ADVERSARYS_LOSS)}
     for case in [*EXPORTED, *CASES]:
         found = set() if case.startswith(TOYS) else training(case)

@@ -63,6 +63,7 @@ class Experiment:
       batch: images a step, over all devices together.
       crop: side of the square training crops, in pixels.
       augment: names from `restore_tf.datasets.pairs.AUGMENTATIONS`, applied in this order.
+      optimizer: "adam", or "muon", which takes Adam for all but the convolutions' kernels.
       learning_rate: the first one, after warm-up.
       end_learning_rate: the last one.
       schedule: "polynomial" or "cosine" decay from the first to the last over `steps`, or
@@ -103,6 +104,7 @@ class Experiment:
     learning_rate: float = real(above=0)
     end_learning_rate: float = real(least=0)
     augment: Sequence[str] = ranges.texts()
+    optimizer: str = ranges.text("adam", "muon", default="adam")
     schedule: str = ranges.text("polynomial", "cosine", "constant", default="polynomial")
     decay_power: float = real(above=0, default=1.0)
     schedule_steps: int | None = whole(1, _MOST_STEPS, default=None, optional=True)

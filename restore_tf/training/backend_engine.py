@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 from restore_tf.datasets.numpy_pairs import Batches
@@ -10,8 +11,11 @@ from restore_tf.experiments import papers
 from restore_tf.training import backend_step
 from restore_tf.training.checkpoints import ArrayCheckpoints
 from restore_tf.training.engine import Engine
-from restore_tf.training.optimizers import ClippedAdam, clip_limits, make_optimizer
+from restore_tf.training.optimizers import make_optimizer
 from restore_tf.training.state import State
+
+# One that clips and averages by itself, as a step of `training.backend_step` does nothing more.
+_OPTIMIZER = functools.partial(make_optimizer, clipped=True)
 
 
 class BackendEngine(Engine):
@@ -47,7 +51,7 @@ class BackendEngine(Engine):
           UserError: a checkpoint that cannot be resumed from.
         """
         loss_scaling = self.options.precision == "mixed_float16"
-        self.state = State(self.experiment, self.build(), loss_scaling, make=_optimizer)
+        self.state = State(self.experiment, self.build(), loss_scaling, make=_OPTIMIZER)
         self.compile()
         self.checkpoints = ArrayCheckpoints(workdir, self.state)
         if self.options.resume:
@@ -74,14 +78,3 @@ class BackendEngine(Engine):
                 if number + 1 < steps:
                     following = pool.submit(batches.__getitem__, number + 1)
                 yield batch
-
-
-def _optimizer(experiment, model, loss_scaling):
-    return make_optimizer(
-        experiment,
-        model,
-        loss_scaling,
-        ClippedAdam,
-        limits=clip_limits(experiment, model),
-        momentum=experiment.ema_momentum,
-    )

@@ -1,4 +1,4 @@
-"""Adam as trainings use it: on a schedule times a factor, and clipped by global norms."""
+"""Adam and Muon as trainings use them: on a schedule times a factor, clipped by global norms."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from keras import ops
 from restore_tf.training.schedules import Scaled, learning_rate
 
 
-class ScheduledAdam(keras.optimizers.Adam):
-    """Adam on a schedule times a factor, which falls when validation no longer improves.
+class _Scheduled(keras.optimizers.Optimizer):
+    """An optimizer on a schedule times a factor, which falls when validation no longer improves.
 
     Callbacks such as ReduceLROnPlateau may set `learning_rate` to a number: that changes the
     factor, and the rate goes on along the schedule from there.
@@ -18,7 +18,7 @@ class ScheduledAdam(keras.optimizers.Adam):
     Args:
       schedule: a Keras schedule.
       lowest: the factor takes no rate below this one.
-      kwargs: Adam's.
+      kwargs: the optimizer's.
 
     Attributes:
       schedule: the `Scaled` schedule.
@@ -44,15 +44,15 @@ class ScheduledAdam(keras.optimizers.Adam):
         self.rate_factor.assign(rate / self.schedule.schedule(self.iterations))
 
 
-class ClippedAdam(ScheduledAdam):
-    """`ScheduledAdam` that clips gradients and averages weights: all of a step on one device.
+class _Clipped(keras.optimizers.Optimizer):
+    """Clips gradients and averages weights as well: all of a step on one device.
 
     Args:
       schedule: a Keras schedule.
       lowest: the factor takes no rate below this one.
       limits: what to clip, as `clip_limits` returns it.
       momentum: of the moving average of the weights, see `WeightAverage`, or None.
-      kwargs: Adam's.
+      kwargs: the optimizer's.
 
     Attributes:
       averages: one variable for each weight; empty without a momentum.
@@ -64,7 +64,7 @@ class ClippedAdam(ScheduledAdam):
         self.averages: list = []
 
     def build(self, variables):
-        """Makes the variables of Adam and of the average, which starts at the weights.
+        """Makes the variables of the optimizer and of the average, which starts at the weights.
 
         Args:
           variables: the trainable variables.
@@ -78,7 +78,7 @@ class ClippedAdam(ScheduledAdam):
                 average.assign(np.array(weight.numpy()))  # JAX would not copy a variable
 
     def apply(self, grads, trainable_variables=None):
-        """Clips, updates as Adam does, then averages.
+        """Clips, updates, then averages.
 
         Args:
           grads: one for each trainable variable.
@@ -95,6 +95,59 @@ class ClippedAdam(ScheduledAdam):
         momentum = average_momentum(self._momentum, self.iterations)
         for average, weight in zip(self.averages, self._weights(), strict=True):
             average.assign(momentum * average + (1 - momentum) * weight)
+
+
+class KernelMuon(keras.optimizers.Muon):
+    """Muon on the kernels of convolutions; Adam on all else.
+
+    A kernel (height, width, a, b) is a matrix of height * width * a rows, which is what Muon
+    (https://kellerjordan.github.io/posts/muon) makes orthogonal. Keras' own passes matrices alone
+    to it. Kernels of few channels, such as the first and the last, are Adam's.
+    """
+
+    _LEAST_CHANNELS = 16
+
+    def _should_use_adamw(self, variable):
+        return len(variable.shape) != 4 or min(variable.shape[2:]) < self._LEAST_CHANNELS
+
+    def zeropower_via_newtonschulz5(self, x, steps):
+        """The nearest orthogonal matrix, about; in 16 bits where the layers compute in those.
+
+        Args:
+          x: the momentum of a kernel, (height, width, a, b).
+          steps: of the iteration.
+        """
+        matrix = ops.reshape(x, (-1, x.shape[-1]))
+        if keras.config.dtype_policy().compute_dtype == "bfloat16":
+            # To the length of 1 first, as its square must neither vanish nor overflow.
+            matrix = ops.cast(matrix / (ops.norm(matrix) + 1e-7), "bfloat16")
+        made = super().zeropower_via_newtonschulz5(matrix, steps)
+        return ops.reshape(ops.cast(made, x.dtype), x.shape)
+
+    def lr_adjust(self, x):
+        """As for the matrix: its updates are as large as Adam's (arXiv 2502.16982, equation 4).
+
+        Args:
+          x: the update of a kernel, (height, width, a, b).
+        """
+        rows = x.shape[0] * x.shape[1] * x.shape[2]
+        return x * (self.rms_rate * max(rows, x.shape[3]) ** 0.5)
+
+
+class ScheduledAdam(_Scheduled, keras.optimizers.Adam):
+    """Adam on a schedule."""
+
+
+class ScheduledMuon(_Scheduled, KernelMuon):
+    """Muon on a schedule."""
+
+
+class ClippedAdam(_Clipped, ScheduledAdam):
+    """Adam on a schedule that clips and averages by itself."""
+
+
+class ClippedMuon(_Clipped, ScheduledMuon):
+    """Muon on a schedule that clips and averages by itself."""
 
 
 def average_momentum(momentum: float, step):
@@ -114,24 +167,31 @@ def average_momentum(momentum: float, step):
     return ops.minimum(momentum, (1 + done) / (10 + done))
 
 
-def make_optimizer(experiment, model, loss_scaling: bool = False, kind=ScheduledAdam, **more):
+def make_optimizer(experiment, model, loss_scaling: bool = False, clipped: bool = False):
     """Returns an experiment's optimizer for a built network.
 
     Args:
-      experiment: the `Experiment`: its learning rates and Adam's numbers.
+      experiment: the `Experiment`: its optimizer, learning rates and Adam's numbers.
       model: the network.
       loss_scaling: whether it scales the loss, as 16-bit floats ("mixed_float16") need.
-      kind: the class.
-      more: arguments of the class beside its schedule and Adam's.
+      clipped: whether it clips and averages by itself, as the experiment says.
     """
-    optimizer = kind(
+    kinds = {
+        "adam": (ScheduledAdam, ClippedAdam),
+        "muon": (ScheduledMuon, ClippedMuon),
+    }
+    adam = {"beta_1": experiment.beta_1, "beta_2": experiment.beta_2}
+    if experiment.optimizer == "muon":
+        adam = {f"adam_{name}": value for name, value in adam.items()}
+        adam |= {"weight_decay": None, "adam_weight_decay": None}
+    limits = {"limits": clip_limits(experiment, model), "momentum": experiment.ema_momentum}
+    optimizer = kinds[experiment.optimizer][clipped](
         learning_rate(experiment),
         experiment.end_learning_rate,
-        beta_1=experiment.beta_1,
-        beta_2=experiment.beta_2,
         epsilon=experiment.epsilon,
-        name="adam",
-        **more,
+        name=experiment.optimizer,
+        **adam,
+        **(limits if clipped else {}),
     )
     if loss_scaling:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scaling")

@@ -11,7 +11,7 @@ from tiny_training import assert_equal_weights, kill_at, rows, run, simple, stop
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment, run_directory
 from restore_tf.training.backend_engine import BackendEngine
-from restore_tf.training.optimizers import ClippedAdam, clip_limits, make_optimizer
+from restore_tf.training.optimizers import make_optimizer
 from restore_tf.weights.run import FIT_STATE
 
 EVERYTHING = tiny(
@@ -86,8 +86,7 @@ def test_a_run_killed_before_its_first_checkpoint_resumes(tmp_path, step):
 def test_it_clips_first_the_recurrent_weights_then_all():
     recipe = tiny(recurrent_clip_norm=1e-4, global_clip_norm=1e-3)
     model = experiment.build(recipe)
-    limits = clip_limits(recipe, model)
-    optimizer = make_optimizer(recipe, model, kind=ClippedAdam, limits=limits)
+    optimizer = make_optimizer(recipe, model, clipped=True)
     variables = model.trainable_variables
     gradients = [np.ones(v.shape, np.float32) for v in variables]
     before = [v.numpy() for v in variables]

@@ -1,0 +1,77 @@
+"""Muon on kernels against NumPy's singular value decomposition; Adam on all else."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from tiny_training import light
+
+from restore_tf.training.optimizers import make_optimizer
+
+RATE = 1e-2
+
+
+@pytest.fixture
+def network():
+    made = [layers.Conv2D(16, 3, name="first"), layers.Conv2D(24, 3, name="middle")]
+    return keras.Sequential([keras.Input((8, 8, 3)), *made])
+
+
+def stepped(network, clipped, gradients):
+    """What one step at RATE subtracts from each weight, in RATEs."""
+    recipe = light(optimizer="muon", learning_rate=RATE, schedule="constant")
+    optimizer = make_optimizer(recipe, network, clipped=clipped)
+    before = [weight.numpy() for weight in network.trainable_variables]
+    optimizer.apply([tf.constant(one) for one in gradients], network.trainable_variables)
+    pairs = zip(before, network.trainable_variables, strict=True)
+    return [(old - weight.numpy()) / RATE for old, weight in pairs]
+
+
+def drawn(network, seed=0):
+    random = np.random.default_rng(seed)
+    return [random.normal(0, 0.1, v.shape).astype(np.float32) for v in network.trainable_variables]
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_an_inner_kernel_takes_an_orthogonal_step(network, clipped, policy):
+    """As large as Adam's: 0.2 a weight, in the mean square (arXiv 2502.16982, section 2.2)."""
+    gradients = drawn(network)
+    keras.config.set_dtype_policy(policy)
+    try:
+        kernel = stepped(network, clipped, gradients)[2].reshape(9 * 16, 24)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    left, _, right = np.linalg.svd(gradients[2].reshape(9 * 16, 24), full_matrices=False)
+    turned = left.T @ kernel @ right.T / (0.2 * np.sqrt(9 * 16))
+    # Its five iterations end between 0.68 and 1.13, by design.
+    assert np.all((np.diag(turned) > 0.6) & (np.diag(turned) < 1.25))
+    np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=0.05)
+    assert np.sqrt(np.mean(kernel**2)) == pytest.approx(0.2, rel=0.25)
+
+
+def test_momentum_adds_up(network):
+    """Nesterov's: after gradients g and h it is 0.95 (0.95 g + h) + h, up to its length."""
+    recipe = light(optimizer="muon", learning_rate=RATE, schedule="constant")
+    optimizer = make_optimizer(recipe, network)
+    variables = network.trainable_variables
+    first, second = drawn(network, 1), drawn(network, 2)
+    optimizer.apply([tf.constant(one) for one in first], variables)
+    before = variables[2].numpy()
+    optimizer.apply([tf.constant(one) for one in second], variables)
+    step = (before - variables[2].numpy()).reshape(9 * 16, 24)
+    mixed = 0.95 * (0.95 * first[2] + second[2]) + second[2]
+    left, _, right = np.linalg.svd(mixed.reshape(9 * 16, 24), full_matrices=False)
+    turned = left.T @ step @ right.T / (RATE * 0.2 * np.sqrt(9 * 16))
+    np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=0.05)
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_first_kernels_and_biases_are_adams(network, clipped):
+    gradients = drawn(network)
+    steps = stepped(network, clipped, gradients)
+    for place in (0, 1, 3):
+        # Adam's first step, after bias correction.
+        expected = gradients[place] / (np.abs(gradients[place]) + 1e-8 / np.sqrt(1 - 0.999))
+        np.testing.assert_allclose(steps[place], expected, atol=1e-4)
