@@ -55,6 +55,7 @@ def recipe_of(name):
         network={**made.network, **network},
         dataset="synthetic",
         config="defocus",
+        progressive=(),  # the bare step's batch is the loop's
         **changes,
     )
 
