@@ -103,7 +103,6 @@ def _photo_training(model, recipe, network):
         optimizer="muon",
         learning_rate=5e-4,  # at 1e-3 the gains of the first five minutes were lost again
         end_learning_rate=1e-6,
-        warmup_steps=200,
         recurrent_clip_norm=3.0,
         global_clip_norm=0.5,
         ema_momentum=0.999,
