@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from restore_tf.datasets import cropping, names, pairing
 from restore_tf.datasets.augmentation import Noise
@@ -77,8 +78,12 @@ class Source:
     def cached(self) -> Source:
         """Returns a source with every pair decoded in RAM."""
         # Copies: raw records return views of their file.
-        pairs = (tuple(map(np.array, self.read(index))) for index in range(len(self)))
+        pairs = (tuple(map(np.array, self.read(index))) for index in self._progress())
         return MemorySource(self.names, pairs, self.output_scale)
+
+    def _progress(self):
+        """The index of every pair, with a bar."""
+        return tqdm(range(len(self)), "reading all", unit="pair", disable=None, leave=False)
 
 
 class FileSource(Source):
@@ -270,7 +275,7 @@ class SyntheticSource(Source):
 
     def cached(self) -> SyntheticSource:
         """Makes every pair now; returns itself."""
-        for index in range(len(self)):
+        for index in self._progress():
             self.read(index)
         return self
 

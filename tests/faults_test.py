@@ -605,7 +605,8 @@ def test_a_full_disk_during_an_evaluation(run, data, tmp_path, capsys, monkeypat
 )
 def test_out_of_range_is_one_line(data, tmp_path, capsys, monkeypatch, backend, assignments, said):
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    words = training(data, tmp_path / "on the way" / "run", "--steps=1", WHOLE)
+    monkeypatch.delattr("restore_tf.datasets.sources.cached")  # minutes, for nothing
+    words = training(data, tmp_path / "on the way" / "run", "--steps=1", "--cache", WHOLE)
     words += [f"--set={assignment}" for assignment in assignments]
     assert said in one_line(capsys, train.main(words))
     assert not (tmp_path / "on the way").exists()

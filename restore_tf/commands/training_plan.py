@@ -251,7 +251,7 @@ def _plain(value):
 
 def _sources(experiment, run, values, workdir):
     """The training and the validation pairs."""
-    from restore_tf.datasets import mixture, sources
+    from restore_tf.datasets import mixture
 
     network = experiments.construct(experiment)
     scale = network.output_scale
@@ -266,8 +266,7 @@ def _sources(experiment, run, values, workdir):
     }
     if run.after:
         return training_after.sources_of(found, experiment, run, workdir)
-    training, validation = found.values()
-    return sources.cached(training) if values.cache else training, validation
+    return tuple(found.values())
 
 
 def prepared(plan: Plan, values) -> tuple:
@@ -277,11 +276,11 @@ def prepared(plan: Plan, values) -> tuple:
       plan: of the training.
       values: the command's flags.
     """
-    if plan.run.after is None or not plan.sources:
+    if not plan.sources:
         return plan.sources
     from restore_tf.datasets import sources
 
-    training, validation = training_after.prepare(plan)
+    training, validation = plan.sources if plan.run.after is None else training_after.prepare(plan)
     return sources.cached(training) if values.cache else training, validation
 
 

@@ -10,7 +10,6 @@ from restore_tf.evaluation import score
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
 from restore_tf.networks import losses
-from restore_tf.networks.restorer import Restorer
 from restore_tf.training.phases import phases
 
 
@@ -27,8 +26,7 @@ def check(experiment, source, parts: int = 1) -> None:
         the steps, crops that the network or the pictures do not take, batches that do not divide.
     """
     network = experiments.construct(experiment)
-    own_loss = type(network).training_loss is not Restorer.training_loss
-    if not own_loss and not hasattr(papers.find(experiment.model), "make_step"):
+    if not hasattr(papers.find(experiment.model), "make_step"):
         losses.get(experiment.loss)
     check_schedule(experiment)
     if not len(source):
