@@ -21,6 +21,7 @@ from tiny_papers import (
     STEPS,
     TOYS,
     images,
+    paper,
     row,
     tiny,
     wake,
@@ -31,7 +32,7 @@ from restore_tf.datasets.augmentation import AUGMENTATIONS
 from restore_tf.experiments import experiment, papers
 from restore_tf.inference.restore import restore
 from restore_tf.networks import losses
-from restore_tf.training import step, strategies
+from restore_tf.training import checks, step, strategies
 from restore_tf.training.state import State
 
 
@@ -101,6 +102,14 @@ def test_weights_survive_saving(network, tmp_path):
     np.testing.assert_array_equal(network(batch)[-1], twin(batch)[-1])
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_recipe_passes_the_checks_before_a_training(case, toys):
+    recipe = experiment.load_recipe(*CASES[case])
+    checks.check_schedule(recipe)
+    if paper(case) != "maxim" or case in FIRST:  # takes seconds to construct; its crops are alike
+        checks.check(recipe, ["a pair"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in NETWORKS if not case.startswith(TOYS)])
 def test_mixed_precision_keeps_images_in_float32(case):
@@ -143,13 +152,13 @@ def test_one_training_step_of_every_kind(case, as_traced):
     strategy = strategies.make_strategy(
         "mirrored" if case in FIRST and case not in ONE_REPLICA else "one"
     )
-    paper = papers.find(recipe.model)
+    module = papers.find(recipe.model)
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = experiment.build(recipe)
         if not recipe.network.get("global_skip"):
             wake(model)
-        others = paper.make_parts(recipe) if hasattr(paper, "make_parts") else {}
+        others = module.make_parts(recipe) if hasattr(module, "make_parts") else {}
         state = State(recipe, model, others=others)
         model.compile(state.main.optimizer, recipe.loss)
     # Every variable is saved, under a name of its own.
@@ -160,7 +169,7 @@ def test_one_training_step_of_every_kind(case, as_traced):
     sharp = np.repeat(np.repeat(1 - batch, model.output_scale, 1), model.output_scale, 2)
     seeds = np.array([[0, 0], [0, 1]], np.int32)
     dataset = tf.data.Dataset.from_tensors((batch, sharp, seeds))
-    take = getattr(paper, "make_step", step.make_step)(recipe, strategy, state, 1)
+    take = getattr(module, "make_step", step.make_step)(recipe, strategy, state, 1)
     batches = iter(strategy.experimental_distribute_dataset(dataset))
     assert np.isfinite(take(next(batches))["loss"].numpy())
     pairs = zip(model.trainable_variables, before, strict=True)

@@ -596,7 +596,7 @@ def test_a_full_disk_during_an_evaluation(run, data, tmp_path, capsys, monkeypat
         (["ema_momentum=2"], "ema_momentum takes less than 1 or None"),
         (["progressive=[(0, 18, 1)]"], "pass --set progressive=… with 16"),
         (["warmup_steps=5"], "warmup_steps 5: not fewer than the 1 steps"),
-        (["schedule=constant", "warmup_steps=1"], "schedule constant: has no warm-up"),
+        (["schedule=constant", "warmup_steps=1"], "warmup_steps 1: not fewer than the 1 steps"),
         (["loss=l3"], "loss l3: no such loss"),
         (["network.width=0"], "network of srn: "),
         (["network.scales=-1"], "network of srn: "),

@@ -71,8 +71,8 @@ class Experiment:
       decay_power: exponent of the polynomial decay.
       schedule_steps: steps that the decay is laid out over, where that is not `steps`.
       warmup_steps: linear rise from 0 over so many steps, counted in `steps`.
-      constant_steps: steps at the first learning rate before a polynomial decay, counted in
-        `steps`.
+      constant_steps: steps at the first learning rate after the warm-up and before a polynomial
+        decay, counted in `steps`.
       beta_1: Adam's.
       beta_2: Adam's.
       epsilon: Adam's.

@@ -74,10 +74,6 @@ def check_schedule(experiment) -> None:
         )
     if not experiment.warmup_steps:
         return
-    if experiment.schedule != "cosine":
-        raise UserError(
-            f"schedule {experiment.schedule}: has no warm-up; pass --set warmup_steps=0."
-        )
     steps = experiment.schedule_steps or experiment.steps
     if experiment.warmup_steps >= steps:
         raise UserError(

@@ -12,7 +12,7 @@ def learning_rate(experiment):
     """Returns the Keras schedule of an experiment: linear warm-up, then decay to its last step.
 
     "polynomial": end + (first - end) * (1 - t)^decay_power; "cosine": half a cosine from first to
-    end; t runs from 0 after the warm-up or `constant_steps` to 1 at `schedule_steps`, or `steps`
+    end; t runs from 0 after the warm-up and `constant_steps` to 1 at `schedule_steps`, or `steps`
     where that is None. "constant": first, for use with a plateau.
 
     Args:
@@ -33,35 +33,37 @@ def learning_rate(experiment):
         )
     if experiment.schedule not in ("polynomial", "constant"):
         raise UserError(f"schedule {experiment.schedule}: expected polynomial, cosine or constant.")
-    if warmup:
-        raise UserError(f"schedule {experiment.schedule}: has no warm-up; set warmup_steps=0.")
     if experiment.schedule == "constant":
         last = first
-    held = experiment.constant_steps
+    held = warmup + experiment.constant_steps
     decay = keras.optimizers.schedules.PolynomialDecay(
         first, max(steps - held, 1), end_learning_rate=last, power=experiment.decay_power
     )
-    return Delayed(decay, held) if held else decay
+    return Delayed(decay, held, warmup) if held else decay
 
 
 class Delayed(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule that begins late; before that its first rate holds.
+    """A schedule that begins late; before that its first rate holds, after a linear rise to it.
 
     Args:
       schedule: the Keras schedule.
       steps: it begins after so many.
+      warmup: steps of the rise, of those.
     """
 
-    def __init__(self, schedule, steps: int):
-        self.schedule, self.steps = schedule, steps
+    def __init__(self, schedule, steps: int, warmup: int = 0):
+        self.schedule, self.steps, self.warmup = schedule, steps, warmup
 
     def __call__(self, step):
         """Returns the learning rate of the update that follows `step` updates."""
-        return self.schedule(ops.maximum(step - self.steps, 0))
+        rate = self.schedule(ops.maximum(step - self.steps, 0))
+        if not self.warmup:
+            return rate
+        return rate * ops.minimum(ops.cast(step, "float32") / self.warmup, 1.0)
 
     def get_config(self):
         """The constructor's arguments."""
-        return {"schedule": self.schedule, "steps": self.steps}
+        return {"schedule": self.schedule, "steps": self.steps, "warmup": self.warmup}
 
 
 class Scaled(keras.optimizers.schedules.LearningRateSchedule):

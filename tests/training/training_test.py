@@ -305,6 +305,20 @@ def test_cosine_schedule_with_warm_up():
         assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
 
 
+def test_warm_up_before_a_constant_rate():
+    """As in most trainings of diffusion."""
+    recipe = tiny(schedule="constant", steps=100, warmup_steps=10, learning_rate=2e-4)
+    rates = [float(schedules.learning_rate(recipe)(step)) for step in (0, 1, 5, 10, 50, 99)]
+    np.testing.assert_allclose(rates, [0, 2e-5, 1e-4, 2e-4, 2e-4, 2e-4], rtol=1e-5)
+
+
+def test_warm_up_and_constant_steps_before_a_polynomial_decay():
+    changes = {"schedule": "polynomial", "steps": 110, "warmup_steps": 10, "constant_steps": 20}
+    recipe = tiny(**changes, learning_rate=1.0, end_learning_rate=0.2, decay_power=2.0)
+    rates = [float(schedules.learning_rate(recipe)(step)) for step in (0, 5, 10, 30, 70, 110)]
+    np.testing.assert_allclose(rates, [0, 0.5, 1, 1, 0.2 + 0.8 * 0.25, 0.2], rtol=1e-5)
+
+
 def test_losses_are_one_value_per_image():
     sharp = np.zeros((2, 4, 4, 1), np.float32)
     stages = [np.full((2, 2, 2, 1), 0.5, np.float32), np.zeros((2, 4, 4, 1), np.float32)]
