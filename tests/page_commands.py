@@ -190,6 +190,8 @@ NOT_RUN = {
     "# a camera to the screen": DEVICE,
     "adb push": DEVICE,
     "python benchmarks/training_step.py": LONG,
+    "python train.py --model srn --recipe tiny": LONG,
+    "python benchmarks/help_and_harm.py": LONG,
     "python train.py --model maxim --init_from maxim_deblurring_stage1": LONG,
     "python benchmarks/accelerator.py": DEVICE,
     "python benchmarks/tiles.py": LONG,
