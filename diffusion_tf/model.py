@@ -90,6 +90,8 @@ class Diffusion(Restorer):
     bytes_per_pixel = 4000.0
     knobs = {"steps": (1, 2, 4, 8), "samples": (1, 2, 4)}
 
+    draws_in_training = True
+
     def __init__(
         self,
         predictor,
@@ -114,7 +116,6 @@ class Diffusion(Restorer):
         self.denoiser = UNet(9, 3, **denoiser, embedded=True, name="denoiser")
         multiple = 2 ** (len(denoiser["multipliers"]) - 1) if stages > 1 else 1
         self.size_multiple = math.lcm(self.predictor.size_multiple, multiple)
-        self.draws_in_training = True
         self.evaluations = 1 + steps * samples if stages > 1 else 1
         self.updated_together = 1 if self.frozen else 2
         if self.frozen:

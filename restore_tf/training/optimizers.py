@@ -125,7 +125,7 @@ class KernelMuon(keras.optimizers.Muon):
         return ops.reshape(ops.cast(made, x.dtype), x.shape)
 
     def lr_adjust(self, x):
-        """As for the matrix: its updates are as large as Adam's (arXiv 2502.16982, equation 4).
+        """As Keras does for a matrix: updates as large as Adam's (arXiv 2502.16982).
 
         Args:
           x: the update of a kernel, (height, width, a, b).

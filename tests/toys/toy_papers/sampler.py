@@ -12,6 +12,7 @@ from toy_papers import tiny
 @keras.saving.register_keras_serializable(package="toy_papers")
 class Sampler(Restorer):
     size_multiple = 4
+    draws_in_training = True
     blended_tile = BlendedTile(smallest=16, overlap=8)
 
     def __init__(self, passes=3, **kwargs):
@@ -19,8 +20,6 @@ class Sampler(Restorer):
         self.passes = passes
         # One pixel wide: tiles see all that matters, and any difference is the noise's.
         self.conv = layers.Conv2D(3, 1, name="conv", dtype="float32")
-
-    draws_in_training = True
 
     def call(self, images, training=False):
         self.check_size(images)
