@@ -111,18 +111,36 @@ class KernelMuon(keras.optimizers.Muon):
         return len(variable.shape) != 4 or min(variable.shape[2:]) < self._LEAST_CHANNELS
 
     def zeropower_via_newtonschulz5(self, x, steps):
-        """The nearest orthogonal matrix, about; in 16 bits where the layers compute in those.
+        """The nearest orthogonal matrix, about: what Keras' iteration gives, in a third of the time.
+
+        With X as it begins, G = X^T X and q the polynomial of a step, every step is X <- X q(G)
+        and G <- q(G) G q(G). So the tall X need not be touched in between. It is, once: a rounding
+        error that leaves G with an eigenvalue below 0 grows twelvefold with each step, too much in
+        five of them where a device multiplies in TF32.
 
         Args:
           x: the momentum of a kernel, (height, width, a, b).
           steps: of the iteration.
         """
         matrix = ops.reshape(x, (-1, x.shape[-1]))
-        if keras.config.dtype_policy().compute_dtype == "bfloat16":
-            # To the length of 1 first, as its square must neither vanish nor overflow.
-            matrix = ops.cast(matrix / (ops.norm(matrix) + 1e-7), "bfloat16")
-        made = super().zeropower_via_newtonschulz5(matrix, steps)
-        return ops.reshape(ops.cast(made, x.dtype), x.shape)
+        wide = matrix.shape[0] < matrix.shape[1]
+        if wide:
+            matrix = ops.transpose(matrix)
+        matrix = matrix / (ops.norm(matrix) + 1e-7)
+        for some in (steps // 2, steps - steps // 2):
+            matrix = self._iterated(matrix, some)
+        return ops.reshape(ops.transpose(matrix) if wide else matrix, x.shape)
+
+    def _iterated(self, matrix, steps):
+        """A tall matrix after some steps."""
+        one = ops.eye(matrix.shape[1], dtype=matrix.dtype)
+        square, product = ops.transpose(matrix) @ matrix, one
+        for left in reversed(range(steps)):
+            turn = self.muon_a * one + self.muon_b * square + self.muon_c * square @ square
+            product = product @ turn
+            if left:
+                square = turn @ square @ turn
+        return matrix @ product
 
     def lr_adjust(self, x):
         """As Keras does for a matrix: updates as large as Adam's (arXiv 2502.16982).

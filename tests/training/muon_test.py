@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 from tiny_training import light
 
-from restore_tf.training.optimizers import make_optimizer
+from restore_tf.training.optimizers import ScheduledMuon, make_optimizer
 
 RATE = 1e-2
 
@@ -49,6 +49,19 @@ def test_an_inner_kernel_takes_an_orthogonal_step(network, clipped, policy):
     assert np.all((np.diag(turned) > 0.6) & (np.diag(turned) < 1.25))
     np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=0.05)
     assert np.sqrt(np.mean(kernel**2)) == pytest.approx(0.2, rel=0.25)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 16, 24), (5, 5, 32, 32), (1, 1, 16, 40)])
+@pytest.mark.parametrize("rank", [1, 5, 16])
+def test_a_step_is_keras(shape, rank):
+    """Of kernels of low rank too, whose squares have eigenvalues that round below 0."""
+    random = np.random.default_rng(rank)
+    rows = int(np.prod(shape[:3]))
+    matrix = random.normal(size=(rows, rank)) @ random.normal(size=(rank, shape[3]))
+    matrix = (matrix * 1e-4).astype(np.float32)
+    ours = ScheduledMuon(0.1, 0.0).zeropower_via_newtonschulz5(matrix.reshape(shape), 5)
+    theirs = keras.optimizers.Muon().zeropower_via_newtonschulz5(tf.constant(matrix), 5)
+    np.testing.assert_allclose(np.reshape(ours, (rows, -1)), theirs, atol=2e-4)
 
 
 def test_momentum_adds_up(network):
