@@ -77,6 +77,26 @@ def biased(model: keras.Model) -> Iterator[None]:
             layer.use_bias, layer.bias = False, None
 
 
+@contextlib.contextmanager
+def cast_once(model: keras.Model) -> Iterator[None]:
+    """Within this context, traced graphs take weights in bfloat16 that are cast now.
+
+    Otherwise every run casts every weight wherever it is used, which takes a tenth of SRN's time.
+    The copies need half the weights' memory. Only layers that compute in bfloat16 are concerned.
+
+    Args:
+      model: a built network whose weights no longer change.
+    """
+    scope = keras.StatelessScope()
+    layers_found = {id(layer): layer for layer in model._flatten_layers()}
+    for layer in layers_found.values():
+        if layer.compute_dtype == "bfloat16" and layer.autocast:
+            for variable in layer._trainable_variables:
+                scope.add_update((variable, ops.cast(variable.value, "bfloat16")))
+    with scope:
+        yield
+
+
 def _takes_bias(layer):
     return (
         isinstance(layer, CONVOLUTIONS)

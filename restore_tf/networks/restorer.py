@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from restore_tf.networks import losses
-from restore_tf.networks.bfloat16 import biased
+from restore_tf.networks.bfloat16 import biased, cast_once
 from restore_tf.networks.layers import antialiased_downsample
 from restore_tf.networks.tiler import BlendedTile
 
@@ -223,7 +223,10 @@ class Restorer(keras.Model):
             )
             for other in [key for key in compiled if key[0] != folded]:
                 del compiled[other]
-            with self.with_folded_weights() if self._inference_only else contextlib.nullcontext():
+            with contextlib.ExitStack() as stack:
+                if self._inference_only:
+                    stack.enter_context(self.with_folded_weights())
+                    stack.enter_context(cast_once(self))
                 compiled[folded, batch] = function.get_concrete_function()
         return compiled[folded, batch]
 

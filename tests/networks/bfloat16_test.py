@@ -199,3 +199,34 @@ def test_scale_and_shift_in_bfloat16():
     exact = x.numpy().astype(float) * scale.numpy().astype(float) + shift.numpy().astype(float)
     found = bfloat16.scale_shift(x, scale, shift).numpy().astype(float)
     np.testing.assert_allclose(found, exact, rtol=2 * ROUNDING, atol=0.02)
+
+
+def weight_casts(model, images):
+    """How many weights the graph that restores casts in every run."""
+    graph = model._graph(images).graph
+    from_weights = [op for op in graph.get_operations() if op.type == "Cast"]
+    return sum(op.inputs[0].op.type == "ReadVariableOp" for op in from_weights)
+
+
+@pytest.mark.parametrize(("kind", "arguments"), KINDS)
+def test_weights_are_cast_once_where_they_no_longer_change(kind, arguments, images):
+    model = made(kind, "mixed_bfloat16", **arguments)
+    before = [weight.numpy() for weight in model.weights]
+    with_variables = model.restore_padded(images)
+    assert weight_casts(model, len(images)) >= 3
+    model.__dict__["_compiled"].clear()
+    model.for_inference()
+    # Biases of 1e-30 and folded weights may round elsewhere; casting itself changes nothing.
+    np.testing.assert_allclose(model.restore_padded(images), with_variables, atol=0.02)
+    assert weight_casts(model, len(images)) == 0
+    for weight, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), old)
+        assert weight.dtype == "float32"
+
+
+def test_casting_once_changes_no_bit(images, monkeypatch):
+    model = made(Bare, "mixed_bfloat16").for_inference()
+    found = model.restore_padded(images)
+    model.__dict__["_compiled"].clear()
+    monkeypatch.setattr(restorer, "cast_once", lambda model: contextlib.nullcontext())
+    np.testing.assert_array_equal(found, model.restore_padded(images))
