@@ -26,11 +26,15 @@ def _sized(x, factor):
     """Resizes features bilinearly, with antialiasing where they shrink."""
     if factor == 1:
         return x
+    smaller = factor < 1
+    dtype = x.dtype
     x = x.permute(0, 3, 1, 2)
+    if smaller:
+        x = x.float()  # PyTorch has no antialiasing in bfloat16
     resized = F.interpolate(
-        x, scale_factor=factor, mode="bilinear", align_corners=False, antialias=factor < 1
+        x, scale_factor=factor, mode="bilinear", align_corners=False, antialias=smaller
     )
-    return resized.permute(0, 2, 3, 1)
+    return resized.permute(0, 2, 3, 1).to(dtype)
 
 
 class Conv(nn.Conv2d):
