@@ -437,7 +437,7 @@ def _file_mb(folder, engine):
     place = folder / ("litert_uint8.tflite" if engine == TRANSIENT else names.get(runtime, engine))
     files = [place] if place.is_file() else place.rglob("*")
     if engine == EIGHT_BIT:
-        files = [place.with_suffix(ending) for ending in (".xml", ".bin")]
+        files = [folder / f"{EIGHT_BIT}{ending}" for ending in (".xml", ".bin")]
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 

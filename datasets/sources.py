@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
@@ -78,12 +79,18 @@ class Source:
     def cached(self) -> Source:
         """Returns a source with every pair decoded in RAM."""
         # Copies: raw records return views of their file.
-        pairs = (tuple(map(np.array, self.read(index))) for index in self._progress())
+        pairs = (tuple(map(np.array, pair)) for pair in self._read_all())
         return MemorySource(self.names, pairs, self.output_scale)
 
-    def _progress(self):
-        """The index of every pair, with a bar."""
-        return tqdm(range(len(self)), "reading all", unit="pair", disable=None, leave=False)
+    def _read_all(self):
+        """Every pair in order, read by a thread for each core, with a bar."""
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            pairs = pool.map(self.read, range(len(self)))
+            bar = {"total": len(self), "unit": "pair", "disable": None, "leave": False}
+            yield from tqdm(pairs, "reading all", **bar)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class FileSource(Source):
@@ -275,8 +282,8 @@ class SyntheticSource(Source):
 
     def cached(self) -> SyntheticSource:
         """Makes every pair now; returns itself."""
-        for index in self._progress():
-            self.read(index)
+        for _ in self._read_all():
+            pass
         return self
 
 

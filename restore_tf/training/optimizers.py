@@ -113,10 +113,10 @@ class KernelMuon(keras.optimizers.Muon):
     def zeropower_via_newtonschulz5(self, x, steps):
         """The nearest orthogonal matrix, about: what Keras' iteration gives, in a third of the time.
 
-        With X as it begins, G = X^T X and q the polynomial of a step, every step is X <- X q(G)
-        and G <- q(G) G q(G). So the tall X need not be touched in between. It is, once: a rounding
-        error that leaves G with an eigenvalue below 0 grows twelvefold with each step, too much in
-        five of them where a device multiplies in TF32.
+        For the matrix X let G be its square X^T X, and q the polynomial of a step, which makes
+        X q(G) of X, and so q(G) G q(G) of G. So the tall X need not be touched in between. It is,
+        once: a rounding error that leaves G with an eigenvalue below 0 grows twelvefold with each
+        step, too much in five of them where a device multiplies in TF32.
 
         Args:
           x: the momentum of a kernel, (height, width, a, b).
