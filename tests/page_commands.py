@@ -191,6 +191,7 @@ NOT_RUN = {
     "adb push": DEVICE,
     "python benchmarks/training_step.py": LONG,
     "python train.py --model srn --recipe tiny": LONG,
+    "python train.py --model srn --recipe light --dataset": LONG,
     "python benchmarks/help_and_harm.py": LONG,
     "python train.py --model maxim --init_from maxim_deblurring_stage1": LONG,
     "python benchmarks/accelerator.py": DEVICE,

@@ -15,6 +15,7 @@ from restore_tf.errors import UserError
 
 _JUMP = 10  # times the usual loss
 _USUAL, _FEWEST, _LATEST = 200, 10, 5  # steps
+_EARLY_JUMP = 1000  # times the first loss, while too few are known to say what is usual
 
 
 class Jump(NamedTuple):
@@ -30,10 +31,12 @@ class _Jumps:
 
     Medians, because single pictures can differ as much; so many steps, because a loss that runs
     away may take a hundred. A jump counts once, until the loss is back. A sum with PSNR in it may
-    be negative, or near zero by chance, so nine steps in ten must have had less, too.
+    be negative, or near zero by chance, so nine steps in ten must have had less, too. A rate that
+    is far too high shows in the first steps: they are compared with the first loss.
     """
 
     def __init__(self):
+        self._first = None
         self._usual = collections.deque(maxlen=_USUAL)
         self._latest = collections.deque(maxlen=_LATEST)
         self._high = False
@@ -48,12 +51,18 @@ class _Jumps:
         if len(self._latest) == _LATEST:
             self._usual.append(self._latest[0])
         self._latest.append(loss)
-        if len(self._usual) < _FEWEST:
+        self._first = loss if self._first is None else self._first
+        if len(self._latest) < _LATEST:
             return []
-        before, now = statistics.median(self._usual), statistics.median(self._latest)
-        if now - before <= (_JUMP - 1) * abs(before):
+        now = statistics.median(self._latest)
+        if len(self._usual) < _FEWEST:
+            before, factor, usual = self._first, _EARLY_JUMP, self._first
+        else:
+            before, factor = statistics.median(self._usual), _JUMP
+            usual = statistics.quantiles(self._usual, n=10)[-1]
+        if now - before <= (factor - 1) * abs(before):
             self._high = False
-        elif not self._high and now > statistics.quantiles(self._usual, n=10)[-1]:
+        elif not self._high and now > usual:
             self._high = True
             return [Jump(step, before, now)]
         return []

@@ -141,6 +141,13 @@ def test_a_jump_of_the_loss_is_found_once():
     assert [jump.step for jump in again] == [303, 623]
 
 
+def test_a_rate_far_too_high_shows_in_the_first_steps():
+    """Of the size that SRN `light` had with Adam at a constant 4e-3, in either type of number."""
+    high = [0.02, 1e9, 1.3e11, 1.3e11, 1e10, 7e5, 6e5, 1e5, 2e6, 3e5, 18, 12, 3, 0.2, 0.1]
+    (jump,) = jumps(high + [0.02, 0.01] * 30)
+    assert (jump.step, jump.before, jump.loss) == (5, 0.02, 1e10)
+
+
 def test_single_hard_pictures_are_no_jump():
     assert jumps(([0.01] * 9 + [0.2, 0.2]) * 20) == []
     assert jumps([0.01] * 4 + [1.0] * 50) == []  # too few to know what is usual
