@@ -162,9 +162,38 @@ class Restorer(keras.Model):
     # The same for all papers.
 
     def for_inference(self):
-        """Declares the weights fixed, so that graphs hold folded constants; returns itself."""
+        """Declares the weights fixed; returns itself.
+
+        So graphs hold folded constants and, in bfloat16, weights that are cast once. `set_weights`
+        and `load_weights` may still replace all of them; a weight that is assigned by itself may
+        go unnoticed.
+        """
         self._inference_only = True
         return self
+
+    def set_weights(self, weights):
+        """Sets all weights, as Keras does.
+
+        Args:
+          weights: arrays, in the order of `weights`.
+        """
+        super().set_weights(weights)
+        self._forget_graphs()
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Loads weights, as Keras does.
+
+        Args:
+          filepath: of the file.
+          skip_mismatch: whether layers that do not fit keep theirs.
+          kwargs: Keras' others.
+        """
+        super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+        self._forget_graphs()
+
+    def _forget_graphs(self):
+        if self._inference_only:
+            self.__dict__["_compiled"].clear()
 
     @contextlib.contextmanager
     def with_folded_weights(self) -> Iterator[None]:

@@ -224,6 +224,20 @@ def test_weights_are_cast_once_where_they_no_longer_change(kind, arguments, imag
         assert weight.dtype == "float32"
 
 
+@pytest.mark.parametrize("by_file", [False, True])
+def test_weights_that_are_replaced_are_those_that_restore(images, tmp_path, by_file):
+    model, other = (made(Bare, "mixed_bfloat16").for_inference() for _ in range(2))
+    other.set_weights([2 * weight for weight in model.get_weights()])
+    before = model.restore_padded(images)
+    if by_file:
+        other.save_weights(tmp_path / "other.weights.h5")
+        model.load_weights(tmp_path / "other.weights.h5")
+    else:
+        model.set_weights(other.get_weights())
+    np.testing.assert_array_equal(model.restore_padded(images), other.restore_padded(images))
+    assert np.abs(model.restore_padded(images) - before).max() > 0.1
+
+
 def test_casting_once_changes_no_bit(images, monkeypatch):
     model = made(Bare, "mixed_bfloat16").for_inference()
     found = model.restore_padded(images)
