@@ -6,9 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from restore_tf.errors import UserError
 from restore_tf.experiments import experiment, papers
+from restore_tf.system.log import logger
 from restore_tf.weights import published
-from restore_tf.weights.run import load_weights
+from restore_tf.weights.run import keras_by_path, load_weights
 
 
 def load_model(
@@ -56,16 +58,29 @@ def load_model(
 def load_initial(workdir: str | os.PathLike, model) -> None:
     """Loads the best weights of a run into a network, to train it from there.
 
+    What the network has beside them, such as a gate that is new, stays as it is, and a line says
+    so.
+
     Args:
       workdir: the run directory; of a chain that lists runs its links' weights are taken.
       model: a built network of the same kind.
 
     Raises:
-      UserError: as `load_model`.
+      UserError: as `load_model`; or the run has weights that do not fit or have no place in the
+        network.
     """
-    if not model.links:
-        load_weights(workdir, model)
+    if model.links:
+        source = load_model(workdir)
+        for own, given in zip(model.links, source.links, strict=True):
+            own.set_weights(given.get_weights())
         return
-    source = load_model(workdir)
-    for own, given in zip(model.links, source.links, strict=True):
-        own.set_weights(given.get_weights())
+    source = experiment.build(experiment.read(workdir)[0])
+    load_weights(workdir, source)
+    own, given = keras_by_path(model), keras_by_path(source)
+    for name, variable in given.items():
+        if name not in own or own[name].shape != variable.shape:
+            raise UserError(f"--init_from {workdir}: weights of another network (of {name}).")
+    for name, variable in given.items():
+        own[name].assign(variable)
+    if new := dict.fromkeys(name.partition("/")[0] for name in own if name not in given):
+        logger.warning("--init_from %s: has no %s; new here.", workdir, ", ".join(new))

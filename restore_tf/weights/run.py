@@ -37,7 +37,23 @@ def by_path(model, variables) -> dict:
     Raises:
       ValueError: two variables have the same path.
     """
-    named = {_inside(model, variable): variable.value for variable in variables}
+    return {path: variable.value for path, variable in _named(model, variables).items()}
+
+
+def keras_by_path(model) -> dict:
+    """Returns {path within the model: Keras variable} of a built model's variables.
+
+    Args:
+      model: the built model.
+
+    Raises:
+      ValueError: two variables have the same path.
+    """
+    return _named(model, model.variables)
+
+
+def _named(model, variables):
+    named = {_inside(model, variable): variable for variable in variables}
     if len(named) != len(variables):
         raise ValueError("two variables of one path; give the layers names of their own.")
     return named

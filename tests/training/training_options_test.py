@@ -319,6 +319,23 @@ def test_fine_tuning_another_network_is_an_error(tmp_path):
         run(tmp_path / "second", light(network=wide), init_from=str(tmp_path / "first"))
 
 
+def test_fine_tuning_with_a_gate_that_the_first_run_lacks(tmp_path, caplog):
+    run(tmp_path / "first", tiny(steps=1))
+    gated = {**tiny().network, "gate": True}
+    frozen = {"learning_rate": 1e-12, "end_learning_rate": 1e-12}
+    run(
+        tmp_path / "second",
+        tiny(steps=1, network=gated, **frozen),
+        init_from=str(tmp_path / "first"),
+    )
+    assert "has no gate; new here" in caplog.text
+    old, both = weights(tmp_path / "first", "best"), weights(tmp_path / "second")
+    assert len(both) == len(old) + 4  # the gate's two layers
+    assert_equal_weights(old, both[: len(old)], atol=1e-9)
+    with pytest.raises(UserError, match=r"weights of another network \(of gate/"):
+        run(tmp_path / "third", tiny(steps=1), init_from=str(tmp_path / "second"))
+
+
 @BOTH
 def test_keras_callbacks(tmp_path, strategy):
     class Record(keras.callbacks.Callback):
