@@ -1,4 +1,4 @@
-"""Whether a picture is blurred, by its sharpest places. Not in the paper.
+"""How much of its residual a picture gets, by its sharpest places. Not in the paper.
 
 A sharp photo has soft places, such as a background out of focus, and a network that restores them
 harms it. What tells it from a blurred photo is that some other place is sharp, however far away.
@@ -10,6 +10,9 @@ those of the training: the power means
 of the differences d of neighbouring pixels, in grey, at the picture's size, a half and a quarter of
 it. m_1 is the mean, m_8 nearly that of the sharpest edges; where no edge is sharp, it is much less
 at the picture's size than at a quarter.
+
+The gate is fitted when the network is trained, on pictures as a whole. The squared error that a
+strength leaves a picture follows from three numbers, whatever the strength; see `Gate.fit`.
 """
 
 from __future__ import annotations
@@ -29,10 +32,14 @@ _HIDDEN = 16
 USUAL = (-0.3, 0.0, 0.0, 0.05, -0.3, 0.0, 0.05, 0.05, -3.4, 0.5, 0.55, 0.5)
 SPREAD = (0.2, 0.07, 0.06, 0.05, 0.2, 0.07, 0.05, 0.05, 0.5, 0.15, 0.13, 0.1)
 _FLOOR = 1 / 255  # least difference: smaller ones are the rounding of 8-bit pictures
+MOST = 1.5  # more than the whole residual: short trainings restore too little of strong blur
+_ROUNDING = 1 / 12 / 255**2  # squared error of an 8-bit picture
+_OPEN = float(-np.log(MOST - 1))  # the logit of the whole residual
+_STEPS, _RATE, _DECAY = 1500, 1e-2, 1e-3
 
 
 class Gate(Block):
-    """How much of its residuals a picture gets: 1 for all, 0 for none of them."""
+    """How much of its residual a picture gets: 0 for nothing, 1 for the whole, `MOST` at most."""
 
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", **kwargs)  # in mixed precision, too
@@ -41,13 +48,14 @@ class Gate(Block):
             1,
             activation="sigmoid",
             kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(3.0),  # open: 0.95
+            bias_initializer=keras.initializers.Constant(_OPEN),
             dtype="float32",
             name="dense2",
         )
+        self.trainable = False  # by `fit` alone
 
     def call(self, images):
-        """(batch, height, width, channels) in [0, 1] -> (batch, 1, 1, 1) in [0, 1]."""
+        """(batch, height, width, channels) in [0, 1] -> (batch, 1, 1, 1) in [0, `MOST`]."""
         return self.strength(log_power_means(images))
 
     def strength(self, means):
@@ -57,9 +65,43 @@ class Gate(Block):
           means: (batch, 12), as `log_power_means` gives them.
 
         Returns:
-          (batch, 1, 1, 1) in [0, 1].
+          (batch, 1, 1, 1) in [0, `MOST`].
         """
-        return self.dense2(self.dense1(contrasts(means)))[:, None, None]
+        return MOST * self.dense2(self.dense1(contrasts(means)))[:, None, None]
+
+    def open(self):
+        """Lets the whole residual of every picture through, as before `fit`."""
+        self.dense2.set_weights([np.zeros((_HIDDEN, 1)), np.array([_OPEN])])
+
+    def fit(self, means, errors):
+        """Learns strengths that leave the least error, in decibels, so that every picture counts.
+
+        With the residual r that the network adds, and t = sharp - degraded that it should add, the
+        strength s leaves the squared error t^2 - 2 s t r + s^2 r^2.
+
+        Args:
+          means: (pictures, 12), as `log_power_means` gives them.
+          errors: (pictures, 3), the means over a picture of t^2, t r and r^2.
+        """
+        inputs = ops.convert_to_numpy(contrasts(np.asarray(means, np.float32)))
+
+        def loss(errors, strength):
+            strength = MOST * strength[:, 0]
+            left = errors[:, 0] - strength * (2 * errors[:, 1] - strength * errors[:, 2])
+            kernels = [self.dense1.kernel, self.dense2.kernel]
+            decay = sum(ops.sum(ops.square(kernel)) for kernel in kernels)
+            return ops.log(ops.maximum(left, 0) + _ROUNDING) + _DECAY * decay
+
+        self.trainable = True
+        try:
+            network = keras.Sequential([keras.Input(inputs.shape[1:]), self.dense1, self.dense2])
+            rate = keras.optimizers.schedules.CosineDecay(_RATE, _STEPS)
+            network.compile(keras.optimizers.Adam(rate), loss=loss, jit_compile=False)
+            errors = np.asarray(errors, np.float32)
+            for _ in range(_STEPS):  # all pictures in each: `fit` would take ten times as long
+                network.train_on_batch(inputs, errors)
+        finally:
+            self.trainable = False
 
 
 def contrasts(means):

@@ -25,17 +25,14 @@ README.md beside it lists the differences.
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import ops
 
 from restore_tf.networks.layers import legacy_downsample, legacy_upsample2
-from restore_tf.networks.loss_terms import negative_psnr
 from restore_tf.networks.restorer import Restorer
 from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, OutBlock, paths
-from srn_tf.gate import SMALLEST, Gate
+from srn_tf.gate import SMALLEST, Gate, log_power_means
 from srn_tf.tiles import ScaleTiler
-
-# Beside losses of a few hundredths. No weight moves by it but the gate's.
-_GATE_LOSS = 0.002
 
 
 @keras.saving.register_keras_serializable(package="srn_tf")
@@ -55,8 +52,8 @@ class SRN(Restorer):
       stride: of the first convolution, and of the last, which above 1 is a transposed one: features
         begin at 1/stride of the image's size, with as many times fewer multiplications a pixel as
         its square. Not in the paper, which has 1.
-      gate: with `global_skip`, multiply the finest residual by a number between 0 and 1 that the
-        picture as a whole decides, see `gate`: a sharp one passes as it is. Not in the paper.
+      gate: with `global_skip`, multiply the finest residual by a number that the picture as a
+        whole decides, see `gate`: a sharp one passes as it is. Not in the paper.
     """
 
     padding = "edge"
@@ -108,13 +105,14 @@ class SRN(Restorer):
         Args:
           images: (batch, height, width, channels) in [0, 1]; sides are multiples of
             `size_multiple`.
-          training: changes nothing.
+          training: leaves the gate open: it is fitted when all else is trained.
 
         Returns:
           One image per scale, (batch, height / 2^i, width / 2^i, channels), coarse to fine.
         """
         self.check_size(images)
-        return self._stages(images, None if self.gate is None else self.gate(images))
+        gates = self.gate is not None and not training
+        return self._stages(images, self.gate(images) if gates else None)
 
     def _stages(self, images, strength=None):
         """The images of all scales, coarse to fine; the last by the gate's strength."""
@@ -160,28 +158,26 @@ class SRN(Restorer):
             restored = restored * strength
         return (restored + blurry if self.global_skip else restored), state
 
-    def training_loss(self, degraded, sharp, seeds=None):
-        """The loss of the stages as if the gate were open, and that of the gate.
-
-        Apart, because a gate learns sooner than what it gates: one loss for both would shut it for
-        good while the residual still harms every picture. The gate's own loss is PSNR's, as a
-        decibel of a nearly sharp picture counts as one of a blurred picture.
+    def adapt(self, batches):
+        """Fits the gate, where there is one, to what the network makes of pictures.
 
         Args:
-          degraded: (batch, height, width, channels) in [0, 1].
-          sharp: its sharp partners, same shape.
-          seeds: not used.
-
-        Returns:
-          One value per image, (batch,).
+          batches: of (degraded, sharp), both (batch, height, width, channels) in [0, 1], sides
+            multiples of `size_multiple`. Pictures as a whole: a soft piece of a sharp photo looks
+            blurred.
         """
-        stages = self._stages(degraded)
-        loss = self.stages_loss(sharp, stages)
         if self.gate is None:
-            return loss
-        residual = ops.stop_gradient(stages[-1] - degraded)
-        gated = degraded + self.gate(degraded) * residual
-        return loss + _GATE_LOSS * negative_psnr(sharp, gated)
+            return
+        self.gate.open()
+        means, errors = [], []
+        for degraded, sharp in batches:
+            degraded = np.asarray(degraded, np.float32)
+            means.append(ops.convert_to_numpy(log_power_means(degraded)))
+            residual = (self.restore_padded(degraded) - degraded).astype(np.float64)
+            missing = np.asarray(sharp, np.float64) - degraded
+            products = missing * missing, missing * residual, residual * residual
+            errors.append(np.stack([one.mean(axis=(1, 2, 3)) for one in products], axis=1))
+        self.gate.fit(np.concatenate(means), np.concatenate(errors))
 
     def downsample(self, images, factor):
         """Brings the sharp picture to a coarser scale, as the network does with the blurry one.
@@ -223,6 +219,11 @@ class SRN(Restorer):
         memory = [self.conv_lstm.conv] if self.recurrent else []
         encoder = paths([self.in_block, self.e_block1, self.e_block2])
         return encoder + memory + paths([self.d_block1, self.d_block2, self.out_block])
+
+    @property
+    def adapt_samples(self):
+        """How many pictures the gate is fitted to."""
+        return 1000 if self.gate is not None else 0
 
     @property
     def recurrent_variables(self):

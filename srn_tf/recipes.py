@@ -94,11 +94,9 @@ def _photo_training(model, recipe, network):
         config="photo",
         loss="charbonnier + 0.05*edge",
         steps=17_000,
-        # Many small steps first. At the end the whole of a shot, as the gate must see what is sharp
-        # in it.
-        progressive=[(0, 64, 4), (3000, 96, 4), (11_000, 192, 2)],
+        progressive=[(0, 64, 4), (3000, 96, 4), (11_000, 192, 2)],  # many small steps first
         batch=2,
-        crop=192,
+        crop=192,  # the whole of a shot: the gate is fitted to these, and must see what is sharp
         augment=("flip_rotate",),
         optimizer="muon",
         learning_rate=5e-4,  # at 1e-3 the gains of the first five minutes were lost again

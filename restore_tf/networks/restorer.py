@@ -49,6 +49,7 @@ class Restorer(keras.Model):
       blended_tile: how tiles are cut where there is no `tiler`.
       continuous: whether the answer moves by a little where the picture does. Thresholds and
         rounding do not: there two runs that differ in the last bit can be a level apart.
+      adapt_samples: how many samples of the training data `adapt` wants; 0 where nothing adapts.
       draws_in_training: whether `training_loss` draws at random, by the seeds.
       evaluations: passes through its networks that restoring a picture takes.
       updated_together: how many networks one training step of its own loss updates.
@@ -69,6 +70,7 @@ class Restorer(keras.Model):
     bytes_per_pixel: float = 1000.0
     blended_tile = BlendedTile()
     continuous: bool = True
+    adapt_samples: int = 0
     draws_in_training: bool = False
     evaluations: int = 1
     updated_together: int = 1
@@ -125,6 +127,16 @@ class Restorer(keras.Model):
           seeds: int32 (batch, 2): the run's seed and the number of each sample.
         """
         return self.stages_loss(sharp, self(degraded, training=True))
+
+    def adapt(self, batches):
+        """Learns from data what no gradient of the training teaches; nothing by default.
+
+        A training does this at its end, with the best weights in place. (Keras' word for layers
+        that learn by looking at data.)
+
+        Args:
+          batches: of (degraded, sharp), as `training_loss` takes them; `adapt_samples` in all.
+        """
 
     def downsample(self, images, factor):
         """Brings the sharp picture to the scale of a stage that is smaller than the last.

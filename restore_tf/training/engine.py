@@ -82,6 +82,9 @@ class Engine:
             check_training(
                 source, phase.crop, augment, model.size_multiple, model.output_scale, field
             )
+        if model.adapt_samples:
+            crop = self.experiment.crop
+            check_training(source, crop, (), model.size_multiple, model.output_scale, "crop")
 
     def build(self):
         """Returns the network that training starts from."""

@@ -13,7 +13,7 @@ import numpy as np
 from restore_tf.errors import UserError
 from restore_tf.system import quiet
 from restore_tf.system.signals import stop_signals
-from restore_tf.training import run_log
+from restore_tf.training import adapting, run_log
 from restore_tf.training.checks import check_best_metric
 from restore_tf.training.messages import first_line
 from restore_tf.training.options import Options, Result
@@ -153,7 +153,7 @@ class _Loop:
         self.losses = RecentLosses(engine.read)
         self.saved_step = engine.state.step
         self.agree_every = 1 if engine.alone else min(self.options.log_every, _AGREE_EVERY)
-        self.stop = None
+        self.stop = self.source = None
 
     def train(self, source) -> bool:
         """Trains to the end; returns False where a signal stopped it first.
@@ -161,8 +161,8 @@ class _Loop:
         Args:
           source: the training pairs.
         """
-        state, steps = self.state, self.experiment.steps
-        if state.step >= steps or self._exhausted():
+        state, self.source = self.state, source
+        if state.step >= self.experiment.steps or self._exhausted():
             return True
         state.model.stop_training = stopped = False
         self.callbacks.on_train_begin()
@@ -174,9 +174,9 @@ class _Loop:
                 if ends:
                     break
         self.callbacks.on_train_end()
-        finished = not stopped or state.step == steps
+        finished = not stopped or self.saved_step == self.experiment.steps
         if not finished:
-            self.log.say(f"stopped at step {state.step}; the same command resumes from there.")
+            self.log.say(f"stopped at step {self.saved_step}; the same command resumes from there.")
         self.engine.agreed([0.0])  # all workers wait until the chief has written
         return finished
 
@@ -215,10 +215,12 @@ class _Loop:
         if validates:
             self._validate()
             ended = self._wishes()[1]
-        ends = last or stopped or ended or self._exhausted()
-        if ends or step % options.checkpoint_every == 0:
+        done = last or ended or self._exhausted()
+        if done and not self._adapted():
+            return True, True  # without a checkpoint: the same command trains up to here again
+        if done or stopped or step % options.checkpoint_every == 0:
             self._save()
-        return ends, stopped
+        return done or stopped, stopped
 
     def _read_losses(self):
         for jump in self.losses.read(self.state.step):
@@ -280,6 +282,30 @@ class _Loop:
         if not self._is_last():
             self.callbacks.on_epoch_begin(epoch + 1)
         self.losses.since_record.restart_clock()
+
+    def _adapted(self):
+        """Adapts the best weights; returns False where a signal stopped it."""
+        stopped = False
+        if self.engine.writes and self.state.model.adapt_samples:
+            try:
+                self._adapt()
+            except adapting.Stopped:
+                stopped = True
+        return not self.engine.any_of([stopped])[0]
+
+    def _adapt(self):
+        self.log.say("adapting the best weights to the training data.")
+        workdir, seed = self.engine.checkpoints.workdir, self.options.seed
+        with _writing(self.engine, self.saved_step):
+            model = adapting.adapt(
+                self.experiment, workdir, self.source, seed, lambda: self.stop.requested
+            )
+            scores, restored = self.validation.scored(model)
+            self.log.say(f"adapted: {self.validation.described()}")
+            self.log.pictures(self.state.step, self.validation.rows(restored))
+            if self.validation.metric in scores:
+                self.log.record(self.state.step, **self.validation.row(scores))
+                self.state.best_score = scores[self.validation.metric]
 
     def _scores(self):
         """{metric: the chief's score} and the restored pictures, for the chief alone."""

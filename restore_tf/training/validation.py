@@ -65,12 +65,21 @@ class Validation:
 
     def __call__(self, step: int) -> tuple[dict[str, float], list[np.ndarray]]:
         """Returns {name: mean score} after a step, and the restored pictures."""
-        restored = [restore(self._model, degraded) for degraded, _ in self._pairs]
-        scores, self._of_sets = self._means(restored)
+        scores, restored = self.scored(self._model)
         if self._loss is not None:
             scores["loss"] = self._loss()
         if self.metric == "last":
             scores["last"] = float(step)
+        return scores, restored
+
+    def scored(self, model) -> tuple[dict[str, float], list[np.ndarray]]:
+        """Returns {name: mean score} of what pictures are compared by, and the restored pictures.
+
+        Args:
+          model: the network.
+        """
+        restored = [restore(model, degraded) for degraded, _ in self._pairs]
+        scores, self._of_sets = self._means(restored)
         return scores, restored
 
     def row(self, scores) -> dict[str, float]:
@@ -90,7 +99,7 @@ class Validation:
     def described(self) -> str:
         """The sets' PSNRs of the last validation in words."""
         sets = [
-            f"{label} {psnr:.2f} dB (degraded {self._degraded_of_sets[label]:.2f})"
+            f"{label or ''} {psnr:.2f} dB (degraded {self._degraded_of_sets[label]:.2f})".lstrip()
             for label, psnr in self._of_sets.items()
         ]
         return f"validation PSNR {', '.join(sets)}"

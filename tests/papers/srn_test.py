@@ -181,7 +181,7 @@ def test_stride_brings_features_to_a_part_of_the_size(stride):
     assert c.shape == (2, side // (4 * stride), 2 * side // (4 * stride), 16)
 
 
-def test_a_shut_gate_returns_the_picture_and_an_open_one_changes_nothing():
+def test_a_shut_gate_returns_the_picture_and_a_new_one_changes_nothing():
     arguments = {"width": 4, "res_blocks": 1, "scales": 2, "global_skip": True}
     plain, gated = built(**arguments), built(**arguments, gate=True)
     for variable in plain.weights:
@@ -190,14 +190,14 @@ def test_a_shut_gate_returns_the_picture_and_an_open_one_changes_nothing():
     for variable in gated.weights:
         if variable.path in same:
             variable.assign(same[variable.path])
-    bias = gated.gate.dense2.bias
-    np.testing.assert_allclose(1 / (1 + np.exp(-np.asarray(bias))), 0.95, atol=0.01)
     images = np.random.default_rng(0).random((1, 16, 32, 3), np.float32)
-    bias.assign([50.0])
-    np.testing.assert_allclose(gated(images)[-1], plain(images)[-1], atol=1e-5)
-    assert np.abs(plain(images)[-1] - images).max() > 0.01
-    bias.assign([-50.0])
-    np.testing.assert_allclose(gated(images)[-1], images, atol=1e-6)
+    residual = plain(images)[-1] - images
+    assert np.abs(residual).max() > 0.01
+    for bias, strength in [(None, 1.0), (50.0, 1.5), (-50.0, 0.0)]:
+        if bias is not None:
+            gated.gate.dense2.bias.assign([bias])
+        expected = images + strength * residual
+        np.testing.assert_allclose(gated(images)[-1], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_gate_without_a_residual_is_refused():
