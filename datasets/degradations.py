@@ -13,6 +13,7 @@
   repair          a Gaussian blur of sigma 0.8 to 1.4 pixels, then noise of sigma 5 to 15
   repair2         shrunk as for bicubic2, then degraded as for repair
   photo           the faults of a hand-held camera, of many kinds; see `photographs`
+  video           blur by motion as an average of stored frames, which GoPro's is; see `photographs`
 
 `gaussian`, `box` and `motion` work on 8-bit sRGB as stored and on whole pictures, so their borders
 and JPEG artefacts are part of the degradation. They and the noises have variants of gray pictures,
@@ -239,7 +240,8 @@ def photo(
     Returns:
       (degraded, sharp), (height, width, 3) uint8.
     """
-    pair = photographs.photograph(rng, picture, shot.kind, MARGIN)
+    make = photographs.average_frames if shot.stored else photographs.photograph
+    pair = make(rng, picture, shot.kind, MARGIN)
     degraded, sharp = (to_bytes(photographs.shrink(one, size)) for one in pair)
     if shot.kind != "untouched" and rng.random() < 0.75:
         subsampling = "4:2:0" if rng.random() < 0.6 else "4:4:4"
@@ -290,6 +292,7 @@ def _table() -> dict[str, Degradation]:
         "shake": Degradation(shake),
         "defocus": Degradation(defocus),
         "photo": Degradation(photo, shot=photographs.shot),
+        "video": Degradation(photo, shot=photographs.video_shot),
     }
     for ending, gray in (("", False), ("_gray", True)):
         for name, change in _OF_BYTES.items():

@@ -12,6 +12,10 @@
 The last two show photos as a whole: a piece of a sharp photo may be as soft as a blurred one. All
 in linear light. Bright lights are brighter than white in some; sensor noise follows, then in a
 quarter of the pairs the picture is shrunk, then in most it becomes a JPEG of quality 75 to 100.
+
+The configuration `video` shows the kinds that move, as the published sets of pairs do: frames of a
+video averaged as stored, not as light (GoPro's `blur`, see `averaging`). Around edges the two differ
+by more than a network for one of them gains on the other.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ _KINDS = {
     "sensor": 2,
     "untouched": 2,
 }
+_VIDEO_KINDS = {"shake": 7, "turn": 6, "depth": 3, "moving": 4}
 SHARP = ("sensor", "untouched")  # kinds that show photos as a whole
 _ZOOMS = {1.0: 15, 1.25: 3, 1.5: 2}  # how many times larger than shown a scene is photographed
 _BLOCK = 20
@@ -48,10 +53,12 @@ class Shot(NamedTuple):
     Attributes:
       kind: one of the kinds above.
       zoom: how many times larger it is photographed, then shrunk.
+      stored: whether stored values are blurred in place of light.
     """
 
     kind: str
     zoom: float
+    stored: bool = False
 
 
 def shot(index: int, training: bool = True) -> Shot:
@@ -71,15 +78,49 @@ def shot(index: int, training: bool = True) -> Shot:
     return made
 
 
+def video_shot(index: int, training: bool = True) -> Shot:
+    """Returns the kind and zoom of a picture of `video`; every 20 in a row have all of them.
+
+    Args:
+      index: of the picture.
+      training: changes nothing.
+    """
+    block, place = divmod(index, _BLOCK)
+    return _shots(block, video=True)[place]
+
+
 @functools.lru_cache(maxsize=8)
-def _shots(block):
+def _shots(block, video=False):
     random = np.random.default_rng(block)
     kinds, zooms = (
         [value for value, count in table.items() for _ in range(count)]
-        for table in (_KINDS, _ZOOMS)
+        for table in (_VIDEO_KINDS if video else _KINDS, _ZOOMS)
     )
     pairs = zip(random.permutation(_BLOCK), random.permutation(_BLOCK), strict=True)
-    return [Shot(kinds[kind], zooms[zoom]) for kind, zoom in pairs]
+    return [Shot(kinds[kind], zooms[zoom], video) for kind, zoom in pairs]
+
+
+def average_frames(
+    rng: np.random.Generator, picture: np.ndarray, kind: str, margin: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Averages frames of a video as stored; the mean of many has little noise.
+
+    Args:
+      rng: source of randomness.
+      picture: as for `photograph`.
+      kind: one that moves.
+      margin: as for `photograph`.
+
+    Returns:
+      (degraded, sharp), (height, width, 3) float32 sRGB in [0, 1], before JPEG.
+    """
+    inside = (slice(None), slice(margin, -margin), slice(margin, -margin))
+    planes = np.moveaxis(picture, -1, 0).astype(np.float32, order="C")
+    make = _two_layers if kind in ("depth", "moving") else _one_layer
+    blurred, sharp = (one[inside] for one in make(rng, planes, kind, margin))
+    noise = np.float32(_log_uniform(rng, 0.2, 2.0) / 255)
+    blurred = blurred + noise * rng.standard_normal(blurred.shape, dtype=np.float32)
+    return tuple(np.moveaxis(np.clip(one, 0.0, 1.0), 0, -1) for one in (blurred, sharp))
 
 
 def photograph(
