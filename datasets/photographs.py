@@ -14,8 +14,8 @@ in linear light. Bright lights are brighter than white in some; sensor noise fol
 quarter of the pairs the picture is shrunk, then in most it becomes a JPEG of quality 75 to 100.
 
 The configuration `video` shows the kinds that move, as the published sets of pairs do: frames of a
-video averaged as stored, not as light (GoPro's `blur`, see `averaging`). Around edges the two differ
-by more than a network for one of them gains on the other.
+video averaged as stored, not as light (GoPro's `blur`, see `averaging`). A network that knows one
+of the two gains little on the other.
 """
 
 from __future__ import annotations

@@ -207,6 +207,30 @@ def test_printed_text_is_a_function_of_the_generators_state():
         printed_text(np.random.default_rng(0), 7, 60)
 
 
+def test_video_averages_stored_values_and_photo_light():
+    """Stripes of black and white, a pixel each: 0.5 stored, half the light is stored as 0.735."""
+    stripes = np.zeros((148, 148, 3), np.float32)
+    stripes[:, ::2] = 1.0
+    stripes[::2] = 1.0 - stripes[::2]
+    for make, blurred in [(photographs.average_frames, 0.5), (photographs.photograph, 0.735)]:
+        degraded, sharp = make(np.random.default_rng(9), stripes, "shake", 24)
+        assert sharp.mean() == pytest.approx(0.5, abs=1e-6)
+        assert degraded.shape == sharp.shape == (100, 100, 3)
+        assert degraded.mean() == pytest.approx(blurred, abs=0.02)
+        assert degraded.std() < 0.1
+
+
+def test_video_shows_what_moves():
+    for block in (0, 7):
+        shots = [photographs.video_shot(20 * block + place) for place in range(20)]
+        kinds = collections.Counter(shot.kind for shot in shots)
+        assert kinds == {"shake": 7, "turn": 6, "depth": 3, "moving": 4}
+        assert all(shot.stored for shot in shots)
+    data = Synthetic("video", "train", count=20, size=(64, 80))
+    assert {name.rsplit("-", 1)[1] for name in data.names} == set(kinds)
+    assert all(np.any(degraded != sharp) for degraded, sharp in data)
+
+
 def test_held_out_pairs_have_a_finite_psnr():
     for split in ("validation", "test"):
         data = Synthetic("photo", split)
