@@ -73,6 +73,25 @@ class Gate(Block):
         """Lets the whole residual of every picture through, as before `fit`."""
         self.dense2.set_weights([np.zeros((_HIDDEN, 1)), np.array([_OPEN])])
 
+    def adapt(self, batches, restore):
+        """Fits the gate to what a network makes of pictures.
+
+        Args:
+          batches: of (degraded, sharp), both (batch, height, width, channels) in [0, 1].
+          restore: function of a degraded batch that returns the network's answer behind this gate,
+            which is open for it.
+        """
+        self.open()
+        means, errors = [], []
+        for degraded, sharp in batches:
+            degraded = np.asarray(degraded, np.float32)
+            means.append(ops.convert_to_numpy(log_power_means(degraded)))
+            residual = (restore(degraded) - degraded).astype(np.float64)
+            missing = np.asarray(sharp, np.float64) - degraded
+            products = missing * missing, missing * residual, residual * residual
+            errors.append(np.stack([one.mean(axis=(1, 2, 3)) for one in products], axis=1))
+        self.fit(np.concatenate(means), np.concatenate(errors))
+
     def fit(self, means, errors):
         """Learns strengths that leave the least error, in decibels, so that every picture counts.
 

@@ -25,13 +25,12 @@ README.md beside it lists the differences.
 from __future__ import annotations
 
 import keras
-import numpy as np
 from keras import ops
 
 from restore_tf.networks.layers import legacy_downsample, legacy_upsample2
 from restore_tf.networks.restorer import Restorer
 from srn_tf.blocks import ConvLSTMCell, DBlock, EBlock, OutBlock, paths
-from srn_tf.gate import SMALLEST, Gate, log_power_means
+from srn_tf.gate import SMALLEST, Gate
 from srn_tf.tiles import ScaleTiler
 
 
@@ -166,18 +165,8 @@ class SRN(Restorer):
             multiples of `size_multiple`. Pictures as a whole: a soft piece of a sharp photo looks
             blurred.
         """
-        if self.gate is None:
-            return
-        self.gate.open()
-        means, errors = [], []
-        for degraded, sharp in batches:
-            degraded = np.asarray(degraded, np.float32)
-            means.append(ops.convert_to_numpy(log_power_means(degraded)))
-            residual = (self.restore_padded(degraded) - degraded).astype(np.float64)
-            missing = np.asarray(sharp, np.float64) - degraded
-            products = missing * missing, missing * residual, residual * residual
-            errors.append(np.stack([one.mean(axis=(1, 2, 3)) for one in products], axis=1))
-        self.gate.fit(np.concatenate(means), np.concatenate(errors))
+        if self.gate is not None:
+            self.gate.adapt(batches, self.restore_padded)
 
     def downsample(self, images, factor):
         """Brings the sharp picture to a coarser scale, as the network does with the blurry one.
