@@ -14,8 +14,8 @@ in linear light. Bright lights are brighter than white in some; sensor noise fol
 quarter of the pairs the picture is shrunk, then in most it becomes a JPEG of quality 75 to 100.
 
 The configuration `video` shows the kinds that move, as the published sets of pairs do: frames of a
-video averaged as stored, not as light (GoPro's `blur`, see `averaging`). A network that knows one
-of the two gains little on the other.
+video averaged as stored, not as light (GoPro's `blur`, see `averaging`). Black and white in equal
+parts make 0.5 stored, but light that is stored as 0.735.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ def average_frames(
 
     Args:
       rng: source of randomness.
-      picture: as for `photograph`.
-      kind: one that moves.
-      margin: as for `photograph`.
+      picture: (height + 2 margin, width + 2 margin, 3) float32 sRGB in [0, 1].
+      kind: one that moves: "shake", "turn", "depth" or "moving".
+      margin: pixels at every border that are blurred into the picture and then cut off.
 
     Returns:
       (degraded, sharp), (height, width, 3) float32 sRGB in [0, 1], before JPEG.
