@@ -217,20 +217,41 @@ def _once(jobs):
 def without_results(found: Sequence[Entry], folder: Path | None, suffix: str) -> list[Entry]:
     """Leaves out results that an earlier run wrote beside its inputs; one message names them.
 
+    They are known by their names where this run would write such names itself, and by their
+    folder's record where an earlier run wrote others: "a_sharp.png" beside "a.png", which is no
+    result. A folder that holds nothing but results is restored as any other.
+
     Args:
       found: pictures or clips.
       folder: the results' folder; None for beside the inputs.
       suffix: of the results' names.
     """
-    names = {entry.path.with_suffix("") for entry in found}
+    by_name: dict[Path, list[Entry]] = {}
+    for entry in found:
+        by_name.setdefault(entry.path.with_suffix(""), []).append(entry)
+    record_of = records(None)
 
-    def is_result(entry):
+    @functools.cache
+    def is_recorded(entry):
+        places = [entry.path.parent, *entry.path.parents[1 : len(entry.below.parts) + 1]]
+        return any(record_of(place).owns(entry.path) for place in places)
+
+    def is_named_so(entry):
         path, stem = entry.path, entry.path.stem
         beside = folder is None or os.path.realpath(folder / entry.below) == entry.place[0]
         extras = (STRIP, DISAGREEMENT) if path.suffix == ".png" else ()
         sources = [stem.removesuffix(extra) for extra in extras if stem.endswith(extra)]
         sources += [stem.removesuffix(suffix)] if suffix and stem.endswith(suffix) else []
-        return beside and any(s and path.with_name(s) in names for s in sources)
+        return beside and any(s and path.with_name(s) in by_name for s in sources)
+
+    def is_recorded_beside(entry):
+        stem = entry.path.stem
+        shorter = [entry.path.with_name(stem[:end]) for end in range(1, len(stem))]
+        sources = [source for name in shorter for source in by_name.get(name, [])]
+        return any(not is_recorded(source) for source in sources) and is_recorded(entry)
+
+    def is_result(entry):
+        return is_named_so(entry) or is_recorded_beside(entry)
 
     results = [entry for entry in found if is_result(entry)]
     if results:

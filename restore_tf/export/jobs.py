@@ -85,10 +85,27 @@ def serve(path: str, functions: Mapping[str, Callable[..., Any]]) -> int:
         answer = {"error": str(error), "user": True}
     except Exception as error:  # converters raise many kinds; the caller wants a line
         traceback.print_exc()
-        lines = [line.strip()[:300] for line in str(error).splitlines() if line.strip()]
-        answer = {"error": ": ".join([type(error).__name__, *lines[:1]]), "user": False}
+        answer = {"error": describe(error), "user": False}
     Path(path).with_name("answer.json").write_text(json.dumps(answer), encoding="utf-8")
     return 0 if "result" in answer else 1
+
+
+def describe(error: BaseException) -> str:
+    """Returns an error as one line: its type, and its first words or the place that raised it.
+
+    Args:
+      error: a raised exception.
+    """
+    kind = type(error).__name__
+    said = [line.strip()[:300] for line in str(error).splitlines() if line.strip()]
+    if said:
+        return f"{kind}: {said[0]}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return kind
+    last = frames[-1]
+    place = f"{Path(last.filename).name}, line {last.lineno}"
+    return f"{kind}, raised without a message by {last.name} ({place})"
 
 
 def _ending(done):

@@ -440,6 +440,26 @@ def test_results_of_an_earlier_run_are_no_inputs(photos, inputs, words, capsys):
     assert files(photos) == once
 
 
+def test_results_beside_their_inputs_are_no_inputs_of_another_output(photos, tmp_path, capsys):
+    (photos / "x.png").rmdir()
+    images.write_picture(photos / "a_t.png", PIXELS)  # never a result
+    assert run("photos", "--suffix", "_s", "--strip") == 0
+    assert {"a_s.png", "b_s.jpg", "a_t_s.png", "a_before_after.png"} <= set(files(photos))
+    capsys.readouterr()
+    assert run("photos", "--output", "out") == 0
+    assert "left out 6 results of an earlier run (" in capsys.readouterr().err
+    assert files(tmp_path / "out") == ["a.png", "a_t.png", "b.jpg"]
+    # What a run wrote elsewhere is restored again as it is, whatever names begin alike.
+    assert run("out", "--output", "again") == 0
+    assert files(tmp_path / "again") == ["a.png", "a_t.png", "b.jpg"]
+    # So is a result that was changed since, and one that is asked for alone.
+    images.write_picture(photos / "a_s.png", PIXELS[::-1])
+    assert run("photos", "--output", "changed") == 0
+    assert files(tmp_path / "changed") == ["a.png", "a_s.png", "a_t.png", "b.jpg"]
+    assert run("photos/b_s.jpg", "--output", "alone") == 0
+    assert files(tmp_path / "alone") == ["b_s.jpg"]
+
+
 def test_what_only_looks_like_a_result_is_an_input(photos, tmp_path):
     for name in ("b_s.jpg", "q_s.png", "q_before_after.png"):
         images.write_picture(photos / name, PIXELS)
