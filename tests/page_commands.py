@@ -121,6 +121,7 @@ RUN = {
     "docs/weights.md": {
         "convert.py --model srn_lstm": ["--set=network.width=4"],
         "convert.py --model mprnet": [*MPRNET[:-1], "--set=network.num_cab=3"],
+        "restore-tf weights pack": [],
     },
 }
 

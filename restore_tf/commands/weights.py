@@ -1,4 +1,4 @@
-"""`restore-tf weights`: lists, fetches, finds and removes published weights."""
+"""`restore-tf weights`: lists, fetches, finds and removes published weights; packs a run's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ USAGE = """Manages published weights, which restore, evaluate, export and train 
   restore-tf weights list
   restore-tf weights fetch NAME     downloads, checks and converts them
   restore-tf weights path NAME      prints the run directory
-  restore-tf weights remove NAME    removes what was fetched"""
+  restore-tf weights remove NAME    removes what was fetched
+  restore-tf weights pack RUN --output DIR
+                                    a run's best weights in 16 bits, to share or to ship"""
 
-_ACTIONS = ("list", "fetch", "path", "remove")
+_ACTIONS = ("list", "fetch", "path", "remove", "pack")
+_OWNERS = {"source": "fetch", "file": "fetch", "output": "pack"}  # of the flags
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +45,9 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "file", None, "fetch: your copy of the published file; no download", flag_values=values
     )
+    flags.DEFINE_string(
+        "output", None, "pack: the run directory to make; missing or empty", flag_values=values
+    )
     return values
 
 
@@ -49,14 +55,21 @@ def _weights(positional, values):
     action, names = (positional or ["list"])[0], positional[1:]
     if action not in _ACTIONS:
         raise UserError(f"weights {action}: expected one of {', '.join(_ACTIONS)}.")
+    for name, owner in _OWNERS.items():
+        if getattr(values, name) is not None and action != owner:
+            raise UserError(f"--{name}: is for weights {owner}, not for {action}.")
+    if action == "list" and names:
+        raise UserError(f"{names[0]}: unexpected argument; weights list takes none.")
+    if action != "list" and len(names) != 1:
+        one = "run directory" if action == "pack" else "name; restore-tf weights lists them"
+        raise UserError(f"weights {action}: expected one {one}.")
+    if action == "pack" and values.output is None:
+        raise UserError("--output: missing; expected the run directory to make.")
     quiet.import_tensorflow()  # papers import it; this keeps its messages quiet
     if action == "list":
-        if names:
-            raise UserError(f"{names[0]}: unexpected argument; weights list takes none.")
         return _list()
-    if len(names) != 1:
-        raise UserError(f"weights {action}: expected one name; restore-tf weights lists them.")
-    return {"fetch": _fetch, "path": _path, "remove": _remove}[action](names[0], values)
+    actions = {"fetch": _fetch, "path": _path, "remove": _remove, "pack": _pack}
+    return actions[action](names[0], values)
 
 
 def _list():
@@ -102,3 +115,14 @@ def _remove(name, values):
     from restore_tf.weights import published
 
     print(f"Removed {published.remove(name)}.")
+
+
+def _pack(workdir, values):
+    from restore_tf.weights import packing
+
+    packed = packing.pack(workdir, values.output)
+    print(
+        f"Packed {packed.weights:,} weights into {values.output}, {packed.bytes / 1e6:.1f} MB; a "
+        f"restored picture differs by {packed.difference:.1g} of its range at most."
+    )
+    print(f"Next: restore-tf restore PICTURE --workdir {values.output} --output DIR")

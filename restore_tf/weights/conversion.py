@@ -5,18 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from restore_tf.errors import UserError
 from restore_tf.experiments import experiment as experiments
 from restore_tf.experiments import papers
-from restore_tf.experiments.run_directory import BEST
-from restore_tf.system import outputs
 from restore_tf.weights.download import sha256
-from restore_tf.weights.run import load_weights, save_half
+from restore_tf.weights.packing import write_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,20 +71,6 @@ def convert(
         "identified": paper.identify(built),
         **(provenance or {}),
     }
-    _write(built, recipe, source, overrides, Path(output), half)
+    run = experiments.Run(converted=source, overrides=tuple(overrides))
+    write_run(built, recipe, run, output, half)
     return Converted(len(built.weights), source["identified"], paper.TERMS, paper.NON_COMMERCIAL)
-
-
-def _write(model, recipe, source, overrides, output, half):
-    """Writes the run directory aside, checks every weight, then puts it into place."""
-    with outputs.staged(output) as staging:
-        run = experiments.Run(converted=source, overrides=tuple(overrides))
-        experiments.write(staging, recipe, run)
-        with outputs.writing(output):
-            save_half(staging, model) if half else model.save_weights(staging / BEST)
-        again = experiments.build(recipe)
-        load_weights(staging, again)
-        for kept, read in zip(model.weights, again.weights, strict=True):
-            expected = kept.numpy().astype(np.float16) if half else kept.numpy()
-            if kept.path != read.path or not np.array_equal(expected, read.numpy()):
-                raise UserError(f"{kept.path}: read back differently; nothing was written.")
