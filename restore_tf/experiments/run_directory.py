@@ -101,6 +101,17 @@ class Run:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {**values.pop("other"), **values, "overrides": list(self.overrides)}
 
+    def without_places(self) -> Run:
+        """Returns this run without the folders of the machine that made it."""
+        return dataclasses.replace(
+            self,
+            data_dir=None,
+            degraded_dir=None,
+            sharp_dir=None,
+            init_from=None,
+            init_predictor=None,
+        )
+
     @property
     def origin(self) -> str | None:
         """Where converted weights are from, in words; None for trained ones."""

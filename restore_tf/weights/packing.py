@@ -60,8 +60,7 @@ def pack(workdir: str | os.PathLike, output: str | os.PathLike) -> Packed:
         raise UserError(f"{workdir}: is a chain of other runs; pack {', '.join(run.links)}.")
     model = experiments.build(recipe)
     load_weights(workdir, model)
-    places = ("data_dir", "degraded_dir", "sharp_dir", "init_from", "init_predictor")
-    write_run(model, recipe, dataclasses.replace(run, **dict.fromkeys(places)), output, half=True)
+    write_run(model, recipe, run.without_places(), output, half=True)
     packed = experiments.build(recipe)
     load_weights(output, packed)
     side = -(-_SIDE // model.size_multiple) * model.size_multiple
