@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 # Keras and TensorFlow Lite import these wherever they are installed, for functions that no command
 # calls. They can take as long as TensorFlow itself.
-NEEDLESS = ("jax", "matplotlib", "pandas", "sklearn")
+NEEDLESS = ("IPython", "jax", "matplotlib", "pandas", "sklearn")
 _own_process = False
 
 
