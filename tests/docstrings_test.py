@@ -33,7 +33,8 @@ def sources():
 def problems(trees):
     """A line for each public function or class whose docstring differs from its code.
 
-    That is, `Args:` that are not the signature's, or errors raised without `Raises:`.
+    That is, `Args:` that are not the signature's, errors raised without `Raises:`, or sections
+    that stand twice or in another order than Args, Returns, Raises.
     """
     documented = _documented_methods(trees)
     found = []
@@ -44,6 +45,7 @@ def problems(trees):
                 wrong = _function_problem(
                     node, owner is not None and (owner.name, node.name), documented
                 ) or _raises_problem(node)
+            wrong = wrong or _order_problem(node)
             if wrong:
                 found.append(f"{path}:{node.lineno} {name}: {wrong}")
     return found
@@ -89,6 +91,14 @@ def _raises_problem(node):
     if not raised or "Raises:" in (ast.get_docstring(node) or "").splitlines():
         return ""
     return f"no Raises: for {', '.join(sorted(raised))}"
+
+
+def _order_problem(node):
+    lines = (ast.get_docstring(node) or "").splitlines()
+    found = [line for line in lines if line in _SECTIONS[:-1]]  # a class's may be anywhere
+    if found != sorted(set(found), key=_SECTIONS.index):
+        return f"sections {' '.join(found)}"
+    return ""
 
 
 def _class_problem(node):
@@ -212,6 +222,19 @@ def two(a, b):
     Args:
       a, b: numbers.
     """
+
+def twice(a):
+    """Has a section twice.
+
+    Raises:
+      UserError: always.
+
+    Args:
+      a: a number.
+
+    Raises:
+      UserError: always.
+    """
 '''
     found = [line.partition(" ")[2] for line in problems({"code.py": ast.parse(code)})]
     assert found == [
@@ -221,4 +244,5 @@ def two(a, b):
         "other: no parameter picture; Args: lacks image",
         "fails: no Raises: for UserError",
         "two: one parameter a line, not 'a, b: numbers.'",
+        "twice: sections Raises: Args: Raises:",
     ]

@@ -34,10 +34,6 @@ _DEEPEST = 8  # dicts in dicts
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Returns {"outer/inner": array} of a pickle of nested dicts of floating-point arrays.
 
-    Raises:
-      UserError: the file cannot be read, is larger than 256 MB, is damaged, or asks for anything
-        but that.
-
     Args:
       path: the file.
 

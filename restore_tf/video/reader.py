@@ -34,9 +34,6 @@ class FrameRanges:
     def within(self, count: int, path: str | os.PathLike) -> tuple[range, ...]:
         """Returns the ranges in a clip of `count` frames, ascending, without overlap.
 
-        Raises:
-          UserError: a range reaches beyond the end.
-
         Args:
           count: the clip's number of frames.
           path: the clip, named in the error.

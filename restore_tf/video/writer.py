@@ -230,9 +230,6 @@ class Writer:
 def container_for(path: Path, quality: int | None = None) -> _Container:
     """Returns the format and the encoder that belong to an output's ending.
 
-    Raises:
-      UserError: an ending that we do not write, or a quality that the encoder does not know.
-
     Args:
       path: the output.
       quality: as `Writer`'s.

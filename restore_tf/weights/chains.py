@@ -40,9 +40,6 @@ _SHARE = 10  # of the learning rate and the steps that fine-tuning all links tog
 def build(experiment: Experiment) -> Chain:
     """Returns the experiment's network.
 
-    Raises:
-      UserError: no links, a run that is not there, or links that do not fit together.
-
     Args:
       experiment: of the model "chain".
 
@@ -125,9 +122,6 @@ def names(links: Sequence[str | Mapping[str, Any]]) -> list[str]:
 def digests(links: Sequence[str]) -> dict[str, str]:
     """Returns {link: SHA-256 of its weights} of those that are runs.
 
-    Raises:
-      UserError: a run that is not there, or has no weights yet.
-
     Args:
       links: runs and steps.
 
@@ -173,9 +167,6 @@ def record(links: Sequence[str]) -> tuple[Experiment, Run]:
 
 def load(links: Sequence[str]) -> Chain:
     """Returns a chain of runs and steps with its weights, as `load.load_model` would.
-
-    Raises:
-      UserError: as `make`, or a run without weights.
 
     Args:
       links: runs and steps, in order.

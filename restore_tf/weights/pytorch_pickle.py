@@ -91,10 +91,6 @@ class Tensor(NamedTuple):
 def load(program: bytes) -> Any:
     """Returns what a pickle describes: dicts, lists, tuples, numbers, str and `Tensor`.
 
-    Raises:
-      Refused: it asks for more than that.
-      ValueError, LookupError: it is damaged.
-
     Args:
       program: the pickle's bytes.
 

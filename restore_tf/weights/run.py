@@ -107,9 +107,6 @@ def load_weights(workdir: str | os.PathLike, model, which: str = "best") -> None
 def weights_digest(workdir: str | os.PathLike) -> str:
     """Returns the SHA-256 of a run's best weights, in hexadecimal digits.
 
-    Raises:
-      UserError: it has none yet.
-
     Args:
       workdir: the run directory.
 

@@ -161,9 +161,6 @@ class Service:
 def version_asked(spec) -> int | None:
     """Returns the number in a `ModelSpec`; None for the latest.
 
-    Raises:
-      StatusError: it asks by label, and the stand-in has none.
-
     Args:
       spec: of the request.
 
