@@ -21,6 +21,9 @@ from restore_tf.system.log import logger
 
 _SHARE_OF_FREE = 0.8  # the rest is for other programs
 _RETRIES = 3
+# Bytes that a process takes by and by beside its pictures and tiles: compiled graphs, and blocks of
+# earlier tiles that the C library keeps. By benchmarks/tiles.py; counted where a limit is given.
+_RETAINED = 320_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +66,8 @@ def memory_limit(memory: int | None = None) -> int:
     Where a GPU computes, this is the GPU's memory.
 
     Args:
-      memory: bytes for the whole process; None for four fifths of the free memory.
+      memory: bytes for the whole process, of which some are left for what it takes beside pictures
+        and tiles; None for four fifths of the free memory.
     """
     import psutil
 
@@ -72,7 +76,7 @@ def memory_limit(memory: int | None = None) -> int:
         return int(_SHARE_OF_FREE * free) if memory is None else min(memory, free)
     held = psutil.Process().memory_info().rss
     if memory is not None:
-        return memory - held
+        return memory - held - _RETAINED
     free = psutil.virtual_memory().available
     limit = _container_limit()
     return int(_SHARE_OF_FREE * (free if limit is None else min(free, limit - held)))
@@ -147,7 +151,8 @@ def _too_large(model, size, least):
 def _gigabytes_in_all(taken):
     import psutil
 
-    return f"{math.ceil((taken + psutil.Process().memory_info().rss) / 1e8) / 10} GB"
+    held = psutil.Process().memory_info().rss + _RETAINED
+    return f"{math.ceil((taken + held) / 1e8) / 10} GB"
 
 
 def restore_batch(
