@@ -173,8 +173,7 @@ def test_public_functions_document_their_parameters():
     assert problems(sources()) == []
 
 
-def test_what_is_wrong_is_found():
-    code = '''
+WRONG = '''
 class Base:
     def run(self, image):
         """Runs.
@@ -236,7 +235,10 @@ def twice(a):
       UserError: always.
     """
 '''
-    found = [line.partition(" ")[2] for line in problems({"code.py": ast.parse(code)})]
+
+
+def test_what_is_wrong_is_found():
+    found = [line.partition(" ")[2] for line in problems({"code.py": ast.parse(WRONG)})]
     assert found == [
         "Base.both: no Args: for x, y",
         "Derived: no parameter side",

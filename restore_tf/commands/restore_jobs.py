@@ -217,9 +217,9 @@ def _once(jobs):
 def without_results(found: Sequence[Entry], folder: Path | None, suffix: str) -> list[Entry]:
     """Leaves out results that an earlier run wrote beside its inputs; one message names them.
 
-    They are known by their names where this run would write such names itself, and by their
-    folder's record where an earlier run wrote others: "a_sharp.png" beside "a.png", which is no
-    result. A folder that holds nothing but results is restored as any other.
+    They are known by their names where this run would write such names itself. Otherwise their
+    folder's record knows them: "a_sharp.png" is a result of "a.png" if it is recorded, unchanged,
+    and "a.png" is not. So a folder that holds nothing but results is restored as any other.
 
     Args:
       found: pictures or clips.

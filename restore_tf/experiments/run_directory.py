@@ -102,7 +102,17 @@ class Run:
         return {**values.pop("other"), **values, "overrides": list(self.overrides)}
 
     def without_places(self) -> Run:
-        """Returns this run without the folders of the machine that made it."""
+        """Returns this run without the folders of the machine that made it.
+
+        The links that it was trained after keep their number and the last part of their paths.
+        """
+        after = self.after
+        if after:
+            named = {
+                link: f"{number} {Path(link).name}" for number, link in enumerate(after["links"], 1)
+            }
+            digests = {named[link]: digest for link, digest in after["sha256"].items()}
+            after = {**after, "links": [named[link] for link in after["links"]], "sha256": digests}
         return dataclasses.replace(
             self,
             data_dir=None,
@@ -110,6 +120,7 @@ class Run:
             sharp_dir=None,
             init_from=None,
             init_predictor=None,
+            after=after,
         )
 
     @property

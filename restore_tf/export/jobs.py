@@ -85,17 +85,13 @@ def serve(path: str, functions: Mapping[str, Callable[..., Any]]) -> int:
         answer = {"error": str(error), "user": True}
     except Exception as error:  # converters raise many kinds; the caller wants a line
         traceback.print_exc()
-        answer = {"error": describe(error), "user": False}
+        answer = {"error": _describe(error), "user": False}
     Path(path).with_name("answer.json").write_text(json.dumps(answer), encoding="utf-8")
     return 0 if "result" in answer else 1
 
 
-def describe(error: BaseException) -> str:
-    """Returns an error as one line: its type, and its first words or the place that raised it.
-
-    Args:
-      error: a raised exception.
-    """
+def _describe(error):
+    """An error as one line: its type, and its first words or the place that raised it."""
     kind = type(error).__name__
     said = [line.strip()[:300] for line in str(error).splitlines() if line.strip()]
     if said:

@@ -22,9 +22,12 @@ def run(tmp_path):
     keras.utils.set_random_seed(3)
     model = experiment.build(recipe)
     wake(model)
-    places = {name: f"/home/me/{name}" for name in ("data_dir", "degraded_dir", "sharp_dir")}
+    private = tmp_path / "private"
+    places = {name: f"{private}/{name}" for name in ("data_dir", "degraded_dir", "sharp_dir")}
     digests = {"sha256": "0" * 64}
-    origin = {"init_from": "/home/me/first", "init_from_weights": digests}
+    origin = {"init_from": f"{private}/first", "init_from_weights": digests}
+    link, step = f"{private}/denoise", "unsharp:2:1.5:3"
+    origin["after"] = {"links": [link, step], "sha256": {link: "1" * 64}}
     workdir = tmp_path / "run"
     experiment.write(workdir, recipe, {"seed": 7, "overrides": ("crop=64",), **places, **origin})
     model.save_weights(workdir / "best.weights.h5")
@@ -55,10 +58,15 @@ def test_the_record_has_the_recipe_and_no_paths(run, tmp_path):
     packed = tmp_path / "packed"
     assert pack(workdir, "--output", packed) == 0
     text = (packed / "experiment.json").read_text()
-    assert "/home/me" not in text
+    assert "private" in (workdir / "experiment.json").read_text()
+    assert "private" not in text
     record, first = json.loads(text), json.loads((workdir / "experiment.json").read_text())
     assert record["experiment"] == first["experiment"]
     kept = {"seed": 7, "overrides": ["crop=64"], "init_from_weights": {"sha256": "0" * 64}}
+    kept["after"] = {
+        "links": ["1 denoise", "2 unsharp:2:1.5:3"],
+        "sha256": {"1 denoise": "1" * 64},
+    }
     assert kept.items() <= record["run"].items()
 
 
